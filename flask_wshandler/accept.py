@@ -1,0 +1,247 @@
+"""The two calls: is the current request a WebSocket, and make it one."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+from flask import Flask, Request, Response, current_app, request
+from flask.globals import request_ctx
+from flask.sessions import SessionMixin
+from werkzeug.exceptions import (
+    BadRequest,
+    Forbidden,
+    HTTPException,
+    ServiceUnavailable,
+    TooManyRequests,
+)
+
+from . import handshake
+from .callbacks import HandlerCallbacks
+from .connection import Connection
+from .context import RequestSnapshot, WebSocketContext
+from .context.websocket import user_id_of
+from .errors import SocketUnreachable
+from .handler import WebSocketHandler
+from .hub import Hub
+from .room import Seat
+from .settings import ClientSettings, Settings, Transport
+from .slow import SlowCallbackWatch
+from .transports.engine import Engine
+from .transports.handoff import ServerSocket, find_server_socket
+from .upgrade import upgrade_response
+
+EXTENSION_KEY = "wshandler"
+_ACCEPTED_KEY = "flask_wshandler.accepted"
+_RETRY_AFTER_S = 5
+
+
+class UpgradeRequired(HTTPException):
+    """426: the client speaks a WebSocket version that this server does not."""
+
+    code = 426
+    description = "This address speaks WebSocket, version 13."
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        """Name what is spoken, as RFC 6455 section 4.4 asks."""
+        return [
+            *super().get_headers(*args, **kwargs),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", handshake.VERSION),
+        ]
+
+
+@dataclasses.dataclass(slots=True)
+class AppState:
+    """What the extension keeps in `app.extensions`."""
+
+    settings: Settings
+    engine: Engine
+    hub: Hub
+    slow_callbacks: SlowCallbackWatch
+    reasons_logged: set[str] = dataclasses.field(default_factory=set)
+
+
+def _state() -> AppState:
+    state = current_app.extensions.get(EXTENSION_KEY)
+    if not isinstance(state, AppState):
+        raise RuntimeError(
+            f"the app {current_app.name!r} has no WebSockets: call WebSockets(app), or "
+            "init_app(app) of the WebSockets object"
+        )
+    return state
+
+
+def is_websocket_request() -> bool:
+    """Whether the current request asks to become a WebSocket, and can.
+
+    False for plain HTTP, and on a server whose socket can't be taken over; that is logged once,
+    with the reason.
+    """
+    if not handshake.asks_for_upgrade(request.environ):
+        return False
+    state = _state()
+    try:
+        _find_socket(state.settings)
+    except SocketUnreachable as error:
+        reason = str(error)
+        if reason not in state.reasons_logged:
+            state.reasons_logged.add(reason)
+            current_app.logger.warning("No WebSockets here: %s", reason)
+        return False
+    return True
+
+
+def _find_socket(settings: Settings) -> ServerSocket:
+    server_socket = find_server_socket(request.environ)
+    if settings.transport is Transport.EPOLL and server_socket.epoll_obstacle:
+        raise SocketUnreachable(
+            f"WSHANDLER_TRANSPORT is 'epoll', but {server_socket.epoll_obstacle}; 'auto' serves "
+            "it in the request's own thread"
+        )
+    return server_socket
+
+
+def is_websocket_request_upgrading() -> bool:
+    """Whether the current request has been accepted as a WebSocket."""
+    return _ACCEPTED_KEY in request.environ
+
+
+def accept_websocket_request(
+    handler: WebSocketHandler,
+    *,
+    subprotocol: str | None = None,
+    require_same_origin: bool | None = None,
+) -> Response:
+    """Accept the current request as a WebSocket of `handler`; return the response from the view.
+
+    The callbacks start when that response has left, after all of Flask's `after_request` work.
+
+    `subprotocol` is one of those that the client offers. `require_same_origin` overrides
+    `WSHANDLER_ALLOWED_ORIGINS` for this call: True admits only pages of this very host, False
+    any; clients without an Origin header are no browsers and pass.
+
+    Raises TypeError if `handler` is no `WebSocketHandler`, RuntimeError if this request or this
+    handler has been accepted already, ValueError for a subprotocol that was not offered, and as
+    ordinary HTTP errors for Flask's error handlers: 400 for what is no valid WebSocket request,
+    426 for an unknown version, 403 for a foreign origin, 503 with Retry-After when there are
+    `WSHANDLER_MAX_CONNECTIONS`, 429 when `WSHANDLER_MAX_CONNECTIONS_PER_IP` are from this address.
+    """
+    if not isinstance(handler, WebSocketHandler):
+        raise TypeError(f"a WebSocketHandler is needed, not {type(handler).__name__}")
+    if is_websocket_request_upgrading():
+        raise RuntimeError("this request has been accepted already")
+    if handler._is_accepted:
+        raise RuntimeError(f"this {type(handler).__name__} serves another client already")
+    state = _state()
+    try:
+        agreement = handshake.agree(request.environ, state.settings.compression)
+        server_socket = _find_socket(state.settings)
+    except SocketUnreachable as error:
+        raise BadRequest(str(error)) from None
+    except handshake.Refusal as refusal:
+        raise _http_error(refusal) from None
+    _check_origin(state.settings, require_same_origin)
+    headers = agreement.headers
+    if subprotocol is not None:
+        _check_subprotocol(subprotocol)
+        headers.append(("Sec-WebSocket-Protocol", subprotocol))
+    seat = _take_seat(state)
+
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    snapshot = RequestSnapshot(app, _current_request(), _kept_session(), subprotocol)
+    connection = Connection(
+        HandlerCallbacks(handler, snapshot, state.slow_callbacks),
+        _client_settings(handler, state.settings),
+        agreement.deflate,
+        budget=state.engine.budget,
+        seat=seat,
+    )
+    handler._is_accepted = True
+    handler.context = WebSocketContext(snapshot)
+    if handler.recheck_session_s is not None:
+        snapshot.user_id = user_id_of(handler.context.user)
+    request.environ[_ACCEPTED_KEY] = True
+    return upgrade_response(app, headers, state.engine, server_socket, connection)
+
+
+def _current_request() -> Request:
+    return request._get_current_object()  # type: ignore[attr-defined, no-any-return]
+
+
+def _kept_session() -> SessionMixin | None:
+    """The session, if it can't be had from the request's cookies again."""
+    session = request_ctx.session
+    return session if session or session.modified else None
+
+
+@functools.lru_cache(maxsize=256)
+def _shared(settings: ClientSettings) -> ClientSettings:
+    """One object for all clients with the same settings."""
+    return settings
+
+
+def _client_settings(handler: WebSocketHandler, settings: Settings) -> ClientSettings:
+    return _shared(ClientSettings.of(handler, settings))
+
+
+def _check_origin(settings: Settings, require_same_origin: bool | None) -> None:
+    allowed: str | tuple[str, ...] = settings.allowed_origins
+    if require_same_origin is not None:
+        allowed = "same-origin" if require_same_origin else "*"
+    origin = request.headers.get("Origin")
+    if origin is None or handshake.is_origin_allowed(origin, allowed, request.scheme, request.host):
+        return
+    if allowed == "same-origin" and handshake.is_origin_allowed(
+        origin, allowed, "https", request.host
+    ):
+        current_app.logger.warning(
+            "A WebSocket from %s was refused, because this app takes its own address for "
+            "%s://%s. Behind a proxy that ends TLS, it needs werkzeug's ProxyFix.",
+            origin,
+            request.scheme,
+            request.host,
+        )
+    raise Forbidden(f"WebSockets from the origin {origin!r} are not allowed.")
+
+
+def _check_subprotocol(subprotocol: str) -> None:
+    offered = handshake.requested_subprotocols(request.environ)
+    if subprotocol not in offered:
+        raise ValueError(
+            f"the client does not offer the subprotocol {subprotocol!r}, "
+            f"only {', '.join(map(repr, offered)) or 'none'}"
+        )
+
+
+def _take_seat(state: AppState) -> Seat:
+    if state.engine.is_stopping:
+        raise ServiceUnavailable("This server is restarting.", retry_after=_RETRY_AFTER_S)
+    room, address = state.engine.room, request.remote_addr
+    if room.has_too_many(address):
+        current_app.logger.warning(
+            "A WebSocket from %s was refused: it has %d already", address, room.max_per_address
+        )
+        raise TooManyRequests(
+            f"There are {room.max_per_address} connections from your address already.",
+            retry_after=_RETRY_AFTER_S,
+        )
+    seat = room.take(address)
+    if seat is None:
+        current_app.logger.warning(
+            "A WebSocket was refused: there are %d already, of %d (WSHANDLER_MAX_CONNECTIONS, or "
+            "fewer if the limit of open files, `ulimit -n`, is lower)",
+            room.taken,
+            room.max_seats,
+        )
+        raise ServiceUnavailable(
+            f"There are {room.taken} connections already.", retry_after=_RETRY_AFTER_S
+        )
+    return seat
+
+
+def _http_error(refusal: handshake.Refusal) -> HTTPException:
+    if refusal.status == UpgradeRequired.code:
+        return UpgradeRequired(refusal.reason)
+    return BadRequest(refusal.reason)

@@ -1,0 +1,60 @@
+"""What carries broadcasts between the processes of an app: a contract, and its implementations.
+
+`local` finds the processes of one machine, `redis_bus` those of many. None of them knows Flask,
+connections or collections: see `flask_wshandler.hub` for those.
+"""
+
+from __future__ import annotations
+
+from .contract import Bus, BusStats
+from .envelope import Envelope, Kind, Malformed
+from .none import NoBus
+from .run_directory import UnsafeDirectory
+
+DEFAULT_QUEUE_BYTES = 16 * 2**20
+
+__all__ = [
+    "DEFAULT_QUEUE_BYTES",
+    "Bus",
+    "BusStats",
+    "Envelope",
+    "Kind",
+    "Malformed",
+    "NoBus",
+    "UnsafeDirectory",
+    "connect",
+]
+
+
+def connect(
+    url: str, name: str | None = None, *, max_queue_bytes: int = DEFAULT_QUEUE_BYTES
+) -> Bus:
+    """A bus for programs outside of the Flask app: scripts, task workers, other services.
+
+        bus = flask_wshandler.bus.connect("redis://localhost:6379/0")
+        WebSocketCollection("orders", bus=bus).broadcast_json({"id": 7})
+
+    `url` is the app's `WSHANDLER_BUS`, `name` its `WSHANDLER_BUS_NAME`: "local" needs one. Past
+    `max_queue_bytes` that others have not taken, the oldest envelopes are dropped.
+
+    Nothing is opened before the first use. What is published is sent before the process ends;
+    `bus.close()` does that earlier. Raises ValueError for an address that none of the buses takes,
+    and ImportError for Redis without redis-py.
+    """
+    if url == "none":
+        return NoBus()
+    if url == "local":
+        from .local import LocalBus
+
+        if not name:
+            raise ValueError("a local bus needs the app's WSHANDLER_BUS_NAME as its name")
+        return LocalBus(name, max_queue_bytes)
+    if isinstance(url, str) and url.startswith(("redis://", "rediss://")):
+        try:
+            from .redis_bus import RedisBus
+        except ImportError as error:
+            raise ImportError(
+                f"the bus {url!r} needs redis-py: pip install 'flask-wshandler[redis]'"
+            ) from error
+        return RedisBus(url, name or "", max_queue_bytes)
+    raise ValueError(f"a bus is 'local', 'none', redis:// or rediss://, not {url!r}")

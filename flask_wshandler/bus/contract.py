@@ -1,0 +1,198 @@
+"""The contract of a bus: what carries envelopes between the processes of an app.
+
+`tests/bus` holds every bus to it, with real processes.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from .. import process
+from .envelope import Envelope, Kind, Malformed, decode, encode
+
+logger = logging.getLogger(__name__)
+
+Receive = Callable[[list[Envelope]], None]
+"""Takes envelopes of other processes that came together, in their order. Called in the bus's
+thread; must not wait."""
+
+CLOSE_TIMEOUT_S = 2.0
+"""What a process waits at its end for others to take what it has published."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BusStats:
+    """What a bus has done in this process."""
+
+    #: Envelopes that were published.
+    published: int
+    #: Envelopes that came from other processes.
+    received: int
+    #: Envelopes that were published and not carried: because of a full queue, a process or a
+    #: server that was gone, an age. Counted once for each process that misses one.
+    dropped: int
+    #: What came and was no envelope.
+    malformed: int
+    #: Whether what carries the envelopes works.
+    is_up: bool
+
+
+class Bus(abc.ABC):
+    """Carries envelopes between the processes of an app.
+
+    - `publish` reaches every other process that has subscribed to the topic; never the sender.
+    - At most once, and in the order of one sender's calls.
+    - Nothing waits for another process or a server: what one does not take is queued up to
+      `max_queue_bytes`, past which the oldest goes and is counted. Only `wait_until_subscribed`
+      and `close` wait, within a bound.
+    - When what it runs on is lost, and when it is back, there is one line in the log. It comes
+      back by itself, with back-off.
+    - Threads start with the first use, after any fork; a forked child begins anew, as a process
+      of its own.
+
+    Any thread may call any method.
+    """
+
+    def __init__(self, max_queue_bytes: int) -> None:
+        self.max_queue_bytes = max_queue_bytes
+        self._receive: Receive | None = None
+        self._begin()
+        process.register(self, process.Stage.BUS)
+
+    def _begin(self) -> None:
+        """Be a process that has done nothing yet. For subclasses to extend."""
+        #: This process, to the others.
+        self.sender = os.urandom(8)
+        #: What is subscribed to. Written by subclasses; read by the bus's thread without a lock.
+        self._topics: dict[str, None] = {}
+        self._count_lock = threading.Lock()
+        #: Written by the bus's thread alone.
+        self._received = 0
+        # Guarded by _count_lock.
+        self._published = 0
+        self._dropped = 0
+        self._malformed = 0
+        self._is_up = True
+        self._reasons: set[str] = set()
+
+    def attach(self, receive: Receive) -> None:
+        """Give what comes to `receive`. Once, before `subscribe`."""
+        self._receive = receive
+
+    # For subclasses to write.
+
+    @abc.abstractmethod
+    def send(self, topic: str, data: bytes) -> None:
+        """Carry an encoded envelope to whoever has subscribed to `topic`. Never waits."""
+
+    @abc.abstractmethod
+    def subscribe(self, topic: str) -> None:
+        """Receive what is published to `topic` from now on. Never waits."""
+
+    @abc.abstractmethod
+    def unsubscribe(self, topic: str) -> None:
+        """Receive it no more. Never waits."""
+
+    @abc.abstractmethod
+    def wait_until_subscribed(self, timeout_s: float = 1.0) -> bool:
+        """Wait until every `subscribe` before this call is in effect.
+
+        At once False if that can't be because the bus is down; it will be when it is up again.
+        """
+
+    @abc.abstractmethod
+    def peer_count(self) -> int | None:
+        """How many other processes receive at this moment; None if the bus can't tell."""
+
+    @abc.abstractmethod
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Send what is queued, for `timeout_s` at most, and end."""
+
+    # The same for all.
+
+    def publish(self, kind: Kind, topic: str, body: bytes) -> None:
+        """Carry a message to the other processes. Never waits; ValueError if it is too large."""
+        data = encode(kind, self.sender, topic, body)
+        with self._count_lock:
+            self._published += 1
+        self.send(topic, data)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether what carries the envelopes works, as far as is known."""
+        return self._is_up
+
+    def stats(self) -> BusStats:
+        """Count everything."""
+        with self._count_lock:
+            return BusStats(
+                self._published, self._received, self._dropped, self._malformed, self._is_up
+            )
+
+    def stop(self) -> None:
+        """The process ends."""
+        self.close()
+
+    def hurry(self) -> None:  # noqa: B027  # to be overridden only where there is something to do
+        """Nothing: what `stop` waits for is short."""
+
+    def forget(self) -> None:
+        """In a forked child: be another process."""
+        self._begin()
+
+    def refuse(self, reason: str) -> None:
+        """Count something that came as malformed, and log each reason once."""
+        with self._count_lock:
+            self._malformed += 1
+            is_new = reason not in self._reasons and len(self._reasons) < _MOST_REASONS
+            if is_new:
+                self._reasons.add(reason)
+        if is_new:
+            logger.warning("%s: dropped what is no envelope: %s", self, reason)
+
+    # For subclasses to call.
+
+    def _deliver(self, came: list[bytes]) -> None:
+        """Envelopes came."""
+        envelopes = []
+        for data in came:
+            try:
+                envelope = decode(data)
+            except Malformed as fault:
+                self.refuse(str(fault))
+                continue
+            if envelope.sender != self.sender and envelope.topic in self._topics:
+                envelopes.append(envelope)
+        if not envelopes or self._receive is None:
+            return
+        self._received += len(envelopes)
+        try:
+            self._receive(envelopes)
+        except Exception:
+            logger.exception("envelopes were not delivered")
+
+    def _count_dropped(self, count: int) -> None:
+        with self._count_lock:
+            self._dropped += count
+
+    def _set_up(self, is_up: bool, reason: str) -> None:
+        """Note whether the bus works; log it if that is new."""
+        with self._count_lock:
+            if self._is_up == is_up:
+                return
+            self._is_up = is_up
+        if is_up:
+            logger.warning("%s is back: %s", self, reason)
+        else:
+            logger.error(
+                "%s is down: %s. Broadcasts reach the clients of this process only.", self, reason
+            )
+
+
+_MOST_REASONS = 100
+"""Each reason is logged once, so that a flood of faults is none of log lines."""

@@ -1,0 +1,97 @@
+"""What goes to one other process: a stream of frames behind each other, with a bounded queue.
+
+No lock: the bus's guards it. A frame is written whole and in order; of those that are not begun the
+oldest are dropped when there are too many.
+"""
+
+from __future__ import annotations
+
+import collections
+import socket
+
+_LARGEST_WRITE_BYTES = 256 * 1024
+_FRAME_COST_BYTES = 64
+"""About what a queued frame takes beside its bytes."""
+
+
+class Link:
+    """A non-blocking socket to one other process, and what it has not taken yet."""
+
+    __slots__ = ("_max_bytes", "frames", "is_overflowing", "is_watched", "name", "queued_bytes",
+                 "socket")  # fmt: skip
+
+    def __init__(self, name: str, sock: socket.socket, max_bytes: int) -> None:
+        self.name = name
+        self.socket = sock
+        self._max_bytes = max_bytes
+        #: The first may be the rest of a frame that is begun; then it is a memoryview.
+        self.frames: collections.deque[bytes | memoryview] = collections.deque()
+        self.queued_bytes = 0
+        self.is_overflowing = False
+        #: Whether the bus's thread waits for it to be writable.
+        self.is_watched = False
+
+    def put(self, frame: bytes) -> int:
+        """Write or queue a frame; return how many were dropped for it. Raises OSError."""
+        if self.frames:
+            self._append(frame)
+            return self._drop_oldest() if self.queued_bytes > self._max_bytes else 0
+        taken = self._write(frame)
+        if taken < len(frame):
+            self._append(memoryview(frame)[taken:] if taken else frame)
+        return 0
+
+    def flush(self) -> None:
+        """Write what is queued, as far as it is taken. Raises OSError."""
+        while self.frames:
+            data = self._next_write()
+            taken = self._write(data)
+            self._remove(taken)
+            if taken < len(data):
+                return
+        self.is_overflowing = False
+
+    def _write(self, data: bytes | memoryview) -> int:
+        try:
+            return self.socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    def _append(self, frame: bytes | memoryview) -> None:
+        self.frames.append(frame)
+        self.queued_bytes += len(frame) + _FRAME_COST_BYTES
+
+    def _drop_oldest(self) -> int:
+        begun = self.frames.popleft() if isinstance(self.frames[0], memoryview) else None
+        dropped = 0
+        # The newest stays, however large it is.
+        while self.queued_bytes > self._max_bytes and len(self.frames) > 1:
+            self.queued_bytes -= len(self.frames.popleft()) + _FRAME_COST_BYTES
+            dropped += 1
+        if begun is not None:
+            self.frames.appendleft(begun)
+        return dropped
+
+    def _next_write(self) -> bytes | memoryview:
+        first = self.frames[0]
+        if len(self.frames) == 1 or len(first) >= _LARGEST_WRITE_BYTES:
+            return first
+        pieces: list[bytes | memoryview] = []
+        size = 0
+        for frame in self.frames:
+            size += len(frame)
+            if size > _LARGEST_WRITE_BYTES and pieces:
+                break
+            pieces.append(frame)
+        return b"".join(pieces)
+
+    def _remove(self, taken: int) -> None:
+        while taken:
+            first = self.frames[0]
+            if taken < len(first):
+                self.frames[0] = memoryview(first)[taken:]
+                self.queued_bytes -= taken
+                return
+            taken -= len(first)
+            self.queued_bytes -= len(first) + _FRAME_COST_BYTES
+            self.frames.popleft()

@@ -1,0 +1,158 @@
+"""The user's callbacks: in Flask's contexts, and with what happens when they raise.
+
+Invariant: nothing that a callback, an `on_error` or a teardown function raises goes further than
+this module, and what it raises closes this client and no other.
+"""
+
+from __future__ import annotations
+
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from flask import got_request_exception
+
+from .context import CallbackContext
+from .context.websocket import connect
+from .errors import CloseCode
+from .handler import leave_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .connection import Connection
+    from .context import RequestSnapshot
+    from .frames import Message
+    from .handler import WebSocketHandler
+    from .slow import SlowCallbackWatch
+
+
+class HandlerCallbacks:
+    """Calls one handler. In the connection's turn, except where noted."""
+
+    __slots__ = ("_handler", "_running", "_snapshot")
+
+    def __init__(
+        self,
+        handler: WebSocketHandler,
+        snapshot: RequestSnapshot,
+        slow_callbacks: SlowCallbackWatch,
+    ) -> None:
+        self._handler = handler
+        self._snapshot = snapshot
+        self._running = slow_callbacks.running
+
+    def opened(self, connection: Connection) -> int | None:
+        """Make the handler's methods work, and call `on_open`."""
+        handler = self._handler
+        handler._peer = connection
+        connect(handler.context, connection)
+        return self._call(handler.on_open)
+
+    def message_received(self, message: Message) -> int | None:
+        """Call `on_text` or `on_binary`, which call `on_message` unless overridden."""
+        handler = self._handler
+        name = handler._text_callback if isinstance(message, str) else handler._binary_callback
+        if name is None:
+            return CloseCode.UNSUPPORTED_DATA
+        return self._call(getattr(handler, name), message)
+
+    def session_check_came(self) -> int | None:
+        """Call `check_session`, with the session as it is now."""
+        handler = self._handler
+        self._snapshot.reopen_session()
+        answers: list[bool] = []
+
+        def check_session() -> None:
+            answers.append(handler.check_session())
+
+        code = self._call(check_session)
+        if code is None and not answers[0]:
+            return CloseCode.SESSION_ENDED
+        return code
+
+    def closed(self, code: int, reason: str) -> None:
+        """Call `on_close`."""
+        handler = self._handler
+        handler.close_code = code
+        handler.close_reason = reason
+        leave_all(handler)
+        self._call(handler.on_close)
+
+    def _call(self, callback: Callable[..., None], *args: Any) -> int | None:
+        running, ident = self._running, get_ident()
+        running[ident] = callback
+        try:
+            error = run_in_context(self._handler, self._snapshot, callback, *args)
+        finally:
+            del running[ident]
+        return None if error is None else self._failed(error)
+
+    def _failed(self, error: BaseException) -> int:
+        report_to_handler(self._handler, self._snapshot, error)
+        return CloseCode.INTERNAL_ERROR
+
+
+def report_to_handler(
+    handler: WebSocketHandler, snapshot: RequestSnapshot, error: BaseException
+) -> None:
+    """Call `on_error`, unless it has been called."""
+    if handler.error is None:
+        handler.error = error
+        run_in_context(handler, snapshot, handler.on_error)
+
+
+def run_in_context(
+    handler: WebSocketHandler,
+    snapshot: RequestSnapshot,
+    callback: Callable[..., None],
+    *args: Any,
+) -> BaseException | None:
+    """Run `callback` in Flask's contexts; report and return what it raised. Any thread."""
+    error: BaseException | None = None
+    context = CallbackContext(snapshot)
+    context.push()
+    try:
+        callback(*args)
+    except BaseException as raised:
+        # Also what is no Exception: a CancelledError or gevent's Timeout that got away would end
+        # the thread that serves the others.
+        error = raised
+        _report(handler, snapshot, callback, raised)
+    try:
+        context.pop(error)
+    except BaseException as raised:
+        error = error or raised
+        _log("a teardown function after ", handler, snapshot, callback, raised)
+    return error
+
+
+def _report(
+    handler: WebSocketHandler,
+    snapshot: RequestSnapshot,
+    callback: Callable[..., None],
+    error: BaseException,
+) -> None:
+    _log("", handler, snapshot, callback, error)
+    app = snapshot.app
+    try:
+        if isinstance(error, Exception):
+            got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
+    except Exception as raised:
+        _log("a receiver of got_request_exception for ", handler, snapshot, callback, raised)
+
+
+def _log(
+    where: str,
+    handler: WebSocketHandler,
+    snapshot: RequestSnapshot,
+    callback: Callable[..., None],
+    error: BaseException,
+) -> None:
+    snapshot.app.logger.error(
+        "Exception in %s%s.%s on %s",
+        where,
+        type(handler).__qualname__,
+        getattr(callback, "__name__", callback),
+        snapshot.get("PATH_INFO"),
+        exc_info=error,
+    )

@@ -1,0 +1,621 @@
+"""One WebSocket after its handshake: its state, its queue, and the order of its callbacks.
+
+No socket, no poller, no Flask: a transport brings bytes and turns, `Callbacks` is the user's
+handler with whatever it runs in.
+
+Invariants:
+- `opened` comes first, `message_received` one at a time and in order, `closed` last; each of
+  `opened` and `closed` exactly once. They run only in the transport's turn, of which there is
+  never more than one at a time.
+- `send`, `close` and `abort` may be called by any thread and never wait for the peer.
+- `_lock` guards what the comments below say. It is held while a non-blocking write runs, never
+  while a callback runs.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from .errors import CloseCode, check_close
+from .frames import OutgoingMessage, close_frame, message_frame, ping_frame
+from .outbox import Budget, Outbox
+from .rate import TokenBucket
+from .reader import Event, Failed, MessageReader, PeerClosed, Reply
+from .settings import ClientSettings, QueuePolicy, RatePolicy
+
+if TYPE_CHECKING:
+    from websockets.extensions import Extension
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+    from .frames import Message
+    from .room import Seat
+
+
+class State(enum.Enum):
+    """Where the closing handshake of RFC 6455 section 7 stands."""
+
+    OPEN = enum.auto()
+    CLOSING = enum.auto()
+    """Our close frame is sent or queued, the peer's has not come."""
+    CLOSED = enum.auto()
+    """Nothing more is read; what is queued may still be written."""
+
+
+_OPEN = State.OPEN
+
+# Who has stopped the reading: bits, because both can have.
+_PAUSED_BY_HANDLER = 1
+_PAUSED_BY_RATE = 2
+
+_CONTROLS_PER_S = 100
+_CONTROLS_AT_ONCE = 1000
+"""Pings and pongs that nobody asked for. A client needs one in some seconds."""
+_MESSAGE = (str, bytes)  # as a tuple: `str | bytes` would be made anew for every message
+
+
+class Callbacks(Protocol):
+    """What a connection calls, in its transport's turn. None of them raises."""
+
+    def opened(self, connection: Connection) -> int | None:
+        """The connection is open. Returns a close code to close it, or None."""
+
+    def message_received(self, message: Message) -> int | None:
+        """A message came. Returns a close code to close the connection, or None."""
+
+    def session_check_came(self) -> int | None:
+        """It is time to check the session. Returns a close code to close with, or None."""
+
+    def closed(self, code: int, reason: str) -> None:
+        """The connection is over, with the first close frame's code; 1006 if there was none."""
+
+
+class Transport(Protocol):
+    """What a connection needs of the socket it is on."""
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write without waiting; return how many bytes were taken. Raises OSError when lost."""
+
+    def request_turn(self) -> None:
+        """See to it that a turn of this connection runs soon. Any thread."""
+
+    def request_wake(self, seconds: float) -> None:
+        """See to it that `on_time` of this connection is called in `seconds`. Any thread."""
+
+    def now_s(self) -> float:
+        """The time that `on_time` is given."""
+
+
+class _NoCallbacks:
+    """After the last one; also lets the handler go without the garbage collector."""
+
+    def opened(self, connection: Connection) -> int | None:
+        return None
+
+    def message_received(self, message: Message) -> int | None:
+        return None
+
+    def session_check_came(self) -> int | None:
+        return None
+
+    def closed(self, code: int, reason: str) -> None:
+        pass
+
+
+_NO_CALLBACKS = _NoCallbacks()
+
+
+class Connection:
+    """One client's WebSocket."""
+
+    __slots__ = (
+        "_awaits_pong",
+        "_callbacks",
+        "_checked_at_s",
+        "_close_sent_at_s",
+        "_controls",
+        "_deflate",
+        "_held_until_s",
+        "_is_corked",
+        "_is_lost",
+        "_lock",
+        "_messages",
+        "_pauses",
+        "_pinged_at_s",
+        "_reader",
+        "_room_made",
+        "_settings",
+        "_state",
+        "_transport",
+        "check_is_due",
+        "close_code",
+        "close_reason",
+        "dropped_messages",
+        "has_opened",
+        "is_closed",
+        "outbox",
+        "received_messages",
+        "seat",
+        "sent_messages",
+        "wants_data",
+    )
+
+    def __init__(
+        self,
+        callbacks: Callbacks,
+        settings: ClientSettings,
+        deflate: PerMessageDeflate | None = None,
+        *,
+        budget: Budget | None = None,
+        seat: Seat | None = None,
+    ) -> None:
+        """`budget` bounds the queues of many connections; `seat` is left at the end."""
+        self._callbacks: Callbacks = callbacks
+        self._settings = settings
+        self._deflate = deflate
+        extensions: list[Extension] | None = None if deflate is None else [deflate]
+        self._reader = MessageReader(settings.max_message_size, extensions)
+        self._transport: Transport | None = None
+        self._lock = threading.Lock()
+
+        #: Its place among the connections of the process.
+        self.seat = seat
+        # Written by the turn alone.
+        self._messages: TokenBucket | None = None
+        self._controls: TokenBucket | None = None
+        #: Whether `open` has been called.
+        self.has_opened = False
+        self.received_messages = 0
+        #: Whether it is time for `check_session`. Set by the timer, cleared by the turn.
+        self.check_is_due = False
+        self._checked_at_s = 0.0  # the timer's
+        # Written by the turn and the timer; a lost write costs one ping at most.
+        self._awaits_pong = False
+        self._pinged_at_s = 0.0
+        self._close_sent_at_s = 0.0
+
+        # Guarded by _lock.
+        self._state = State.OPEN
+        self._is_lost = False
+        self._is_corked = False
+        #: What the peer has not taken yet. For the transport: to look at.
+        self.outbox = Outbox(settings.max_queue_size, budget)
+        self._room_made: threading.Event | None = None
+        self.sent_messages = 0
+        self.dropped_messages = 0
+        self._pauses = 0
+        self._held_until_s = 0.0
+        #: Whether the transport is to read; False holds up the peer, by TCP.
+        self.wants_data = True
+        #: Whether nothing more is to be read. What is queued may still have to be written.
+        self.is_closed = False
+        #: Of the first close frame, whoever sent it; None until then.
+        self.close_code: int | None = None
+        self.close_reason = ""
+
+    def attach(self, transport: Transport) -> None:
+        """Connect to the socket. Once, before the first turn."""
+        self._transport = transport
+        self._pinged_at_s = self._checked_at_s = transport.now_s()
+        if self._settings.ping_interval is not None:
+            transport.request_wake(self._settings.ping_interval)
+        if self._settings.recheck_session_s is not None:
+            transport.request_wake(self._settings.recheck_session_s)
+
+    def detach(self) -> None:
+        """The socket is gone. After the last turn."""
+        with self._lock:
+            self._is_lost = True
+            self.outbox.clear()
+            self._transport = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can still be sent."""
+        return self._state is _OPEN
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self.outbox.queued_bytes
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the network is gone, so that nothing queued will ever be taken."""
+        return self._is_lost
+
+    @property
+    def close_timeout_s(self) -> float:
+        """How long the peer has for its part of a close."""
+        return self._settings.close_timeout
+
+    # The transport's turn.
+
+    def open(self) -> None:
+        """Run the first callback, in the first turn."""
+        self.has_opened = True
+        self._close_if_told(self._callbacks.opened(self))
+
+    def check_session(self) -> None:
+        """Run the callback that says whether the client may stay."""
+        self.check_is_due = False
+        if self._state is _OPEN:
+            self._close_if_told(self._callbacks.session_check_came())
+
+    def receive_data(self, data: bytes) -> None:
+        """Run the callbacks of what `data` completes."""
+        reader = self._reader
+        events = reader.receive_data(data)
+        if reader.control_frames:
+            self._count_control_frames(reader)
+        self._awaits_pong = False
+        if len(events) == 1:
+            event = events[0]
+            if isinstance(event, _MESSAGE) and self._state is _OPEN:
+                if self._settings.message_rate is not None and not self._may_send_so_much():
+                    return
+                self.received_messages += 1
+                code = self._callbacks.message_received(event)
+                if code is not None:
+                    self.close(code)
+            else:
+                self._take(event)
+        elif events:
+            self._take_all(events)
+
+    def _take_all(self, events: list[Event]) -> None:
+        # What the callbacks of one read send goes out in one write. The last callback is not
+        # corked: nobody would wait for it. If one before it takes long, the pollers' monitor
+        # uncorks.
+        self._is_corked = True
+        last = len(events) - 1
+        for index, event in enumerate(events):
+            if index == last:
+                with self._lock:
+                    self._is_corked = False
+            self._take(event)
+        if self.outbox.queued_bytes:
+            self.flush()
+
+    def _may_send_so_much(self) -> bool:
+        """Count a message of the peer. False if it is closed because of it."""
+        rate = self._settings.message_rate
+        assert self._transport is not None  # it brings data
+        if rate is None:
+            return True
+        now_s = self._transport.now_s()
+        if self._messages is None:
+            self._messages = TokenBucket(rate.per_second, rate.burst, now_s)
+        wait_s = self._messages.take(1, now_s)
+        if wait_s <= 0:
+            return True
+        if self._settings.message_rate_policy is RatePolicy.CLOSE:
+            reason = f"over {rate.per_second:g} messages a second"
+            self.close(CloseCode.POLICY_VIOLATION, reason)
+            return False
+        with self._lock:
+            self._held_until_s = now_s + wait_s
+            self._stop_reading(_PAUSED_BY_RATE)
+        self._transport.request_wake(wait_s)
+        return True
+
+    def _count_control_frames(self, reader: MessageReader) -> None:
+        """Close a peer that sends nothing but pings or pongs, and those by the thousand."""
+        count, reader.control_frames = reader.control_frames, 0
+        if self._awaits_pong:
+            count -= 1
+        if not count or self._transport is None:
+            return
+        now_s = self._transport.now_s()
+        if self._controls is None:
+            self._controls = TokenBucket(_CONTROLS_PER_S, _CONTROLS_AT_ONCE, now_s)
+        if self._controls.take(count, now_s) > 0:
+            reason = f"over {_CONTROLS_PER_S} pings and pongs a second"
+            self.close(CloseCode.POLICY_VIOLATION, reason)
+
+    def receive_eof(self) -> None:
+        """The peer has ended the stream; without a close frame that is a loss."""
+        self.abort()
+
+    def finish(self) -> None:
+        """Run the last callback, after the connection `is_closed`. The last turn's last act."""
+        with self._lock:
+            self._tell_waiting()
+        code = CloseCode.ABNORMAL_CLOSURE if self.close_code is None else self.close_code
+        self.close_code = code
+        callbacks, self._callbacks = self._callbacks, _NO_CALLBACKS
+        try:
+            callbacks.closed(code, self.close_reason)
+        finally:
+            if self.seat is not None:
+                self.seat.leave()
+
+    def flush(self) -> None:
+        """Write what is queued, as far as the peer takes it."""
+        with self._lock:
+            self._flush()
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, _MESSAGE):
+            if self._state is _OPEN and (
+                self._settings.message_rate is None or self._may_send_so_much()
+            ):
+                self.received_messages += 1
+                self._close_if_told(self._callbacks.message_received(event))
+        elif isinstance(event, Reply):
+            with self._lock:
+                # RFC 6455 section 5.5.3: not every ping has to be answered. Who sends pings and
+                # reads nothing gets no more than fits.
+                if self._state is _OPEN and not self.outbox.is_over(len(event.data)):
+                    self._put(event.data)
+        elif isinstance(event, PeerClosed):
+            self._answer_close(event)
+        else:
+            self._fail(event)
+
+    def _close_if_told(self, code: int | None) -> None:
+        if code is not None:
+            self.close(code)
+
+    def _answer_close(self, event: PeerClosed) -> None:
+        with self._lock:
+            if self._state is _OPEN:
+                self._note_close(event.code, event.reason)
+                # RFC 6455 section 5.5.1: the answer typically repeats the code, not the reason.
+                self._put_last(close_frame(event.code, ""))
+            self._set_closed()
+
+    def _fail(self, event: Failed) -> None:
+        with self._lock:
+            if self._state is _OPEN:
+                self._note_close(event.code, event.reason)
+                self._put_last(close_frame(event.code, event.reason))
+            self._set_closed()
+
+    # Any thread.
+
+    def send(self, message: str | bytes) -> bool:
+        """Send or queue a message. False once the connection is closing or the peer too slow."""
+        if self._deflate is None:
+            return self._send_frame(message_frame(message))
+        return self.deliver(OutgoingMessage(message))
+
+    def deliver(self, message: OutgoingMessage) -> bool:
+        """Send or queue a message that others are sent, too."""
+        return self._send_frame(message.frame(self._deflate))
+
+    def deliver_all(self, messages: list[OutgoingMessage]) -> None:
+        """Send or queue messages that came together, with one write."""
+        with self._lock:
+            was_corked, self._is_corked = self._is_corked, True
+            for message in messages:
+                self._send_or_queue(message.frame(self._deflate))
+            self._is_corked = was_corked
+            if not was_corked:
+                self._flush()
+
+    def _send_frame(self, frame: bytes) -> bool:
+        with self._lock:
+            return self._send_or_queue(frame)
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Start the closing handshake, after what is queued. Nothing happens when it has begun.
+
+        Raises ValueError for a code or reason that may not be sent.
+        """
+        check_close(code, reason)
+        with self._lock:
+            if self._state is _OPEN:
+                self._start_close(code, reason)
+
+    def abort(self) -> None:
+        """Give the connection up without a close frame; `closed` will run with 1006."""
+        with self._lock:
+            self._lose()
+
+    def uncork(self) -> None:
+        """Let go of what an earlier message of the same read has sent."""
+        with self._lock:
+            self._is_corked = False
+            self._flush()
+
+    def pause(self) -> None:
+        """Stop reading until `resume`: the peer is held up by TCP."""
+        with self._lock:
+            self._stop_reading(_PAUSED_BY_HANDLER)
+
+    def resume(self) -> None:
+        """Read on after `pause`."""
+        with self._lock:
+            self._read_on(_PAUSED_BY_HANDLER)
+
+    def wait_for_room(self, size: int) -> bool:
+        """Wait until `size` more bytes fit into the queue. False once the connection is closing.
+
+        Only for threads that nobody else waits for; bounded by the ping time-out.
+        """
+        while True:
+            with self._lock:
+                if self._state is not _OPEN:
+                    return False
+                if not self.outbox.is_over(size):
+                    return True
+                if self._room_made is None:
+                    self._room_made = threading.Event()
+                self._room_made.clear()
+                room_made = self._room_made
+            room_made.wait()
+
+    # The timer's thread.
+
+    def on_time(self, now_s: float) -> float | None:
+        """Do what is due; return in how many seconds to look again, or None."""
+        if self._state is _OPEN:
+            waits_s = (self._hold(now_s), self._keep_alive(now_s), self._have_checked(now_s))
+            return min((seconds for seconds in waits_s if seconds is not None), default=None)
+        if self._state is State.CLOSING:
+            if not self._close_sent_at_s:
+                self._close_sent_at_s = now_s
+            rest_s = self._close_sent_at_s + self._settings.close_timeout - now_s
+            if rest_s > 0:
+                return rest_s
+            self.abort()
+        return None
+
+    def _hold(self, now_s: float) -> float | None:
+        """Read on when the peer's time is over; else in how many seconds, or None."""
+        if not self._held_until_s:
+            return None
+        with self._lock:
+            rest_s = self._held_until_s - now_s
+            if rest_s > 0:
+                return rest_s
+            self._held_until_s = 0.0
+            self._read_on(_PAUSED_BY_RATE)
+        return None
+
+    def _have_checked(self, now_s: float) -> float | None:
+        interval_s = self._settings.recheck_session_s
+        if interval_s is None:
+            return None
+        rest_s = self._checked_at_s + interval_s - now_s
+        if rest_s > 0:
+            return rest_s
+        self._checked_at_s = now_s
+        self.check_is_due = True
+        if self._transport is not None:
+            self._transport.request_turn()
+        return interval_s
+
+    def _keep_alive(self, now_s: float) -> float | None:
+        interval_s, timeout_s = self._settings.ping_interval, self._settings.ping_timeout
+        if interval_s is None:
+            return None
+        if self._awaits_pong and timeout_s is not None:
+            rest_s = self._pinged_at_s + timeout_s - now_s
+            if rest_s > 0:
+                return rest_s
+            if not self.outbox.has_progressed and self.wants_data:
+                self.abort()
+                return None
+            # The ping stands behind a queue that a slow peer is taking: that is life, too. And
+            # of whom nothing is read nothing can be heard.
+            self.outbox.has_progressed = False
+            self._pinged_at_s = now_s
+            return timeout_s
+        rest_s = self._pinged_at_s + interval_s - now_s
+        if rest_s > 0:
+            return rest_s
+        self._pinged_at_s = now_s
+        self.outbox.has_progressed = False
+        self._awaits_pong = True  # before the ping: a quick peer answers before the next line
+        with self._lock:
+            self._put(ping_frame())
+        return interval_s if timeout_s is None else min(interval_s, timeout_s)
+
+    # With _lock held.
+
+    def _send_or_queue(self, frame: bytes) -> bool:
+        if self._state is not _OPEN:
+            return False
+        outbox = self.outbox
+        if outbox.queued_bytes or self._is_corked:
+            if not self._has_room(len(frame)):
+                return False
+            self._put(frame)
+        else:
+            outbox.put(frame, self._write)
+        if self._is_lost:
+            return False
+        self.sent_messages += 1
+        return True
+
+    def _put(self, frame: bytes) -> None:
+        if self._is_corked:
+            self.outbox.append(frame)
+        else:
+            self.outbox.put(frame, self._write)
+
+    def _put_last(self, frame: bytes) -> None:
+        self._is_corked = False
+        self.outbox.append(frame)
+        self._flush()
+        if self._transport is not None:
+            self._transport.request_wake(0)
+
+    def _start_close(self, code: int, reason: str) -> None:
+        self._note_close(code, reason)
+        self._state = State.CLOSING
+        self._read_on(~0)  # for the peer's close frame
+        self._put_last(close_frame(code, reason))
+        self._tell_waiting()
+
+    def _note_close(self, code: int, reason: str) -> None:
+        if self.close_code is None:
+            self.close_code = code
+            self.close_reason = reason
+
+    def _has_room(self, size: int) -> bool:
+        """Make room for a message by the queue's policy. False when it is not to be sent."""
+        if not self.outbox.is_over(size):
+            return True
+        if self._is_corked:
+            self._flush()
+            if not self.outbox.is_over(size):
+                return self._state is _OPEN
+        if self._settings.queue_policy is QueuePolicy.DROP_OLDEST:
+            self.dropped_messages += self.outbox.drop_oldest(size)
+            return True
+        if self._settings.queue_policy is QueuePolicy.DROP_NEWEST:
+            self.dropped_messages += 1
+            return False
+        self.dropped_messages += 1 + self.outbox.drop_all()
+        self._start_close(
+            CloseCode.TRY_AGAIN_LATER,
+            f"over {self._settings.max_queue_size} bytes were not taken",
+        )
+        return False
+
+    def _flush(self) -> None:
+        self.outbox.flush(self._write)
+        if not self.outbox.queued_bytes:
+            self._tell_waiting()
+
+    def _stop_reading(self, by: int) -> None:
+        if self._state is _OPEN:
+            self._pauses |= by
+            self.wants_data = False
+
+    def _read_on(self, by: int) -> None:
+        self._pauses &= ~by
+        if not self._pauses and not self.wants_data and not self.is_closed:
+            self.wants_data = True
+            if self._transport is not None:
+                self._transport.request_turn()
+
+    def _set_closed(self) -> None:
+        self._state = State.CLOSED
+        self.is_closed = True
+        self.wants_data = False
+
+    def _tell_waiting(self) -> None:
+        if self._room_made is not None:
+            self._room_made.set()
+
+    def _write(self, data: bytes | memoryview) -> int:
+        if self._transport is None or self._is_lost:
+            return len(data)  # nobody will take it: nothing is to be queued
+        try:
+            return self._transport.write(data)
+        except OSError:
+            self._lose()
+            return len(data)
+
+    def _lose(self) -> None:
+        self._is_lost = True
+        self._set_closed()
+        self.outbox.clear()
+        self._tell_waiting()
+        if self._transport is not None:
+            self._transport.request_turn()

@@ -1,0 +1,11 @@
+"""The request of the handshake, kept for as long as its WebSocket is open.
+
+`snapshot` keeps it small, `callback` makes it Flask's current request again, `websocket` shows
+it to the handler.
+"""
+
+from .callback import CallbackContext
+from .snapshot import RequestSnapshot
+from .websocket import WebSocketContext
+
+__all__ = ["CallbackContext", "RequestSnapshot", "WebSocketContext"]

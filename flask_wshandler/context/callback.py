@@ -1,0 +1,136 @@
+"""Flask's contexts around one callback.
+
+Flask copies and pushes a request context in 13 µs: it makes a URL adapter, matches the URL again
+and opens the session. Here all of that waits until somebody asks. What remains is a fresh `g`,
+two context variables, and the teardown functions, if there are any: see docs/performance.md for
+the figures.
+
+The only module that uses names of Flask that are not documented (`_cv_app`, `_cv_request`, and
+what a context calls its parts), which is why setup.cfg bounds Flask's version.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Request
+from flask.ctx import AppContext, RequestContext
+from flask.globals import _cv_app, _cv_request
+from flask.sessions import SessionMixin
+from flask.signals import (
+    appcontext_popped,
+    appcontext_pushed,
+    appcontext_tearing_down,
+    request_tearing_down,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from werkzeug.routing import MapAdapter
+
+    from .snapshot import RequestSnapshot
+
+_NOT_MADE: Any = object()
+
+
+class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both have _cv_tokens
+    """Flask's two contexts in one object, whose parts are made when they are used.
+
+    For one callback and one thread: push it, run the callback, pop it with its exception.
+    """
+
+    # As class attributes, so that a context that nobody looks at costs three assignments.
+    flashes = None
+    _request: Request | None = None
+    _adapter: MapAdapter | None = _NOT_MADE
+    _waiting_functions: list[Any] | None = None
+
+    def __init__(self, snapshot: RequestSnapshot) -> None:
+        # Not the base classes': they make the request and its URL adapter.
+        self.app = app = snapshot.app
+        self.g = app.app_ctx_globals_class()
+        self._snapshot = snapshot
+
+    @property
+    def request(self) -> Request:  # type: ignore[override]  # an attribute there, lazy here
+        if self._request is None:
+            self._request = self._snapshot.request()
+        return self._request
+
+    @property
+    def url_adapter(self) -> MapAdapter | None:  # type: ignore[override]  # the same
+        if self._adapter is _NOT_MADE:
+            self._adapter = self.app.create_url_adapter(self.request)
+        return self._adapter
+
+    @property
+    def session(self) -> SessionMixin:
+        session = self._snapshot.session
+        if session is None:
+            interface = self.app.session_interface
+            session = interface.open_session(self.app, self.request)
+            if session is None:
+                session = interface.make_null_session(self.app)
+            self._snapshot.session = session
+        return session
+
+    @property
+    def _after_request_functions(self) -> list[Any]:  # type: ignore[override]  # the same
+        # after_this_request() may be called; there is no response for what it is given.
+        if self._waiting_functions is None:
+            self._waiting_functions = []
+        return self._waiting_functions
+
+    def copy(self) -> RequestContext:
+        """An ordinary request context, for another thread or greenlet."""
+        return RequestContext(self.app, self.request.environ, self.request, self.session)
+
+    def match_request(self) -> None:
+        """The URL was matched at the handshake."""
+
+    def push(self) -> None:
+        self._app_token = _cv_app.set(self)
+        self._request_token = _cv_request.set(self)
+        if appcontext_pushed.receivers:
+            appcontext_pushed.send(self.app, _async_wrapper=self.app.ensure_sync)
+
+    def pop(self, exc: BaseException | None = None) -> None:
+        try:
+            if has_teardown(self.app):
+                self._tear_down(exc)
+        finally:
+            if self._request is not None:
+                self._request.close()
+                # As Flask does: the two would keep each other alive.
+                self._request.environ["werkzeug.request"] = None
+            _cv_request.reset(self._request_token)
+            _cv_app.reset(self._app_token)
+            if appcontext_popped.receivers:
+                appcontext_popped.send(self.app, _async_wrapper=self.app.ensure_sync)
+
+    def _tear_down(self, exc: BaseException | None) -> None:
+        try:
+            self.app.do_teardown_request(exc)
+        finally:
+            self.app.do_teardown_appcontext(exc)
+
+
+def has_teardown(app: Flask) -> Any:
+    """Whether anything is to be called at the end of a request.
+
+    Worth asking: Flask looks for it by the request's blueprints, for which the request would have
+    to be made.
+    """
+    return (
+        app.teardown_request_funcs
+        or app.teardown_appcontext_funcs
+        or request_tearing_down.receivers
+        or appcontext_tearing_down.receivers
+        or type(app).do_teardown_request is not _DO_TEARDOWN_REQUEST
+        or type(app).do_teardown_appcontext is not _DO_TEARDOWN_APPCONTEXT
+    )
+
+
+_DO_TEARDOWN_REQUEST: Callable[..., None] = Flask.do_teardown_request
+_DO_TEARDOWN_APPCONTEXT: Callable[..., None] = Flask.do_teardown_appcontext

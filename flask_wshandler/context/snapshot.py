@@ -1,0 +1,154 @@
+"""A request, kept small: an open connection may hold it for days.
+
+A WSGI environ and its request object are 4 to 6 kB. What differs between two clients of one app
+is little of that: names of headers, and most of their values, are the same objects for all here.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Request
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
+
+if TYPE_CHECKING:
+    from werkzeug.routing import Rule
+
+_LEFT_OUT = frozenset(
+    {
+        # Belong to the request that ends with the handshake.
+        "gunicorn.socket",
+        "werkzeug.socket",
+        "werkzeug.request",
+        "wsgi.early_hints",
+        "wsgi.errors",
+        "wsgi.file_wrapper",
+        "wsgi.input",
+    }
+)
+
+_MOST_SHARED = 2048
+_LONGEST_SHARED = 512
+
+_shared: dict[Any, Any] = {}
+"""Values that occurred before. Emptied when full: what is in use lives on where it is used."""
+
+_UNIQUE = frozenset(
+    {"HTTP_SEC_WEBSOCKET_KEY", "REMOTE_PORT", "QUERY_STRING", "RAW_URI", "REQUEST_URI"}
+)
+
+
+def _share(value: Any) -> Any:
+    if len(_shared) >= _MOST_SHARED:
+        _shared.clear()
+    return _shared.setdefault(value, value)
+
+
+_OF_EVERY_REQUEST = frozenset(
+    {
+        "environ",
+        "headers",
+        "host",
+        "json_module",
+        "method",
+        "path",
+        "query_string",
+        "remote_addr",
+        "root_path",
+        "routing_exception",
+        "scheme",
+        "server",
+        "shallow",
+        "trusted_hosts",
+        "url_rule",
+        "view_args",
+    }
+)
+
+
+class RequestSnapshot:
+    """The handshake's request, from which the request can be made again."""
+
+    __slots__ = (
+        "_attributes",
+        "_keys",
+        "_values",
+        "app",
+        "connection_id",
+        "session",
+        "subprotocol",
+        "taken_at_s",
+        "url_rule",
+        "user_id",
+        "view_args",
+    )
+
+    def __init__(
+        self,
+        app: Flask,
+        request: Request,
+        session: SessionMixin | None,
+        subprotocol: str | None = None,
+    ) -> None:
+        """`session` is None where it can be opened again from the request just as well."""
+        self.app = app
+        self.connection_id = os.urandom(8).hex()
+        self.session = session
+        self.subprotocol = subprotocol
+        self.url_rule: Rule | None = request.url_rule
+        self.view_args: dict[str, Any] | None = request.view_args or None
+        self.taken_at_s = time.time()
+        #: Whose login is checked again and again; None unless that is asked for.
+        self.user_id: object = None
+        kept = {key: value for key, value in request.environ.items() if key not in _LEFT_OUT}
+        self._keys: tuple[str, ...] = _share(tuple(kept))
+        self._values = tuple(
+            _share(value)
+            if type(value) is str and len(value) <= _LONGEST_SHARED and key not in _UNIQUE
+            else value
+            for key, value in kept.items()
+        )
+        self._attributes = _added_attributes(request)
+
+    def reopen_session(self) -> None:
+        """Have the session opened anew, if it is more than a cookie of the handshake."""
+        if not isinstance(self.app.session_interface, SecureCookieSessionInterface):
+            self.session = None
+
+    def environ(self) -> dict[str, Any]:
+        """The WSGI environ of the handshake, without what belonged to its server's request."""
+        environ: dict[str, Any] = dict(zip(self._keys, self._values, strict=True))
+        environ["wsgi.input"] = io.BytesIO()
+        environ["wsgi.errors"] = sys.stderr
+        return environ
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """One value of the environ."""
+        try:
+            return self._values[self._keys.index(key)]
+        except ValueError:
+            return default
+
+    def request(self) -> Request:
+        """The request, made again."""
+        request = self.app.request_class(self.environ())
+        request.json_module = self.app.json
+        request.url_rule = self.url_rule
+        request.view_args = {} if self.view_args is None else self.view_args
+        if self._attributes:
+            vars(request).update(self._attributes)
+        return request
+
+
+def _added_attributes(request: Request) -> dict[str, Any] | None:
+    """What the app has put on its request (`request.player = …`), apart from cached properties."""
+    added = {
+        name: value
+        for name, value in vars(request).items()
+        if name not in _OF_EVERY_REQUEST and not hasattr(type(request), name)
+    }
+    return added or None

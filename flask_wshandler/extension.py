@@ -1,0 +1,184 @@
+"""The extension: what an app is given, and the routes of handler classes and functions."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import flask.json
+from flask import Blueprint, Flask, Response, current_app, g, request
+from flask_sock import Sock
+
+from . import handshake, hub, serialization
+from .accept import EXTENSION_KEY, AppState, accept_websocket_request
+from .bus import BusStats, UnsafeDirectory, connect
+from .errors import SettingError
+from .function import FunctionHandler
+from .handler import WebSocketHandler
+from .routing import admit_upgrades
+from .settings import Settings
+from .slow import SlowCallbackWatch
+from .timer import Clock
+from .transports.engine import Engine, Stats
+
+serialization.use(flask.json.dumps)
+
+Routed = TypeVar("Routed", bound=Callable[..., Any])
+
+
+class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
+    """WebSockets for Flask apps.
+
+    A `flask_sock.Sock`, so a function written for flask-sock runs unchanged under `route`; the
+    configuration is read from `WSHANDLER_*` when the app is given. One object may serve several
+    apps by `init_app`.
+
+    `clock` is for tests that move time.
+    """
+
+    def __init__(self, app: Flask | None = None, *, clock: Clock | None = None) -> None:
+        self._clock = clock
+        self.bp: Blueprint | None = None
+        super().__init__(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Read the settings, and let ordinary views receive WebSocket requests.
+
+        Starts no thread and opens nothing. Raises `SettingError` for a bad value.
+        """
+        settings = Settings.from_mapping(app.config)
+        collections = _hub_of(app, settings, self._clock)
+        if EXTENSION_KEY not in app.extensions:
+            admit_upgrades(app)
+        engine = Engine(settings, self._clock)
+        slow_callbacks = SlowCallbackWatch(settings.slow_callback_s, app.logger)
+        if settings.slow_callback_s is not None:
+            engine.have_woken(slow_callbacks, slow_callbacks.interval_s)
+        app.extensions[EXTENSION_KEY] = AppState(settings, engine, collections, slow_callbacks)
+        _apps.add(app)
+        super().init_app(app)
+
+    def route(
+        self, path: str, bp: Blueprint | None = None, **options: Any
+    ) -> Callable[[Routed], Routed]:
+        """Route a URL to a handler class, or to a flask-sock function.
+
+        A `WebSocketHandler` subclass is instantiated for each client with the URL's variables
+        as keyword arguments. A function is called in a thread of its own with an object that
+        has simple-websocket's `send`, `receive` and `close`, and with the URL's variables.
+
+        With `bp` the route belongs to that blueprint; `options` are those of `app.route`. The
+        URL answers WebSocket requests only; for one that answers both, use `app.route` and
+        `accept_websocket_request`.
+        """
+
+        def decorate(routed: Routed) -> Routed:
+            options["websocket"] = True
+            self._scaffold(bp).route(path, **options)(_view_of(routed))
+            return routed
+
+        return decorate
+
+    def stats(self) -> Stats:
+        """The figures of this process, of the current app or of the one given at first."""
+        return self._state().engine.stats()
+
+    def bus_stats(self) -> BusStats:
+        """What this process has published and received, of the app that `stats` is about."""
+        return self._state().hub.bus.stats()
+
+    def _state(self) -> AppState:
+        app = current_app._get_current_object() if current_app else self.app  # type: ignore[attr-defined]
+        if app is None:
+            raise RuntimeError("there is no app here: call it inside an app context")
+        state: AppState = app.extensions[EXTENSION_KEY]
+        return state
+
+    def _scaffold(self, bp: Blueprint | None) -> Flask | Blueprint:
+        if bp is not None:
+            return bp
+        if self.app is not None:
+            app: Flask = self.app
+            return app
+        if self.bp is None:
+            self.bp = Blueprint("__flask_wshandler", __name__)
+        return self.bp
+
+
+_apps: weakref.WeakSet[Flask] = weakref.WeakSet()
+"""Apps that were given to a `WebSockets` object."""
+
+
+def _hub_of(app: Flask, settings: Settings, clock: Clock | None) -> hub.Hub:
+    is_local = settings.bus == "local"
+    # Many apps are called "app": the directory tells them apart.
+    name = settings.bus_name or (f"{app.import_name} in {app.root_path}" if is_local else None)
+    try:
+        bus = connect(settings.bus, name, max_queue_bytes=settings.bus_queue_size)
+    except (ValueError, ImportError, UnsafeDirectory) as error:
+        raise SettingError(f"WSHANDLER_BUS is {settings.bus!r}: {error}") from error
+    app_of = weakref.ref(app)
+
+    def call(function: Callable[..., None], *args: Any) -> None:
+        app = app_of()
+        if app is not None:
+            with app.app_context():
+                function(*args)
+
+    return hub.Hub(bus, lease_s=settings.presence_lease, clock=clock, call=call)
+
+
+def _find_hub() -> hub.Hub:
+    """The current app's, or that of the only app there is."""
+    if current_app:
+        state = current_app.extensions.get(EXTENSION_KEY)
+        if isinstance(state, AppState):
+            return state.hub
+    apps = list(_apps)
+    if len(apps) > 1:
+        del apps[:]
+        gc.collect()  # tests make one app after the other
+        apps = list(_apps)
+    if len(apps) > 1:
+        raise RuntimeError(
+            f"there are {len(apps)} apps with WebSockets in this process: use the collection "
+            "inside the app context of one of them"
+        )
+    if not apps:
+        return hub.here()
+    found: AppState = apps[0].extensions[EXTENSION_KEY]
+    return found.hub
+
+
+hub.use(_find_hub)
+
+
+def _view_of(routed: Callable[..., Any]) -> Callable[..., Response]:
+    if isinstance(routed, type):
+        if not issubclass(routed, WebSocketHandler):
+            raise TypeError(f"{routed.__name__} is no WebSocketHandler and no function")
+
+        def handler_view(**view_args: Any) -> Response:
+            return accept_websocket_request(routed(**view_args))
+
+        return functools.update_wrapper(handler_view, routed, updated=())
+
+    @functools.wraps(routed)
+    def function_view(**view_args: Any) -> Response:
+        options = current_app.config.get("SOCK_SERVER_OPTIONS", {})
+        handler = FunctionHandler(routed, view_args, options, g._get_current_object())
+        return accept_websocket_request(
+            handler, subprotocol=_first_supported(options.get("subprotocols"))
+        )
+
+    return function_view
+
+
+def _first_supported(supported: str | list[str] | None) -> str | None:
+    """Of the subprotocols that the client offers, the first that is supported."""
+    names = [supported] if isinstance(supported, str) else supported or []
+    offered = handshake.requested_subprotocols(request.environ)
+    return next((name for name in offered if name in names), None)

@@ -1,0 +1,255 @@
+"""The user's side of one client: subclass `WebSocketHandler`, override what is of interest.
+
+No Flask here: what runs the callbacks, and in which context, is `callbacks`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from . import serialization
+from .errors import CloseCode
+from .frames import Message, OutgoingMessage
+
+if TYPE_CHECKING:
+    from .context import WebSocketContext
+    from .settings import QueuePolicy
+
+
+class Peer(Protocol):
+    """The connection, as a handler sees it."""
+
+    dropped_messages: int
+
+    @property
+    def queued_bytes(self) -> int: ...
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def send(self, message: str | bytes) -> bool: ...
+
+    def deliver(self, message: OutgoingMessage) -> bool: ...
+
+    def deliver_all(self, messages: list[OutgoingMessage]) -> None: ...
+
+    def close(self, code: int = ..., reason: str = ...) -> None: ...
+
+
+class Membership(Protocol):
+    """A collection, as a handler sees it."""
+
+    topic: str
+
+    def discard(self, handler: WebSocketHandler) -> None: ...
+
+
+_membership_lock = threading.Lock()
+"""Guards `_memberships` and `_has_closed` of all handlers: joining is rare and quick."""
+
+
+class WebSocketHandler:
+    """One client. Make an instance in the view, from whatever the request knows, and give it to
+    `accept_websocket_request`.
+
+    The callbacks of one client run one at a time and in order, those of different clients in
+    parallel; so what an instance keeps in attributes needs no lock, what it shares does. In all
+    of them `current_app`, `g` (a fresh one each time), `request`, `session`, `url_for` and
+    Flask-Login's `current_user` work and are those of the handshake.
+
+    An exception in a callback is logged, sent through `got_request_exception`, kept in `error`,
+    given to `on_error`, and closes this client with 1011.
+    """
+
+    #: Bytes of one message, after decompression; larger: 1009. Default: the app's setting.
+    max_message_size: int
+    #: Bytes this client may leave untaken. Default: the app's setting.
+    max_queue_size: int
+    #: What happens past `max_queue_size`: "close" (with 1013, the default), "drop_oldest"
+    #: or "drop_newest" (and `send` returns False).
+    queue_policy: QueuePolicy | str
+    #: Seconds between two pings, None for none. Default: the app's setting.
+    ping_interval: float | None
+
+    #: Seconds between two calls of `check_session`, None for none.
+    recheck_session_s: float | None = None
+
+    #: The exception that a callback raised, when `on_error` runs.
+    error: BaseException | None = None
+    #: When `on_close` runs: the code of the first close frame, whoever sent it; 1005 when the
+    #: client's had none, 1006 when there was no frame.
+    close_code: int | None = None
+    #: When `on_close` runs: the reason that stood in the first close frame.
+    close_reason: str = ""
+    #: The handshake, from the moment of `accept_websocket_request`.
+    context: WebSocketContext
+
+    _is_accepted = False
+    _peer: Peer | None = None
+    _has_closed = False
+    _memberships: tuple[Membership, ...] = ()
+
+    # The method that takes each kind of message, None where nothing is overridden.
+    _text_callback: ClassVar[str | None] = None
+    _binary_callback: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._text_callback = _overridden(cls, "on_text", "on_message")
+        cls._binary_callback = _overridden(cls, "on_binary", "on_message")
+        for name in (
+            "on_open",
+            "on_message",
+            "on_text",
+            "on_binary",
+            "on_error",
+            "on_close",
+            "check_session",
+        ):
+            if inspect.iscoroutinefunction(getattr(cls, name)):
+                raise TypeError(f"{cls.__name__}.{name} is async; callbacks are plain functions")
+
+    # Callbacks.
+
+    def on_open(self) -> None:
+        """The client is connected. First and once."""
+
+    def on_message(self, message: Message) -> None:
+        """A message came: str for a text message, bytes for a binary one.
+
+        A kind of message that no callback is overridden for closes the client with 1003.
+        """
+
+    def on_text(self, message: str) -> None:
+        """A text message came. Calls `on_message` unless overridden."""
+        self.on_message(message)
+
+    def on_binary(self, message: bytes) -> None:
+        """A binary message came. Calls `on_message` unless overridden."""
+        self.on_message(message)
+
+    def on_error(self) -> None:
+        """A callback raised `self.error`. At most once; `on_close` follows."""
+
+    def check_session(self) -> bool:
+        """Whether the client may stay; asked every `recheck_session_s`. False: close 4401.
+
+        A callback like the others. Unless overridden, it is whether Flask-Login loads the same
+        user as at the handshake, from a session that is opened anew where that can change
+        anything: one that the server keeps. A cookie that keeps the session itself says for
+        ever what it said.
+        """
+        return self.context.is_user_unchanged()
+
+    def on_close(self) -> None:
+        """The client is gone. Last, exactly once, however that came about."""
+
+    # What a handler can do. Any thread.
+
+    def send(self, message: str | bytes) -> bool:
+        """Send a text (str) or binary (bytes-like) message. Any thread; never waits.
+
+        Messages arrive in the order of the calls. False when the client has gone or is closing,
+        or does not take what it is sent. Raises TypeError for another type, and RuntimeError
+        before the handler is accepted.
+        """
+        peer = self._peer
+        if peer is None:
+            raise self._not_connected()
+        return peer.send(message)
+
+    def send_json(self, obj: Any) -> bool:
+        """Send `obj` as JSON in a text message, by the app's JSON provider."""
+        return self.send(serialization.dumps(obj))
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close after what has been sent. Any thread; never waits; a second call does nothing.
+
+        `code` is 1000 to 1014 without the reserved ones, or 3000 to 4999; `reason` is at most
+        123 bytes of UTF-8; ValueError otherwise. `on_close` follows when the client has
+        answered, or after `WSHANDLER_CLOSE_TIMEOUT`.
+        """
+        if self._peer is None:
+            raise self._not_connected()
+        self._peer.close(code, reason)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a message can be sent at this moment."""
+        return self._peer is not None and self._peer.is_open
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that were sent and that the client has not taken yet."""
+        return 0 if self._peer is None else self._peer.queued_bytes
+
+    @property
+    def dropped_messages(self) -> int:
+        """Messages that the full queue has dropped."""
+        return 0 if self._peer is None else self._peer.dropped_messages
+
+    def _not_connected(self) -> RuntimeError:
+        return RuntimeError(
+            f"{type(self).__name__} is not connected yet: give it to "
+            "accept_websocket_request(), and send in on_open() or later"
+        )
+
+
+def _overridden(cls: type[WebSocketHandler], *names: str) -> str | None:
+    """The first of `names` that `cls` has a method of its own for."""
+    for name in names:
+        if getattr(cls, name) is not getattr(WebSocketHandler, name):
+            return name
+    return None
+
+
+def deliver(handler: WebSocketHandler, message: OutgoingMessage) -> bool:
+    """Send a message that is sent to others, too. False before the handler is open."""
+    return handler._peer is not None and handler._peer.deliver(message)
+
+
+def deliver_all(handler: WebSocketHandler, messages: list[OutgoingMessage]) -> None:
+    """Send messages that came together."""
+    if handler._peer is not None:
+        handler._peer.deliver_all(messages)
+
+
+def join(handler: WebSocketHandler, membership: Membership) -> bool:
+    """Have `handler` leave `membership` at its end. False when it has ended."""
+    with _membership_lock:
+        if handler._has_closed:
+            return False
+        handler._memberships = (*handler._memberships, membership)
+        return True
+
+
+def leave(handler: WebSocketHandler, membership: Membership) -> None:
+    """Forget one `join`."""
+    with _membership_lock:
+        rest = list(handler._memberships)
+        if membership in rest:
+            rest.remove(membership)
+        handler._memberships = tuple(rest)
+
+
+def memberships(handler: WebSocketHandler) -> list[str]:
+    """The topics of the collections that `handler` is in."""
+    return [membership.topic for membership in handler._memberships]
+
+
+def connection_id_of(handler: WebSocketHandler) -> str:
+    """What `handler` is called in other processes."""
+    context: WebSocketContext | None = getattr(handler, "context", None)
+    # Without one it is not accepted, and known under this name as long as it lives.
+    return f"unaccepted-{id(handler):x}" if context is None else context.connection_id
+
+
+def leave_all(handler: WebSocketHandler) -> None:
+    """The handler has ended: take it out of its collections, and let it into none."""
+    with _membership_lock:
+        handler._has_closed = True
+        memberships, handler._memberships = handler._memberships, ()
+    for membership in memberships:
+        membership.discard(handler)

@@ -1,0 +1,169 @@
+"""The opening handshake (RFC 6455 section 4.2): what is checked, what is negotiated.
+
+No Flask and no I/O: a WSGI environ goes in, an `Agreement` or a `Refusal` comes out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake
+from websockets.extensions.permessage_deflate import (
+    PerMessageDeflate,
+    ServerPerMessageDeflateFactory,
+)
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from .errors import WebSocketError
+
+VERSION = "13"
+
+_DEFLATE = ServerPerMessageDeflateFactory(
+    # Nothing is kept between messages: an idle client costs no memory (with a context each it
+    # would be up to 300 kB), and a broadcast is compressed once for all.
+    server_no_context_takeover=True,
+    client_no_context_takeover=True,
+    compress_settings={"memLevel": 5},
+)
+
+_CHECKED_BY_LIBRARY = (
+    "Connection",
+    "Upgrade",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version",
+    "Sec-WebSocket-Extensions",
+)
+
+
+class Refusal(WebSocketError):
+    """A handshake that is not agreed to: an HTTP status, its headers, and why."""
+
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = dict(headers or {})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Agreement:
+    """What both sides hold to from now on."""
+
+    #: The headers of the 101 response.
+    headers: list[tuple[str, str]]
+    deflate: PerMessageDeflate | None
+
+
+def asks_for_upgrade(environ: Mapping[str, Any]) -> bool:
+    """Whether a request wants to be a WebSocket: GET, HTTP/1.1, and the two tokens.
+
+    What may be wrong with such a request is for `agree` to say.
+    """
+    return (
+        environ.get("REQUEST_METHOD") == "GET"
+        and environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
+        and "websocket" in _tokens(environ.get("HTTP_UPGRADE", ""))
+        and "upgrade" in _tokens(environ.get("HTTP_CONNECTION", ""))
+    )
+
+
+def _tokens(value: str) -> list[str]:
+    return [token.strip().lower() for token in value.split(",")]
+
+
+def requested_subprotocols(environ: Mapping[str, Any]) -> list[str]:
+    """The subprotocols that the client offers, in its order of preference."""
+    offered = environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(",")
+    return [name for name in (part.strip() for part in offered) if name]
+
+
+def _check_request(environ: Mapping[str, Any]) -> None:
+    """What the library leaves to others, or answers otherwise than RFC 6455 asks."""
+    if not asks_for_upgrade(environ):
+        raise Refusal(400, "this is no WebSocket request")
+    if not environ.get("HTTP_HOST"):
+        raise Refusal(400, "a WebSocket request needs a Host header")
+    version = environ.get("HTTP_SEC_WEBSOCKET_VERSION")
+    if version is not None and version.strip() != VERSION:
+        raise Refusal(
+            426,
+            f"WebSocket version {version!r} is not supported, only {VERSION}",
+            {"Sec-WebSocket-Version": VERSION, "Upgrade": "websocket"},
+        )
+    if environ.get("CONTENT_LENGTH", "0").strip() not in ("", "0") or environ.get(
+        "HTTP_TRANSFER_ENCODING"
+    ):
+        raise Refusal(400, "a WebSocket request has no body")
+
+
+def agree(environ: Mapping[str, Any], compress: bool) -> Agreement:
+    """Answer an opening handshake. Raises the `Refusal` of a request that is none."""
+    _check_request(environ)
+    protocol = ServerProtocol(extensions=[_DEFLATE] if compress else None)
+    headers = Headers()
+    for name in _CHECKED_BY_LIBRARY:
+        value = environ.get("HTTP_" + name.upper().replace("-", "_"))
+        if value is not None:
+            try:
+                headers[name] = value
+            except InvalidHandshake:  # since websockets 17
+                raise Refusal(400, f"{name} has characters that no header may have") from None
+    response = protocol.accept(Request(environ.get("PATH_INFO", "/"), headers))
+    if response.status_code != 101:
+        reason = str(protocol.handshake_exc or response.reason_phrase)
+        raise Refusal(400 if response.status_code == 426 else response.status_code, reason)
+    agreed = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+    for name in ("Sec-WebSocket-Accept", "Sec-WebSocket-Extensions"):
+        if name in response.headers:
+            agreed.append((name, response.headers[name]))
+    deflate = next(
+        (found for found in protocol.extensions if isinstance(found, PerMessageDeflate)), None
+    )
+    return Agreement(agreed, deflate)
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+def is_origin_allowed(origin: str, allowed: str | tuple[str, ...], scheme: str, host: str) -> bool:
+    """Whether a page from `origin` may connect (RFC 6455 section 10.2).
+
+    `allowed` is `WSHANDLER_ALLOWED_ORIGINS`; `scheme` and `host` are the request's own.
+    """
+    if allowed == "*":
+        return True
+    if allowed == "same-origin":
+        page = _split_origin(origin)
+        return page is not None and page == _split_origin(f"{scheme}://{host}")
+    return any(_matches(_split_origin(origin), pattern) for pattern in allowed)
+
+
+def _split_origin(origin: str) -> tuple[str, str, int | None] | None:
+    """Scheme, host and port, comparable; None for "null" and what is no origin."""
+    try:
+        parts = urlsplit(origin.strip().lower())
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.scheme or not parts.hostname or parts.path or parts.query or parts.fragment:
+        return None
+    if parts.username is not None or "@" in parts.netloc:
+        return None
+    return parts.scheme, parts.hostname, port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def _matches(origin: tuple[str, str, int | None] | None, pattern: str) -> bool:
+    if origin is None:
+        return False
+    wanted = _split_origin(pattern.replace("://*.", "://", 1))
+    if wanted is None:
+        return False
+    scheme, host, port = wanted
+    if (origin[0], origin[2]) != (scheme, port):
+        return False
+    return origin[1].endswith("." + host) if "://*." in pattern else origin[1] == host

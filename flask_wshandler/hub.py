@@ -1,0 +1,374 @@
+"""The collections of one app in one process: their members here, and the bus to the others.
+
+Every `WebSocketCollection` is a name; what it stands for in this process is a `Part`, made with
+its first member and dropped with its last. Two collections with one name are one.
+
+Invariants: `_lock` guards the parts and their members; neither the bus nor the account of members
+waits for anything when it is called under it. Nothing starts before the first use, and a forked
+child begins with nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import struct
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from . import process
+from .bus import Bus, Envelope, Kind, Malformed, NoBus
+from .errors import check_close
+from .frames import OutgoingMessage
+from .handler import WebSocketHandler, connection_id_of, deliver, deliver_all, join, leave
+from .presence import Account, Presence, checked_metadata
+from .timer import Clock, MonotonicClock, Timer
+from .watchers import Watcher, Watchers
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_LEASE_S = 5.0
+
+_EVERY_PROCESS = ""
+"""The topic of what concerns no single collection."""
+
+_CODE = struct.Struct("!H")
+_FIRST_ANSWER_S = 1.0
+"""For the processes to tell of their members, when somebody asks for the first time."""
+
+
+class Part:
+    """The members of a collection in this process. The hub's lock guards all but reading."""
+
+    __slots__ = ("_hub", "_snapshot", "members", "topic")
+
+    def __init__(self, hub: Hub, topic: str) -> None:
+        self._hub = hub
+        self.topic = topic
+        #: Handlers by identity, each with the connection id under which it is known elsewhere.
+        self.members: dict[int, tuple[WebSocketHandler, str]] = {}
+        self._snapshot: tuple[WebSocketHandler, ...] | None = ()
+
+    def put(self, handler: WebSocketHandler, connection_id: str) -> None:
+        """Add a handler."""
+        self.members[id(handler)] = handler, connection_id
+        self._snapshot = None
+
+    def pop(self, handler: WebSocketHandler) -> str | None:
+        """Take a handler out: the connection id, or None if it was not in."""
+        found = self.members.pop(id(handler), None)
+        if found is None:
+            return None
+        self._snapshot = None
+        return found[1]
+
+    def now(self) -> tuple[WebSocketHandler, ...]:
+        """Those who are in at this moment. Any thread."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            with self._hub.lock:
+                snapshot = tuple(handler for handler, _ in self.members.values())
+                self._snapshot = snapshot
+        return snapshot
+
+    def discard(self, handler: WebSocketHandler) -> None:
+        """The handler has ended."""
+        self._hub.remove(self.topic, handler)
+
+
+class Hub:
+    """What the collections of one app share in this process. Any thread."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        lease_s: float = DEFAULT_LEASE_S,
+        clock: Clock | None = None,
+        call: Callable[..., None] | None = None,
+    ) -> None:
+        """`call(function, *args)` calls what belongs to the user, in the context he expects."""
+        self.bus = bus
+        self._lease_s = lease_s
+        self._clock = clock or MonotonicClock()
+        self._call = call or _call
+        self._begin()
+        process.register(self, process.Stage.COLLECTIONS)
+
+    def _begin(self) -> None:
+        self.lock = threading.Lock()
+        # Guarded by lock.
+        self._parts: dict[str, Part] = {}
+        self._start_lock = threading.Lock()
+        # Guarded by _start_lock.
+        self._has_started = False
+        self._watchers = Watchers(self._call)
+        self._account = Account(
+            _process_name(), self.bus, self._clock, self._lease_s, self._watchers.tell
+        )
+        self._timer = Timer(self._clock)
+        self.due_tick: int | None = None  # the timer's
+
+    # Members.
+
+    def part(self, topic: str) -> Part | None:
+        """The members here, None if there are none."""
+        return self._parts.get(topic)
+
+    def topics(self) -> list[str]:
+        """The topics that have members here."""
+        with self.lock:
+            return list(self._parts)
+
+    def add(self, topic: str, handler: WebSocketHandler, metadata: dict[str, Any]) -> bool:
+        """Add a member. False if it was in already, or has closed.
+
+        When this returns, whatever any process publishes reaches the member, provided the bus is
+        up. Raises TypeError or ValueError for metadata that can't be told to others.
+        """
+        metadata = checked_metadata(metadata)
+        self._start()
+        connection_id = connection_id_of(handler)
+        with self.lock:
+            part = self._parts.get(topic)
+            if part is None:
+                part = self._parts[topic] = Part(self, topic)
+                self.bus.subscribe(topic)
+            elif id(handler) in part.members:
+                return False
+            part.put(handler, connection_id)
+            has_joined = join(handler, part)
+            if has_joined:
+                self._account.joined(topic, connection_id, metadata)
+            else:
+                part.pop(handler)
+                self._drop_if_empty(part)
+        self.bus.wait_until_subscribed()
+        return has_joined
+
+    def remove(self, topic: str, handler: WebSocketHandler) -> bool:
+        """Take a member out. Says whether it was in."""
+        with self.lock:
+            part = self._parts.get(topic)
+            connection_id = None if part is None else part.pop(handler)
+            if part is None or connection_id is None:
+                return False
+            leave(handler, part)
+            self._account.left(topic, connection_id)
+            is_last = self._drop_if_empty(part)
+        if is_last:
+            self.bus.wait_until_subscribed(0)
+        return True
+
+    def _drop_if_empty(self, part: Part) -> bool:
+        if part.members:
+            return False
+        del self._parts[part.topic]
+        self.bus.unsubscribe(part.topic)
+        return True
+
+    # To all members, everywhere.
+
+    def broadcast(self, topic: str, message: str | bytes, exclude: WebSocketHandler | None) -> None:
+        """Send a message to all members but one."""
+        outgoing = OutgoingMessage(message)
+        self.bus.publish(Kind.TEXT if outgoing.is_text else Kind.BINARY, topic, outgoing.payload)
+        self._deliver(topic, outgoing, exclude)
+
+    def close_all(self, topic: str, code: int, reason: str) -> None:
+        """Close all members. Raises ValueError for a code or reason that may not be sent."""
+        check_close(code, reason)
+        self.bus.publish(Kind.CLOSE, topic, _CODE.pack(code) + reason.encode())
+        self._close(topic, code, reason)
+
+    def _deliver(
+        self, topic: str, outgoing: OutgoingMessage, exclude: WebSocketHandler | None = None
+    ) -> None:
+        part = self._parts.get(topic)
+        if part is not None:
+            for handler in part.now():
+                if handler is not exclude:
+                    deliver(handler, outgoing)
+
+    def _close(self, topic: str, code: int, reason: str) -> None:
+        part = self._parts.get(topic)
+        if part is not None:
+            for handler in part.now():
+                with contextlib.suppress(RuntimeError):  # not accepted yet
+                    handler.close(code, reason)
+
+    # Presence.
+
+    def members(self, topic: str) -> list[Presence]:
+        """Everybody who is in a collection, in all processes."""
+        self._start()
+        return self._account.members(topic, _FIRST_ANSWER_S)
+
+    def watch(self, topic: str, watcher: Watcher) -> None:
+        """Have `watcher.on_presence` called from now on."""
+        self._start()
+        if self._watchers.add(topic, watcher):
+            self._account.follow(topic)
+
+    # The bus.
+
+    def _start(self) -> None:
+        """Be heard of by the other processes, and hear of them."""
+        if self._has_started:
+            return
+        with self._start_lock:
+            if self._has_started:
+                return
+            self.bus.attach(self._receive)
+            self.bus.subscribe(_EVERY_PROCESS)
+            self.bus.wait_until_subscribed()
+            if not isinstance(self.bus, NoBus):
+                process.stop_at_exit()
+                self._account.begin()
+                self._timer.wake(self, self._lease_s / 3)
+            self._has_started = True
+
+    def on_time(self, now_s: float) -> float:
+        """The timer: tell the others that this process lives."""
+        del now_s
+        return self._account.on_time()
+
+    def _receive(self, envelopes: list[Envelope]) -> None:
+        # What a client gets of all that has come together goes out in one write.
+        waiting: dict[int, tuple[WebSocketHandler, list[OutgoingMessage]]] = {}
+        for envelope in envelopes:
+            try:
+                if envelope.kind is Kind.TEXT or envelope.kind is Kind.BINARY:
+                    self._gather(envelope, waiting)
+                else:
+                    _deliver_all(waiting)
+                    self._take(envelope)
+            except Malformed as fault:
+                self.bus.refuse(str(fault))
+        _deliver_all(waiting)
+
+    def _gather(
+        self,
+        envelope: Envelope,
+        waiting: dict[int, tuple[WebSocketHandler, list[OutgoingMessage]]],
+    ) -> None:
+        part = self._parts.get(envelope.topic)
+        if part is None:
+            return
+        is_text = envelope.kind is Kind.TEXT
+        if is_text:
+            _check_text(envelope.body)
+        message = OutgoingMessage.of_payload(envelope.body, is_text)
+        for handler in part.now():
+            found = waiting.get(id(handler))
+            if found is None:
+                waiting[id(handler)] = handler, [message]
+            else:
+                found[1].append(message)
+
+    def _take(self, envelope: Envelope) -> None:
+        if envelope.kind is Kind.PRESENCE:
+            self._account.receive(envelope.body)
+        else:
+            self._close(envelope.topic, *_close_of(envelope.body))
+
+    # The end.
+
+    def stop(self) -> None:
+        """The process ends, and its members are gone."""
+        self._timer.stop()
+        if self._has_started:
+            self._account.end()
+        self._watchers.stop()
+
+    def hurry(self) -> None:
+        """Nothing: `stop` waits for nobody."""
+
+    def forget(self) -> None:
+        """In a forked child: another process, without members."""
+        self._begin()
+
+
+def _deliver_all(waiting: dict[int, tuple[WebSocketHandler, list[OutgoingMessage]]]) -> None:
+    for handler, messages in waiting.values():
+        if len(messages) == 1:
+            deliver(handler, messages[0])
+        else:
+            deliver_all(handler, messages)
+    waiting.clear()
+
+
+def _call(function: Callable[..., None], *args: Any) -> None:
+    function(*args)
+
+
+def _process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
+
+
+def _check_text(body: bytes) -> None:
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise Malformed(f"a text message that is no UTF-8: {error.reason}") from None
+
+
+def _close_of(body: bytes) -> tuple[int, str]:
+    try:
+        (code,) = _CODE.unpack_from(body)
+        reason = str(body[_CODE.size :], "utf-8")
+        check_close(code, reason)
+    except (struct.error, ValueError) as error:
+        raise Malformed(f"a close that can't be sent: {error}") from None
+    return code, reason
+
+
+# Which hub a collection belongs to.
+
+_here = Hub(NoBus())
+"""For collections without a name, and for all where there is no app."""
+
+_names: Iterator[int] = itertools.count(1)
+
+
+def private() -> tuple[Hub, str]:
+    """A hub and a topic for a collection without a name: this process's alone."""
+    return _here, f"#{next(_names)}"
+
+
+def here() -> Hub:
+    """The hub that carries nothing to other processes."""
+    return _here
+
+
+_find: Callable[[], Hub] = here
+
+
+def use(find: Callable[[], Hub]) -> None:
+    """Find the hub of a named collection by `find` from now on."""
+    global _find
+    _find = find
+
+
+def current() -> Hub:
+    """The hub of the app that runs. Raises RuntimeError if several could be meant."""
+    return _find()
+
+
+_of_bus: weakref.WeakKeyDictionary[Bus, Hub] = weakref.WeakKeyDictionary()
+_of_bus_lock = threading.Lock()
+
+
+def of_bus(bus: Bus) -> Hub:
+    """The hub of a bus that was connected to outside of an app."""
+    with _of_bus_lock:
+        hub = _of_bus.get(bus)
+        if hub is None:
+            hub = _of_bus[bus] = Hub(bus)
+        return hub

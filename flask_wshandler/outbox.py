@@ -1,0 +1,188 @@
+"""The frames that a peer has not taken yet: a queue with a bound.
+
+No lock: the connection's guards it.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable
+
+from .frames import is_data_frame
+
+Write = Callable[[bytes | memoryview], int]
+"""Writes without waiting and returns how many bytes were taken."""
+
+_FRAME_COST_BYTES = 64
+"""About what a queued frame takes beside its bytes: so many short ones count as more than these."""
+
+_LARGEST_WRITE_BYTES = 256 * 1024
+"""Queued frames are joined up to this size, so that one system call sends many."""
+
+
+class Budget:
+    """What the queues of all connections hold together, and may hold. Any thread."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._used_bytes = 0
+
+    @property
+    def used_bytes(self) -> int:
+        """What they hold."""
+        return self._used_bytes
+
+    def change(self, size: int) -> None:
+        """A queue has grown by `size` bytes, or shrunk."""
+        with self._lock:
+            self._used_bytes += size
+
+    def is_over(self, size: int) -> bool:
+        """Whether `size` bytes more are too much."""
+        return self._used_bytes + size > self.max_bytes
+
+
+class Outbox:
+    """Whole frames in order, the first of them perhaps begun.
+
+    Invariants: `queued_bytes` is 0 if and only if nothing is queued. A frame that has been given
+    to `write`, even if nothing of it was taken, is written to its end. (TLS must repeat a write
+    that would have blocked as it was.) Such frames are memoryviews here, untried ones are bytes.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_charged_bytes",
+        "_frames",
+        "_max_bytes",
+        "has_progressed",
+        "queued_bytes",
+    )
+
+    def __init__(self, max_bytes: int, budget: Budget | None = None) -> None:
+        self._max_bytes = max_bytes
+        self._budget = budget
+        self._charged_bytes = 0
+        self._frames: collections.deque[bytes | memoryview] | None = None
+        self.queued_bytes = 0
+        #: Set when a queued byte is taken. Whoever wants to know later clears it.
+        self.has_progressed = False
+
+    def is_over(self, size: int) -> bool:
+        """Whether a frame of `size` bytes is too much.
+
+        Not if nothing is queued: a message larger than the bound could never be sent.
+        """
+        if not self._frames:
+            return False
+        most_frames = max(16, self._max_bytes // _FRAME_COST_BYTES)
+        return (
+            self.queued_bytes + size > self._max_bytes
+            or len(self._frames) >= most_frames
+            or (self._budget is not None and self._budget.is_over(size))
+        )
+
+    def append(self, frame: bytes | memoryview) -> None:
+        """Queue a frame. The budget is charged when it stays: with the next `flush`."""
+        if self._frames is None:
+            self._frames = collections.deque()
+        self._frames.append(frame)
+        self.queued_bytes += len(frame)
+
+    def put(self, frame: bytes, write: Write) -> None:
+        """Write a frame, or queue what is not taken of it."""
+        if self._frames:
+            self.append(frame)
+            self._charge()
+            return
+        # Before the write: the kernel may say that there is room again before this thread has
+        # queued the rest, and whoever hears it looks at queued_bytes without the lock.
+        self.queued_bytes = size = len(frame)
+        taken = write(frame)
+        self.queued_bytes = size - taken
+        if taken < size:
+            self._frames = collections.deque((memoryview(frame)[taken:],))
+            self._charge()
+
+    def flush(self, write: Write) -> None:
+        """Write what is queued, as far as it is taken."""
+        self._write_on(write)
+        self._charge()
+
+    def _write_on(self, write: Write) -> None:
+        while self._frames:
+            data, count = self._next_write(self._frames)
+            taken = write(data)
+            if not self._frames:
+                return  # the writer has found the peer lost, and cleared the queue
+            self.queued_bytes -= taken
+            self.has_progressed = self.has_progressed or taken > 0
+            if taken < len(data):
+                self._keep_rest(self._frames, count, taken)
+                return
+            for _ in range(count):
+                self._frames.popleft()
+        self._frames = None
+
+    def drop_oldest(self, size: int) -> int:
+        """Drop the oldest messages until `size` more bytes fit; return how many were dropped."""
+        return self._drop_while(lambda: self.is_over(size))
+
+    def drop_all(self) -> int:
+        """Drop all messages that are not begun; return how many."""
+        return self._drop_while(lambda: bool(self._frames))
+
+    def clear(self) -> None:
+        """Forget everything: nobody will take it."""
+        self._frames = None
+        self.queued_bytes = 0
+        self._charge()
+
+    def _charge(self) -> None:
+        change = self.queued_bytes - self._charged_bytes
+        if change and self._budget is not None:
+            self._charged_bytes += change
+            self._budget.change(change)
+
+    def _drop_while(self, is_wanted: Callable[[], bool]) -> int:
+        kept: list[bytes | memoryview] = []
+        dropped = 0
+        while self._frames and is_wanted():
+            frame = self._frames.popleft()
+            if isinstance(frame, memoryview) or not is_data_frame(frame):
+                kept.append(frame)
+            else:
+                self.queued_bytes -= len(frame)
+                dropped += 1
+        if kept:
+            assert self._frames is not None  # they came from there
+            self._frames.extendleft(reversed(kept))
+        self._charge()
+        return dropped
+
+    @staticmethod
+    def _next_write(
+        frames: collections.deque[bytes | memoryview],
+    ) -> tuple[bytes | memoryview, int]:
+        """The first frames as one piece of data, and how many they are."""
+        if len(frames) == 1:
+            return frames[0], 1
+        size = count = 0
+        for frame in frames:
+            size += len(frame)
+            if count and size > _LARGEST_WRITE_BYTES:
+                break
+            count += 1
+        return b"".join(frames[index] for index in range(count)), count
+
+    @staticmethod
+    def _keep_rest(frames: collections.deque[bytes | memoryview], count: int, taken: int) -> None:
+        """Of `count` frames that were tried, remove the `taken` bytes and mark what is left."""
+        for index in range(count):
+            frames[index] = memoryview(frames[index])
+        while taken >= len(frames[0]):
+            taken -= len(frames.popleft())
+        if taken:
+            frames[0] = frames[0][taken:]

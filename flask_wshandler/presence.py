@@ -1,0 +1,422 @@
+"""Who is in which collection, in all processes: an account of one's own, and the others'.
+
+Every process counts the changes of its own account. It tells the others of each change while one
+of them follows any collection, and of the count in a beat three times in a lease. Who follows a
+collection has every process tell its members of it, applies the changes, and asks again when a
+count shows that he has missed one. A process that was not heard of for a lease is gone, and its
+members with it; one that ends says so.
+
+Messages are JSON lists with a letter first:
+
+    ["b", process, count, follows, asks]                 a beat; who is asked answers with one
+    ["a", process, topics]                               asks all: tell me your members of these
+    ["m", process, count, topic, index, of, members]     a part of the answer, as of that count
+    ["c", process, count, topic, joined, left]           one change
+    ["x", process]                                       the process ends
+
+`members` and `joined` are lists of [connection id, metadata], `left` of connection ids.
+
+Invariants: an account of another process is as of one count, or is not known at all; `_lock` guards
+everything, and the bus, which never waits, is called under it, so that counts leave in order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+from .bus import Kind, Malformed
+from .timer import Clock
+
+logger = logging.getLogger(__name__)
+
+_MEMBERS_PER_MESSAGE = 200
+_FORGET_S = 60.0
+"""A collection that nobody has asked for so long is followed no more."""
+
+MAX_METADATA_BYTES = 4096
+
+
+class Presence(NamedTuple):
+    """One member of a collection, wherever it is connected."""
+
+    #: The process that serves it: host, process id and a random number.
+    process: str
+    #: `handler.context.connection_id`.
+    connection_id: str
+    #: What was given to `add`, as JSON brings it here.
+    metadata: dict[str, Any]
+
+
+class Publisher(Protocol):
+    """The bus, as far as it concerns us."""
+
+    @property
+    def is_up(self) -> bool: ...
+
+    def publish(self, kind: Kind, topic: str, body: bytes) -> None: ...
+
+    def peer_count(self) -> int | None: ...
+
+
+Notify = Callable[[str, list[Presence], list[Presence]], None]
+"""Told of a topic, who joined and who left. Must not block."""
+
+Members = dict[str, dict[str, Any]]
+"""Metadata by connection id."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Peer:
+    """What another process has told."""
+
+    heard_s: float
+    #: Of its changes, as of which `accounts` are.
+    count: int
+    follows: bool = False
+    #: Its members of each topic that is followed here and known.
+    accounts: dict[str, Members] = dataclasses.field(default_factory=dict)
+    #: Of these, the ones that a lost change may have made wrong.
+    doubted: set[str] = dataclasses.field(default_factory=set)
+    #: Parts of an answer that is not complete: (topic, next index, members).
+    partial: tuple[str, int, Members] | None = None
+
+
+class Account:
+    """The members of all collections, by process. Any thread."""
+
+    def __init__(
+        self, process: str, publisher: Publisher, clock: Clock, lease_s: float, notify: Notify
+    ) -> None:
+        self.process = process
+        self._publisher = publisher
+        self._clock = clock
+        self._lease_s = lease_s
+        self._notify = notify
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        # Guarded by _lock.
+        self._own: dict[str, Members] = {}
+        self._count = 0
+        self._peers: dict[str, _Peer] = {}
+        #: Followed topics, and when they were last asked for; None: always followed.
+        self._followed: dict[str, float | None] = {}
+        self._began_s = self._looked_s = clock.now_s()
+
+    # This process's members.
+
+    def joined(self, topic: str, connection_id: str, metadata: dict[str, Any]) -> None:
+        """A member is in a collection here."""
+        with self._lock:
+            self._own.setdefault(topic, {})[connection_id] = metadata
+            self._tell(topic, [(connection_id, metadata)], [])
+
+    def left(self, topic: str, connection_id: str) -> None:
+        """A member is in it no more."""
+        with self._lock:
+            members = self._own.get(topic, {})
+            metadata = members.pop(connection_id, None)
+            if metadata is None:
+                return
+            if not members:
+                del self._own[topic]
+            self._tell(topic, [], [(connection_id, metadata)])
+
+    def _tell(
+        self,
+        topic: str,
+        joined: list[tuple[str, dict[str, Any]]],
+        left: list[tuple[str, dict[str, Any]]],
+    ) -> None:
+        self._count += 1
+        if any(peer.follows for peer in self._peers.values()):
+            gone = [connection_id for connection_id, _ in left]
+            self._publish("c", self._count, topic, joined, gone)
+        if topic in self._followed:
+            self._notify(topic, self._named(self.process, joined), self._named(self.process, left))
+
+    # Reading.
+
+    def members(self, topic: str, timeout_s: float) -> list[Presence]:
+        """Everybody who is in a collection.
+
+        The first time, asks the other processes and waits for their answers, `timeout_s` at most;
+        later what is known is there at once.
+        """
+        with self._lock:
+            self._follow(topic, self._clock.now_s())
+            if not self._knows_all(topic):
+                self._wait(topic, timeout_s)
+            found = self._named(self.process, self._own.get(topic, {}).items())
+            for process, peer in self._peers.items():
+                found += self._named(process, peer.accounts.get(topic, {}).items())
+            return found
+
+    def follow(self, topic: str) -> None:
+        """Be told of the changes of a collection from now on."""
+        with self._lock:
+            self._follow(topic, None)
+
+    def _follow(self, topic: str, now_s: float | None) -> None:
+        if topic not in self._followed:
+            self._followed[topic] = now_s
+            self._ask([topic])
+        elif now_s is None or self._followed[topic] is not None:
+            self._followed[topic] = now_s
+
+    def _knows_all(self, topic: str) -> bool:
+        if not all(topic in peer.accounts for peer in self._peers.values()):
+            return False
+        if not self._publisher.is_up or self._clock.now_s() - self._began_s > self._lease_s:
+            return True  # who lives has been heard of
+        peer_count = self._publisher.peer_count()
+        if peer_count is None:
+            return self._clock.now_s() - self._began_s > _SETTLE_S
+        return len(self._peers) >= peer_count
+
+    def _wait(self, topic: str, timeout_s: float) -> None:
+        until_s = self._clock.now_s() + timeout_s
+        while not self._knows_all(topic):
+            rest_s = until_s - self._clock.now_s()
+            if rest_s <= 0:
+                return
+            self._clock.wait(self._changed, min(rest_s, _SETTLE_S))
+
+    def _named(self, process: str, members: Iterable[tuple[str, dict[str, Any]]]) -> list[Presence]:
+        return [Presence(process, connection_id, metadata) for connection_id, metadata in members]
+
+    # Time.
+
+    def begin(self) -> None:
+        """This process can be heard from now on: say so, and ask who is there."""
+        with self._lock:
+            self._began_s = self._looked_s = self._clock.now_s()
+            self._beat(asks=True)
+
+    def on_time(self) -> float:
+        """Beat, and forget who was not heard of; returns the seconds to the next time."""
+        with self._lock:
+            now_s = self._clock.now_s()
+            if now_s - self._looked_s > self._lease_s:
+                # This process was stopped itself: what it was sent meanwhile is still unread.
+                for peer in self._peers.values():
+                    peer.heard_s = now_s
+            self._looked_s = now_s
+            self._expire(now_s)
+            self._beat(asks=False)
+            self._ask(self._unknown())
+            return self._lease_s / 3
+
+    def _unknown(self) -> list[str]:
+        """Followed topics for which an answer has not come."""
+        unknown: set[str] = set()
+        for peer in self._peers.values():
+            unknown |= self._followed.keys() - peer.accounts.keys()
+            unknown |= peer.doubted
+        return sorted(unknown)
+
+    def _expire(self, now_s: float) -> None:
+        for process, peer in list(self._peers.items()):
+            if now_s - peer.heard_s > self._lease_s:
+                self._forget(process)
+        for topic, asked_s in list(self._followed.items()):
+            if asked_s is not None and now_s - asked_s > _FORGET_S:
+                del self._followed[topic]
+                for peer in self._peers.values():
+                    peer.accounts.pop(topic, None)
+                    peer.doubted.discard(topic)
+
+    def end(self) -> None:
+        """This process ends: its members are gone, at once."""
+        with self._lock:
+            self._own.clear()
+            self._publish("x")
+
+    def _forget(self, process: str) -> None:
+        peer = self._peers.pop(process, None)
+        if peer is not None:
+            for topic, members in peer.accounts.items():
+                self._tell_difference(topic, process, members, {})
+            self._changed.notify_all()
+
+    # What others tell.
+
+    def receive(self, body: bytes) -> None:
+        """Take a message of another process's account. Raises `Malformed`."""
+        try:
+            letter, process, *rest = json.loads(body)
+            take = _TAKE[letter]
+            if not isinstance(process, str):
+                raise TypeError("a process is named by a string")
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise Malformed(f"no message of an account of members: {error}") from None
+        with self._lock:
+            try:
+                take(self, process, *rest)
+            except (TypeError, ValueError, AttributeError) as error:
+                raise Malformed(f"message {letter!r} of an account: {error}") from None
+            self._changed.notify_all()
+
+    def _heard(self, process: str, count: int) -> _Peer:
+        """A process lives, and has made `count` changes."""
+        _check_integers(count)
+        now_s = self._clock.now_s()
+        peer = self._peers.get(process)
+        if peer is None:
+            peer = self._peers[process] = _Peer(now_s, count)
+            self._ask(sorted(self._followed))
+        peer.heard_s = now_s
+        return peer
+
+    def _take_beat(self, process: str, count: int, follows: bool, asks: bool) -> None:
+        peer = self._heard(process, count)
+        peer.follows = bool(follows)
+        if peer.count != count:
+            self._missed(peer, count)
+        if asks:
+            self._beat(asks=False)
+
+    def _take_question(self, process: str, topics: list[str]) -> None:
+        peer = self._peers.get(process)
+        if peer is None:
+            # It will tell its count with its next beat; until then what it says is not known.
+            peer = self._peers[process] = _Peer(self._clock.now_s(), _UNKNOWN)
+            self._ask(sorted(self._followed))
+        peer.heard_s = self._clock.now_s()
+        peer.follows = True
+        for topic in topics:
+            self._answer(topic)
+
+    def _answer(self, topic: str) -> None:
+        members = list(self._own.get(topic, {}).items())
+        parts = [
+            members[begin : begin + _MEMBERS_PER_MESSAGE]
+            for begin in range(0, len(members), _MEMBERS_PER_MESSAGE)
+        ] or [[]]
+        for index, part in enumerate(parts):
+            self._publish("m", self._count, topic, index, len(parts), part)
+
+    def _take_members(
+        self, process: str, count: int, topic: str, index: int, of: int, members: list[Any]
+    ) -> None:
+        _check_integers(index, of)
+        peer = self._heard(process, count)
+        if peer.count != count:
+            self._missed(peer, count)
+        if topic not in self._followed:
+            return
+        gathered: Members = {}
+        if index:
+            if peer.partial is None or peer.partial[:2] != (topic, index):
+                peer.partial = None  # a part was lost; the next question is asked with the beat
+                return
+            gathered = peer.partial[2]
+        for connection_id, metadata in members:
+            gathered[str(connection_id)] = _checked(metadata)
+        if index + 1 < of:
+            peer.partial = topic, index + 1, gathered
+            return
+        peer.partial = None
+        known = peer.accounts.get(topic, {})
+        peer.accounts[topic] = gathered
+        peer.doubted.discard(topic)
+        self._tell_difference(topic, process, known, gathered)
+
+    def _take_change(
+        self, process: str, count: int, topic: str, joined: list[Any], left: list[str]
+    ) -> None:
+        peer = self._heard(process, count)
+        if count <= peer.count:
+            return  # in an answer already
+        if count > peer.count + 1:
+            self._missed(peer, count)
+            return
+        known = peer.accounts.get(topic)
+        if known is not None:
+            members = dict(known)
+            for connection_id in left:
+                members.pop(connection_id, None)
+            for connection_id, metadata in joined:
+                members[str(connection_id)] = _checked(metadata)
+            peer.accounts[topic] = members
+            self._tell_difference(topic, process, known, members)
+        peer.count = count
+        peer.partial = None
+
+    def _take_end(self, process: str) -> None:
+        self._forget(process)
+
+    def _missed(self, peer: _Peer, count: int) -> None:
+        """Changes were lost on the way: what is followed has to be told anew."""
+        peer.count = count
+        peer.partial = None
+        peer.doubted.update(peer.accounts)
+        self._ask(sorted(self._followed))
+
+    def _tell_difference(self, topic: str, process: str, old: Members, new: Members) -> None:
+        if topic not in self._followed or old == new:
+            return
+        joined = [(key, new[key]) for key in new if key not in old]
+        left = [(key, old[key]) for key in old if key not in new]
+        self._notify(topic, self._named(process, joined), self._named(process, left))
+
+    # Publishing.
+
+    def _beat(self, asks: bool) -> None:
+        self._publish("b", self._count, bool(self._followed), asks)
+
+    def _ask(self, topics: list[str]) -> None:
+        if topics:
+            self._publish("a", topics)
+
+    def _publish(self, letter: str, *rest: object) -> None:
+        message = [letter, self.process, *rest]
+        body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        self._publisher.publish(Kind.PRESENCE, "", body)
+
+
+_UNKNOWN = -1
+_SETTLE_S = 0.25
+"""In which every process answers, as far as is known of a bus that can't count them."""
+
+_TAKE: dict[str, Callable[..., None]] = {
+    "b": Account._take_beat,
+    "a": Account._take_question,
+    "m": Account._take_members,
+    "c": Account._take_change,
+    "x": Account._take_end,
+}
+
+
+def checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """`metadata` as other processes will see it.
+
+    Raises TypeError for what is no JSON, and ValueError past `MAX_METADATA_BYTES`.
+    """
+    if not metadata:
+        return metadata
+    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
+    size = len(text.encode())
+    if size > MAX_METADATA_BYTES:
+        raise ValueError(
+            f"the metadata of a member is {size} bytes of JSON; at most {MAX_METADATA_BYTES} are "
+            "kept"
+        )
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _check_integers(*numbers: object) -> None:
+    for number in numbers:
+        if type(number) is not int:
+            raise TypeError(f"an integer is needed, not {number!r}")
+
+
+def _checked(metadata: object) -> dict[str, Any]:
+    if not isinstance(metadata, dict):
+        raise TypeError(f"metadata is an object, not {type(metadata).__name__}")
+    return metadata

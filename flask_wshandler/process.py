@@ -1,0 +1,95 @@
+"""The end of a process, and its forks: who is told, and in which order.
+
+Invariant: nothing is registered with the interpreter before something runs in this very process,
+so a server's master that only imports an app stops nothing, and a forked child stops only what
+it has started itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import enum
+import logging
+import os
+import signal
+import threading
+import weakref
+from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+
+class Stage(enum.IntEnum):
+    """The order of stopping."""
+
+    CONNECTIONS = 0
+    COLLECTIONS = 1
+    """After the last callbacks, which broadcast that somebody has gone."""
+    BUS = 2
+
+
+class Lived(Protocol):
+    """What has threads or descriptors."""
+
+    def stop(self) -> None:
+        """The process ends: end everything, in bounded time."""
+
+    def hurry(self) -> None:
+        """The process was told to end once more: give up waiting. In a signal handler."""
+
+    def forget(self) -> None:
+        """In a forked child: have nothing of the parent's."""
+
+
+_lived: dict[Stage, weakref.WeakSet[Lived]] = {stage: weakref.WeakSet() for stage in Stage}
+_exit_pid: int | None = None
+
+
+def register(lived: Lived, stage: Stage) -> None:
+    """Have `lived` told of forks, and of the end once `stop_at_exit` has been called."""
+    _lived[stage].add(lived)
+
+
+def stop_at_exit() -> None:
+    """Something runs: have all that is registered stopped when this process ends."""
+    global _exit_pid
+    if _exit_pid != os.getpid():
+        _exit_pid = os.getpid()
+        atexit.register(_stop_all)
+
+
+def _stop_all() -> None:
+    if _exit_pid != os.getpid():
+        return  # a forked child that inherited the registration
+    _hear_of_signals()
+    for stage in Stage:
+        for lived in list(_lived[stage]):
+            try:
+                lived.stop()
+            except Exception:
+                logger.exception("%r did not stop", lived)
+
+
+def _hear_of_signals() -> None:
+    """Have a signal during the stop hurry it up, rather than count for nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, _hurry)
+
+
+def _hurry(number: int, frame: object) -> None:
+    del number, frame
+    for stage in Stage:
+        for lived in list(_lived[stage]):
+            lived.hurry()
+
+
+def _forget_all() -> None:
+    for stage in Stage:
+        for lived in list(_lived[stage]):
+            lived.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

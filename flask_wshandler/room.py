@@ -1,0 +1,96 @@
+"""How many connections there may be in a process: in all, and from one address.
+
+Invariant: a seat is given back once, whoever has it: when its connection ends, or when it is
+forgotten because the handshake's response never left.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+_SPARE_DESCRIPTORS = 100
+
+
+class Room:
+    """The seats of one app in one process. Any thread."""
+
+    def __init__(
+        self,
+        max_seats: int,
+        max_per_address: int | None,
+        most_descriptors: Callable[[], int] | None = None,
+    ) -> None:
+        """`most_descriptors` tells how many files the process may have open at this moment."""
+        self._max_seats = max_seats
+        self.max_per_address = max_per_address
+        self._most_descriptors = most_descriptors
+        # Reentrant: a seat may be given back by the garbage collector, at any moment.
+        self._lock = threading.RLock()
+        # Guarded by _lock.
+        self._taken = 0
+        self._by_address: dict[str, int] = {}
+
+    @property
+    def max_seats(self) -> int:
+        """How many there are: no more than the process can have descriptors for.
+
+        Some are left for its files and requests. A server that has none left for the next
+        connection may well end itself, and all of its clients.
+        """
+        if self._most_descriptors is None:
+            return self._max_seats
+        most = self._most_descriptors()
+        return min(self._max_seats, most - min(_SPARE_DESCRIPTORS, most // 4))
+
+    @property
+    def taken(self) -> int:
+        """Seats that are taken."""
+        return self._taken
+
+    def take(self, address: str | None) -> Seat | None:
+        """A seat for a client at `address`; None if all are taken, or all that it may have."""
+        with self._lock:
+            if self._taken >= self.max_seats or self.has_too_many(address):
+                return None
+            self._taken += 1
+            if self.max_per_address is None or address is None:
+                return Seat(self, None)
+            self._by_address[address] = self._by_address.get(address, 0) + 1
+            return Seat(self, address)
+
+    def has_too_many(self, address: str | None) -> bool:
+        """Whether one address has all the seats it may have."""
+        if self.max_per_address is None or address is None:
+            return False
+        return self._by_address.get(address, 0) >= self.max_per_address
+
+    def give_back(self, address: str | None) -> None:
+        """A seat is free again."""
+        with self._lock:
+            self._taken -= 1
+            if address is not None:
+                count = self._by_address[address] - 1
+                if count:
+                    self._by_address[address] = count
+                else:
+                    del self._by_address[address]
+
+
+class Seat:
+    """One connection's place."""
+
+    __slots__ = ("_address", "_room")
+
+    def __init__(self, room: Room, address: str | None) -> None:
+        self._room: Room | None = room
+        self._address = address
+
+    def leave(self) -> None:
+        """Give the seat back; a second time does nothing."""
+        room, self._room = self._room, None
+        if room is not None:
+            room.give_back(self._address)
+
+    def __del__(self) -> None:
+        self.leave()

@@ -1,0 +1,42 @@
+"""Routing for WebSocket requests: ordinary views get them, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Request
+from werkzeug.routing import MapAdapter, WebsocketMismatch
+
+
+class _UpgradeAdapter(MapAdapter):
+    """Matches a WebSocket request to ordinary rules, too, after those with `websocket=True`."""
+
+    def match(self, *args: Any, **kwargs: Any) -> Any:
+        match: Callable[..., Any] = super().match  # has overloads, which can't be passed through
+        try:
+            return match(*args, **kwargs)
+        except WebsocketMismatch:
+            return match(*args, **{**kwargs, "websocket": False})
+
+
+def admit_upgrades(app: Flask) -> None:
+    """Have `app` match WebSocket requests to ordinary views."""
+    create = app.create_url_adapter
+
+    def create_url_adapter(request: Request | None) -> MapAdapter | None:
+        adapter = create(request)
+        if adapter is None or not adapter.websocket:
+            return adapter
+        return _UpgradeAdapter(
+            adapter.map,
+            adapter.server_name,
+            adapter.script_name,
+            adapter.subdomain,
+            adapter.url_scheme,
+            adapter.path_info,
+            adapter.default_method,
+            adapter.query_args,
+        )
+
+    app.create_url_adapter = create_url_adapter  # type: ignore[method-assign]  # Flask has no hook

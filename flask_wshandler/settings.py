@@ -1,0 +1,254 @@
+"""The settings: read once, checked once, frozen.
+
+Invariant: a `Settings` object is valid. No other module reads `app.config`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .errors import SettingError
+
+PREFIX = "WSHANDLER_"
+
+logger = logging.getLogger(__name__)
+
+
+class Transport(str, enum.Enum):
+    """How an accepted socket is served."""
+
+    AUTO = "auto"
+    EPOLL = "epoll"
+    BLOCKING = "blocking"
+
+
+class QueuePolicy(str, enum.Enum):
+    """What happens when a client has left more than `max_queue_size` bytes untaken."""
+
+    CLOSE = "close"
+    DROP_OLDEST = "drop_oldest"
+    DROP_NEWEST = "drop_newest"
+
+
+class RatePolicy(str, enum.Enum):
+    """What happens when a client sends more messages than `message_rate` allows."""
+
+    CLOSE = "close"
+    SLOW_DOWN = "slow_down"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rate:
+    """So many at once, and so many a second in the long run."""
+
+    per_second: float
+    burst: int
+
+
+def _shown(values: type[enum.Enum]) -> str:
+    return " or ".join(repr(member.value) for member in values)
+
+
+def at_least(minimum: float, kind: type, unit: str, *, or_none: bool = False) -> Callable[..., Any]:
+    """A check for a number not below `minimum`; bool is no number here."""
+    allowed = f"{'an integer' if kind is int else 'a number'} of {unit} from {minimum}"
+    if or_none:
+        allowed += ", or None"
+
+    def check(value: object) -> Any:
+        if value is None and or_none:
+            return None
+        numeric = (int,) if kind is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, numeric) or not value >= minimum:
+            raise ValueError(allowed)
+        return value
+
+    return check
+
+
+def member_of(values: type[enum.Enum]) -> Callable[[object], Any]:
+    """A check for one of an enumeration's values."""
+
+    def check(value: object) -> Any:
+        try:
+            return values(value)
+        except ValueError:
+            raise ValueError(_shown(values)) from None
+
+    return check
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("True or False")
+    return value
+
+
+_ORIGIN = re.compile(r"(https?|[a-z][a-z0-9+.-]*)://(\*\.)?[^/*\s]+", re.IGNORECASE)
+
+
+def _origins(value: object) -> str | tuple[str, ...]:
+    allowed = (
+        '"same-origin", "*", or a list of origins such as "https://example.org" '
+        'or "https://*.example.org"'
+    )
+    if value in ("same-origin", "*"):
+        return str(value)
+    if not isinstance(value, list | tuple | set | frozenset):
+        raise ValueError(allowed)
+    for origin in value:
+        if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{allowed}; {origin!r} is no origin")
+    return tuple(origin.lower() for origin in value)
+
+
+def _bus(value: object) -> str:
+    if value in ("local", "none") or (
+        isinstance(value, str) and value.startswith(("redis://", "rediss://"))
+    ):
+        return str(value)
+    raise ValueError("'local', 'none', or a redis:// or rediss:// address")
+
+
+def _name_or_none(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise ValueError("a non-empty str, or None")
+
+
+def _rate_or_none(value: object) -> Rate | None:
+    allowed = "None, a number of messages per second above 0, or such a number and a burst from 1"
+    if value is None or isinstance(value, Rate):
+        return value
+    numbers: list[Any] = list(value) if isinstance(value, tuple | list) else [value]
+    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers):
+        raise ValueError(allowed)
+    if len(numbers) == 1 and 0 < numbers[0] < math.inf:
+        numbers.append(max(1, math.ceil(numbers[0])))
+    if len(numbers) != 2 or not 0 < numbers[0] < math.inf or not 1 <= numbers[1] < math.inf:
+        raise ValueError(allowed)
+    return Rate(float(numbers[0]), int(numbers[1]))
+
+
+_transport = member_of(Transport)
+_rate_policy = member_of(RatePolicy)
+
+
+def _setting(default: Any, check: Callable[[object], Any]) -> Any:
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """The `WSHANDLER_*` keys of one app, checked.
+
+    A field is its key in lower case without the prefix.
+    """
+
+    #: Bytes of one incoming message, after decompression. Larger: close 1009.
+    max_message_size: int = _setting(2**20, at_least(1, int, "bytes"))
+    #: Bytes that one client has not taken yet. Past it: the handler's `queue_policy`.
+    max_queue_size: int = _setting(2**20, at_least(1, int, "bytes"))
+    #: Whose pages may connect: "same-origin", "*", or a list; no Origin header passes.
+    allowed_origins: str | tuple[str, ...] = _setting("same-origin", _origins)
+    #: Seconds between two pings to a client. None: no pings.
+    ping_interval: float | None = _setting(20.0, at_least(0.1, float, "seconds", or_none=True))
+    #: Seconds a client may stay silent after a ping. None: for ever.
+    ping_timeout: float | None = _setting(20.0, at_least(0.1, float, "seconds", or_none=True))
+    #: Seconds for the peer's answer to our close frame.
+    close_timeout: float = _setting(5.0, at_least(0.1, float, "seconds"))
+    #: Offer permessage-deflate (RFC 7692), without context takeover.
+    compression: bool = _setting(False, _boolean)
+    #: Bytes that all clients of a process together have not taken yet. Past it: the `queue_policy`
+    #: of whoever is sent a message and has a queue.
+    max_total_queue_size: int = _setting(2**28, at_least(1, int, "bytes"))
+    #: Messages that one client may send: (per second, burst), a number for both, None for any.
+    message_rate: Rate | None = _setting(None, _rate_or_none)  # noqa: RUF009
+    #: What happens past it: "close" (1008), or "slow_down", when nothing is read for a while.
+    message_rate_policy: RatePolicy = _setting(RatePolicy.CLOSE, _rate_policy)  # noqa: RUF009
+    #: Open connections per process. Past it: 503 before the upgrade.
+    max_connections: int = _setting(10_000, at_least(1, int, "connections"))
+    #: Of these, from one address (behind a proxy, with ProxyFix). Past it: 429. None: any number.
+    max_connections_per_ip: int | None = _setting(
+        None, at_least(1, int, "connections", or_none=True)
+    )
+    #: Seconds after which a callback that is still running is logged with its stack. None: never.
+    slow_callback_s: float | None = _setting(30.0, at_least(0.1, float, "seconds", or_none=True))
+    #: Callbacks that run at once in a process.
+    threads: int = _setting(32, at_least(1, int, "threads"))
+    #: How accepted sockets are served: "auto", "epoll" or "blocking".
+    transport: Transport = _setting(Transport.AUTO, _transport)  # noqa: RUF009  # enums are frozen
+    #: What carries named collections between processes: "local" (all of this user on this
+    #: machine), a redis:// or rediss:// address (all that use it), or "none".
+    bus: str = _setting("local", _bus)
+    #: Whose collections these are. Default: of this app, as named by its module and directory, on
+    #: the local bus; of everybody who uses the same database of a Redis.
+    bus_name: str | None = _setting(None, _name_or_none)
+    #: Bytes that another process, or Redis, has not taken yet. Past it: the oldest are dropped.
+    bus_queue_size: int = _setting(16 * 2**20, at_least(1, int, "bytes"))
+    #: Seconds after which the members of a process that is not heard of are gone.
+    presence_lease: float = _setting(5.0, at_least(0.3, float, "seconds"))
+    #: Seconds over which a stopping process spreads its closes.
+    drain_seconds: float = _setting(5.0, at_least(0, float, "seconds"))
+
+    @classmethod
+    def from_mapping(cls, config: Mapping[str, Any]) -> Settings:
+        """Read and check the keys of `config`; raise `SettingError` at the first bad one."""
+        known = {PREFIX + field.name.upper(): field for field in dataclasses.fields(cls)}
+        for key in config:
+            if key.startswith(PREFIX) and key not in known:
+                logger.warning("%s is no setting; there are %s", key, ", ".join(sorted(known)))
+        values = {}
+        for key, field in known.items():
+            if key in config:
+                values[field.name] = _checked(key, config[key], field.metadata["check"])
+        return cls(**values)
+
+
+def _checked(key: str, value: object, check: Callable[[object], Any]) -> Any:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise SettingError(f"{key} is {value!r}, but must be {error}") from None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """The settings that concern one client: an app's, with its handler's attributes over them."""
+
+    max_message_size: int
+    max_queue_size: int
+    queue_policy: QueuePolicy
+    message_rate: Rate | None
+    message_rate_policy: RatePolicy
+    ping_interval: float | None
+    ping_timeout: float | None
+    close_timeout: float
+    recheck_session_s: float | None
+
+    @classmethod
+    def of(cls, handler: object, settings: Settings) -> ClientSettings:
+        """Lay `handler`'s attributes over `settings`; raise `SettingError` for a bad one."""
+
+        def chosen(name: str, default: Any, check: Callable[[object], Any]) -> Any:
+            value = getattr(handler, name, default)
+            return _checked(f"{type(handler).__name__}.{name}", value, check)
+
+        seconds = at_least(0.1, float, "seconds", or_none=True)
+        return cls(
+            chosen("max_message_size", settings.max_message_size, at_least(1, int, "bytes")),
+            chosen("max_queue_size", settings.max_queue_size, at_least(1, int, "bytes")),
+            chosen("queue_policy", QueuePolicy.CLOSE, member_of(QueuePolicy)),
+            chosen("message_rate", settings.message_rate, _rate_or_none),
+            chosen("message_rate_policy", settings.message_rate_policy, _rate_policy),
+            chosen("ping_interval", settings.ping_interval, seconds),
+            chosen("ping_timeout", settings.ping_timeout, seconds),
+            settings.close_timeout,
+            chosen("recheck_session_s", None, seconds),
+        )

@@ -1,0 +1,143 @@
+"""Time for all connections of a process, in one thread.
+
+Deadlines are rounded up to a tenth of a second and kept in a bucket each: setting, moving and
+cancelling one costs a set operation, nothing stale is left behind when a connection ends, and an
+idle process wakes up only when a bucket is due.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import math
+import threading
+import time
+from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 0.1
+
+
+class Clock(Protocol):
+    """Where time comes from; tests give their own."""
+
+    def now_s(self) -> float:
+        """A time that never goes back, in seconds."""
+
+    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+        """Wait for a notification of `condition`, which is held, or until the time is over."""
+
+
+class MonotonicClock:
+    """The machine's monotonic clock."""
+
+    def now_s(self) -> float:
+        return time.monotonic()
+
+    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+        condition.wait(seconds)
+
+
+class Target(Protocol):
+    """What can be woken. `due_tick` belongs to the timer; it is None at first."""
+
+    due_tick: int | None
+
+    def on_time(self, now_s: float) -> float | None:
+        """It is time; returns in how many seconds to come back, or None. Must not block."""
+
+
+class Timer:
+    """Wakes its targets. Any thread; the thread of the timer itself starts with the first target
+    and ends with `stop`.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._condition = threading.Condition()
+        # Guarded by _condition.
+        self._buckets: dict[int, set[Target]] = {}
+        self._ticks: list[int] = []
+        self._thread: threading.Thread | None = None
+        self._is_stopping = False
+
+    def wake(self, target: Target, seconds: float) -> None:
+        """Call `target.on_time` in `seconds` at the latest; an earlier wake that is set stays."""
+        tick = math.ceil((self.clock.now_s() + seconds) / _TICK_S)
+        with self._condition:
+            if self._is_stopping or (target.due_tick is not None and target.due_tick <= tick):
+                return
+            self._remove(target)
+            self._add(target, tick)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="wshandler-timer")
+                self._thread.daemon = True
+                self._thread.start()
+            elif self._ticks[0] == tick:
+                self._condition.notify()
+
+    def cancel(self, target: Target) -> None:
+        """Forget `target`."""
+        with self._condition:
+            self._remove(target)
+
+    def stop(self) -> None:
+        """End the thread and forget all targets."""
+        with self._condition:
+            self._is_stopping = True
+            self._buckets.clear()
+            self._ticks.clear()
+            self._condition.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _add(self, target: Target, tick: int) -> None:
+        bucket = self._buckets.get(tick)
+        if bucket is None:
+            bucket = self._buckets[tick] = set()
+            heapq.heappush(self._ticks, tick)
+        bucket.add(target)
+        target.due_tick = tick
+
+    def _remove(self, target: Target) -> None:
+        if target.due_tick is not None:
+            bucket = self._buckets.get(target.due_tick)
+            if bucket is not None:
+                bucket.discard(target)
+            target.due_tick = None
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                due = self._wait_for_due()
+            if due is None:
+                return
+            now_s = self.clock.now_s()
+            for target in due:
+                self._fire(target, now_s)
+
+    def _wait_for_due(self) -> set[Target] | None:
+        while not self._is_stopping:
+            if not self._ticks:
+                self.clock.wait(self._condition, None)
+                continue
+            rest_s = self._ticks[0] * _TICK_S - self.clock.now_s()
+            if rest_s > 0:
+                self.clock.wait(self._condition, rest_s)
+                continue
+            due = self._buckets.pop(heapq.heappop(self._ticks))
+            for target in due:
+                target.due_tick = None
+            return due
+        return None
+
+    def _fire(self, target: Target, now_s: float) -> None:
+        try:
+            seconds = target.on_time(now_s)
+        except Exception:
+            logger.exception("the timer goes on without %r", target)
+            return
+        if seconds is not None:
+            self.wake(target, seconds)

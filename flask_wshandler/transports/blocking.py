@@ -1,0 +1,174 @@
+"""One socket, served by the thread or greenlet of its own request.
+
+For sockets that epoll can't have: TLS that ends in the server (the state is in the SSLSocket),
+gevent (where a greenlet costs little, and epoll would block the hub), systems without epoll.
+The socket stays the server's: it is shut down at the end, and the server closes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from .channel import LOOK, READABLE, WOULD_BLOCK, WRITABLE, Channel, at_end
+
+if TYPE_CHECKING:
+    from ..connection import Connection
+    from ..timer import Timer
+    from .channel import Owner
+
+_HANG_UP = select.POLLERR | select.POLLHUP | select.POLLNVAL
+
+
+class BlockingTransport:
+    """Serves a connection until it is over."""
+
+    thread_count = 0
+    """Callbacks run in the server's threads."""
+
+    def __init__(self, timer: Timer) -> None:
+        self.timer = timer
+
+    def serve(
+        self,
+        sock: socket.socket,
+        connection: Connection,
+        received: bytes,
+        owner: Owner,
+    ) -> None:
+        """Serve `connection` on `sock`; returns when the socket has been shut down."""
+        sock.settimeout(0)
+        channel = _BlockingChannel(self, connection, sock, owner, received)
+        connection.attach(channel)
+        owner.started(channel)
+        channel.run()
+
+    def request_turn(self, channel: Channel, events: int) -> None:
+        """Have the channel's own thread take its turn."""
+        assert isinstance(channel, _BlockingChannel)
+        channel.add_events(events)
+
+    def release(self, channel: Channel) -> None:
+        """Nothing: the channel's thread sees that it is released."""
+
+    def stop(self) -> None:
+        """Nothing: the threads are the server's and end with their connections."""
+
+    def forget(self) -> None:
+        """Nothing: a forked child does not run the parent's threads."""
+
+
+class _BlockingChannel(Channel):
+    __slots__ = ("_io_lock", "_wake_fds")
+
+    def __init__(
+        self,
+        host: BlockingTransport,
+        connection: Connection,
+        sock: socket.socket,
+        owner: Owner,
+        early: bytes,
+    ) -> None:
+        super().__init__(host, connection, sock, owner)
+        # An SSLSocket must not be read and written by two threads at the same time.
+        self._io_lock = threading.Lock()
+        self._receive = self._receive_locked
+        if early:
+            self._receive = self._first_receive(early)
+        self._wake_fds = os.pipe()
+        for fd in self._wake_fds:
+            os.set_blocking(fd, False)
+
+    def add_events(self, events: int) -> None:
+        """Have the channel's thread look at `events`. Any thread."""
+        with self._guard:
+            self._events |= events
+            self._wake()
+
+    def run(self) -> None:
+        """Take turns until the socket is released."""
+        poll = select.poll()
+        poll.register(self._wake_fds[0], select.POLLIN)
+        watched = None
+        try:
+            self.turn(LOOK)
+            while not self.is_released:
+                wanted = self._wanted_events()
+                if wanted != watched:
+                    watched = wanted
+                    poll.register(self.socket, wanted)
+                self.turn(self._ready_events(poll.poll()))
+        finally:
+            self._close_wake_fds()
+
+    def _serve(self, events: int) -> None:
+        super()._serve(events)
+        # A peer that sends without end leaves nothing to wait for, and greenlets change only where
+        # one waits.
+        time.sleep(0)
+
+    def write(self, data: bytes | memoryview) -> int:
+        with self._io_lock:
+            taken = super().write(data)
+        if taken < len(data):
+            with self._guard:
+                self._wake()  # to wait until more can be written
+        return taken
+
+    def _receive_locked(self, size: int) -> bytes:
+        with self._io_lock:
+            try:
+                return self.socket.recv(size)
+            except ssl.SSLEOFError:
+                return b""  # the peer ended the stream without TLS's own goodbye
+
+    def release(self) -> None:
+        if self.is_released:
+            return
+        with self._guard:
+            self.is_released = True
+        self._host.timer.cancel(self)
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self._receive = at_end  # and no reference to ourselves
+        self.connection.detach()
+        self._owner.released(self)
+
+    def _wake(self) -> None:
+        """Get the channel's thread out of its poll. With _guard held."""
+        if not self._is_in_turn and not self.is_released:
+            with contextlib.suppress(BlockingIOError):  # full: it will wake up anyway
+                os.write(self._wake_fds[1], b"\0")
+
+    def _wanted_events(self) -> int:
+        events = 0
+        if self.connection.wants_data or (self.has_finished and not self.has_peer_ended):
+            events |= READABLE
+        if self.connection.outbox.queued_bytes:
+            events |= WRITABLE
+        return events
+
+    def _ready_events(self, ready: list[tuple[int, int]]) -> int:
+        events = 0
+        for fd, found in ready:
+            if fd == self._wake_fds[0]:
+                with contextlib.suppress(*WOULD_BLOCK):
+                    os.read(fd, 64)
+            else:
+                # LOOK: read to the end, because TLS holds back what poll can't see.
+                events |= found | LOOK
+                if found & _HANG_UP and not self.connection.wants_data and not self.has_finished:
+                    self.connection.abort()
+        return events
+
+    def _close_wake_fds(self) -> None:
+        with self._guard:
+            self.is_released = True
+            for fd in self._wake_fds:
+                os.close(fd)

@@ -1,0 +1,293 @@
+"""One socket and its turn: what is done with a connection when something is ready for it.
+
+Invariant: one thread at a time is in a channel's turn. Who comes while it runs leaves his events
+behind, and the turn goes on with them.
+
+After the last callback the socket lingers: our end of the stream is closed, what the peer still
+sends is thrown away, until it ends the stream too or `close_timeout` is over. Closing at once
+would answer unread bytes with a reset, and a reset takes our close frame from the peer again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..connection import Connection
+    from ..timer import Timer
+
+logger = logging.getLogger(__name__)
+
+# The values of epoll(7), which are those of poll(2) too.
+READABLE = select.POLLIN
+WRITABLE = select.POLLOUT
+PEER_ENDED = 0x2000
+_TROUBLE = select.POLLERR | select.POLLHUP
+#: Not from the kernel: look at the connection again, its state has changed.
+LOOK = 1 << 20
+#: Not from the kernel: the time for lingering is over.
+EXPIRED = 1 << 21
+_READ_TO_END = PEER_ENDED | _TROUBLE | LOOK
+
+_READ_BYTES = 65536
+_READS_PER_TURN = range(2)
+"""Then it is the others' turn: 128 kB can be 3,000 small messages, or 30 ms."""
+
+WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Owner(Protocol):
+    """Who keeps account of the channels."""
+
+    def started(self, channel: Channel) -> None:
+        """The channel is served from now on."""
+
+    def finished(self, channel: Channel) -> None:
+        """The last callback has run; the socket lingers. From the channel's turn."""
+
+    def released(self, channel: Channel) -> None:
+        """The socket is closed, or the server's again."""
+
+
+class Host(Protocol):
+    """The way of serving that a channel belongs to."""
+
+    timer: Timer
+
+    def request_turn(self, channel: Channel, events: int) -> None:
+        """Call `channel.turn(events)` soon. Any thread."""
+
+    def release(self, channel: Channel) -> None:
+        """The channel is done with its socket, which is about to be closed."""
+
+
+def at_end(size: int) -> bytes:
+    del size
+    return b""
+
+
+class Channel:
+    """A connection on a non-blocking socket."""
+
+    __slots__ = (
+        "_events",
+        "_guard",
+        "_has_ended_stream",
+        "_host",
+        "_is_in_turn",
+        "_linger_until_s",
+        "_owner",
+        "_receive",
+        "connection",
+        "due_tick",
+        "has_finished",
+        "has_peer_ended",
+        "is_released",
+        "socket",
+    )
+
+    def __init__(
+        self,
+        host: Host,
+        connection: Connection,
+        sock: socket.socket,
+        owner: Owner,
+        early: bytes = b"",
+    ) -> None:
+        """`early` is what the peer had sent behind its handshake request."""
+        self._host = host
+        self._owner = owner
+        self.connection = connection
+        self.socket = sock
+        #: Reads once, without waiting.
+        self._receive: Callable[[int], bytes] = sock.recv
+        if early:
+            self._receive = self._first_receive(early)
+        #: The timer's.
+        self.due_tick: int | None = None
+
+        self._guard = threading.Lock()
+        # Guarded by _guard.
+        self._events = 0
+        self._is_in_turn = False
+
+        # Written by the turn alone.
+        self.has_finished = False
+        #: Whether the peer has ended its stream, so that there is nothing to wait for from it.
+        self.has_peer_ended = False
+        self.is_released = False
+        self._has_ended_stream = False
+        self._linger_until_s = 0.0
+
+    def _first_receive(self, early: bytes) -> Callable[[int], bytes]:
+        receive = self._receive
+
+        def receive_early(size: int) -> bytes:
+            del size  # at most what a server reads of a request's head at once
+            self._receive = receive
+            return early
+
+        return receive_early
+
+    # What the connection needs.
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write without waiting; how many bytes were taken."""
+        try:
+            return self.socket.send(data)
+        except WOULD_BLOCK:
+            return 0
+
+    def request_turn(self) -> None:
+        """Have the connection looked at."""
+        self._host.request_turn(self, LOOK)
+
+    def request_wake(self, seconds: float) -> None:
+        """Have `on_time` called."""
+        self._host.timer.wake(self, seconds)
+
+    def now_s(self) -> float:
+        """The time, by the timer's clock."""
+        return self._host.timer.clock.now_s()
+
+    # What the pollers need.
+
+    def turn(self, events: int) -> None:
+        """Do what `events` call for, here or in the turn that is running."""
+        with self._guard:
+            self._events |= events
+            if self._is_in_turn:
+                return
+            events, self._events = self._events, 0
+            self._is_in_turn = bool(events)
+        while events:
+            try:
+                self._serve(events)
+            except Exception:
+                # A fault of this package: the connection goes, the thread and the others stay.
+                logger.exception("a connection is given up")
+                self.connection.abort()
+            with self._guard:
+                events, self._events = self._events, 0
+                self._is_in_turn = bool(events)
+
+    def uncork(self) -> None:
+        """The callback takes long: let go of what it has sent."""
+        self.connection.uncork()
+
+    # What the timer needs.
+
+    def on_time(self, now_s: float) -> float | None:
+        """Pings and the time limits of both closes."""
+        if not self.has_finished:
+            return self.connection.on_time(now_s)
+        if not self._linger_until_s:
+            self._linger_until_s = now_s + self.connection.close_timeout_s
+        rest_s = self._linger_until_s - now_s
+        if rest_s > 0:
+            return rest_s
+        self._host.request_turn(self, EXPIRED)
+        return None
+
+    # The turn.
+
+    def _serve(self, events: int) -> None:
+        if self.is_released:
+            return
+        if self.has_finished:
+            self._linger(events)
+            return
+        connection = self.connection
+        if not connection.has_opened:
+            connection.open()
+        if connection.check_is_due:
+            connection.check_session()
+        if events & ~WRITABLE and connection.wants_data:
+            self._read(events)
+        if connection.outbox.queued_bytes:
+            connection.flush()
+        if connection.is_closed:
+            self._finish()
+
+    def _read(self, events: int) -> None:
+        connection = self.connection
+        for _ in _READS_PER_TURN:
+            try:
+                data = self._receive(_READ_BYTES)
+            except WOULD_BLOCK:
+                return
+            except OSError:
+                connection.abort()
+                return
+            if not data:
+                connection.receive_eof()
+                return
+            connection.receive_data(data)
+            # A short read has emptied the socket, unless its end is behind it.
+            if len(data) < _READ_BYTES and not events & _READ_TO_END:
+                return
+            if not connection.wants_data:
+                return
+        self._host.request_turn(self, READABLE | (events & PEER_ENDED))
+
+    def _finish(self) -> None:
+        self._end_stream()
+        self.has_finished = True
+        try:
+            self.connection.finish()
+        finally:
+            self._owner.finished(self)
+        if self.connection.is_lost:
+            self.release()
+        else:
+            self.request_wake(0)
+            self._linger(READABLE)
+
+    def _end_stream(self) -> None:
+        if not self._has_ended_stream and not self.connection.outbox.queued_bytes:
+            self._has_ended_stream = True
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+
+    def _linger(self, events: int) -> None:
+        if events & EXPIRED or self.connection.is_lost:
+            self.release()
+            return
+        if self.connection.outbox.queued_bytes:
+            self.connection.flush()
+        self._end_stream()
+        for _ in _READS_PER_TURN:
+            try:
+                if not self._receive(_READ_BYTES):
+                    self.has_peer_ended = True
+                    break
+            except WOULD_BLOCK:
+                return
+            except OSError:
+                break
+        else:
+            self._host.request_turn(self, READABLE)
+            return
+        if not self.connection.outbox.queued_bytes:
+            self.release()
+
+    def release(self) -> None:
+        """Be done with the socket. In the turn, or when nobody else can be in one."""
+        if self.is_released:
+            return
+        self.is_released = True
+        self._host.timer.cancel(self)
+        self._host.release(self)
+        with contextlib.suppress(OSError):
+            self.socket.close()
+        self._receive = at_end
+        self.connection.detach()
+        self._owner.released(self)

@@ -1,0 +1,344 @@
+"""All WebSockets of one app in one process: their count, their transports, their end.
+
+Invariant: threads and descriptors are made at the first connection, after any fork, never at
+import or in `init_app`; a forked child starts without any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import socket
+import sys
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from .. import process
+from ..outbox import Budget
+from ..room import Room
+from ..settings import Settings, Transport
+from ..timer import Clock, MonotonicClock, Target, Timer
+from . import handoff
+from .blocking import BlockingTransport
+
+if TYPE_CHECKING:
+    from ..connection import Connection
+    from .channel import Channel
+    from .epoll import EpollTransport
+
+try:
+    import resource
+except ImportError:  # pragma: no cover - not a Unix
+    resource = None  # type: ignore[assignment]
+
+logger = logging.getLogger(__name__)
+
+_CLOSES_PER_SECOND = 200
+"""A stop is spread only as far as there are clients: one client is closed at once."""
+
+_LOOK_FOR_STOP_S = 0.5
+"""How soon the end is noticed while the worker still serves its last requests."""
+
+_LOOK_FOR_HURRY_S = 0.05
+_HURRIED_S = 0.5
+"""For the last callbacks, when a second signal has come."""
+
+_SHARE_OF_TIME_TO_STOP = 0.7
+"""Of what the server gives a worker for its end; the rest is for noticing, and for the bus."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stats:
+    """What an app's WebSockets in this process have done and are doing."""
+
+    #: Open connections.
+    connections: int
+    #: Connections that have been opened since the start.
+    accepted: int
+    #: Messages that handlers have received since the start.
+    messages_received: int
+    #: Messages that were sent or queued since the start, one per client of a broadcast.
+    messages_sent: int
+    #: Messages that a full queue has dropped since the start.
+    messages_dropped: int
+    #: Bytes that clients have not taken yet.
+    queued_bytes: int
+    #: Threads for callbacks, of which there may be `WSHANDLER_THREADS`.
+    threads: int
+
+
+class Engine:
+    """Serves the connections of one app."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self._clock = clock or MonotonicClock()
+        self._targets: list[tuple[Target, float]] = []
+        self._start_afresh()
+        _engines.add(self)
+        process.register(self, process.Stage.CONNECTIONS)
+
+    def _start_afresh(self) -> None:
+        #: What the clients of this process may leave untaken.
+        self.budget = Budget(self.settings.max_total_queue_size)
+        #: How many of them there may be.
+        self.room = Room(
+            self.settings.max_connections, self.settings.max_connections_per_ip, _most_descriptors
+        )
+        self._lock = threading.Lock()
+        self._has_one_gone = threading.Condition(self._lock)
+        # Guarded by _lock.
+        self._open: set[Channel] = set()
+        self._lingering: set[Channel] = set()
+        self._accepted = 0
+        self._ended = _Totals()
+        self._epoll: EpollTransport | None = None
+        self._timer: Timer | None = None
+        self._stop_watch: _StopWatch | None = None
+        self._stop_code: int | None = None
+        self._has_stopped = threading.Event()
+        # Not under _lock: a signal handler writes it.
+        self._is_hurried = False
+
+    @property
+    def connection_count(self) -> int:
+        """Open connections."""
+        return len(self._open)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether new connections are to be refused because this process ends."""
+        return self._stop_code is not None or handoff.is_worker_stopping()
+
+    def have_woken(self, target: Target, seconds: float) -> None:
+        """Have the timer wake `target` so long after it was started, in whatever process."""
+        self._targets.append((target, seconds))
+
+    def can_use_epoll(self, server_socket: handoff.ServerSocket) -> bool:
+        """Which way `server_socket` will be served."""
+        return self.settings.transport is not Transport.BLOCKING and (
+            not server_socket.epoll_obstacle
+        )
+
+    def adopt(
+        self, server_socket: handoff.ServerSocket, connection: Connection, head: bytes
+    ) -> None:
+        """Take the socket from its server, write `head`, and serve it; returns at once."""
+        sock, early = server_socket.take()
+        try:
+            sock.sendall(head)
+            _send_small_writes_at_once(sock)
+            self._watch_for_stop()
+            self._started_epoll().adopt(sock, connection, early, self)
+        except BaseException:
+            sock.close()
+            raise
+
+    def serve(
+        self, server_socket: handoff.ServerSocket, connection: Connection, head: bytes
+    ) -> None:
+        """Write `head` and serve the server's socket in this thread until it is over."""
+        server_socket.sock.sendall(head)
+        _send_small_writes_at_once(server_socket.sock)
+        early = server_socket.early_bytes()
+        self._watch_for_stop()
+        BlockingTransport(self._started_timer()).serve(server_socket.sock, connection, early, self)
+
+    def stats(self) -> Stats:
+        """Count everything. Any thread."""
+        with self._lock:
+            totals = dataclasses.replace(self._ended)
+            connections = [channel.connection for channel in self._open]
+            accepted = self._accepted
+            epoll = self._epoll
+        for connection in connections:
+            totals.add(connection)
+        return Stats(
+            connections=len(connections),
+            accepted=accepted,
+            messages_received=totals.received,
+            messages_sent=totals.sent,
+            messages_dropped=totals.dropped,
+            queued_bytes=sum(connection.queued_bytes for connection in connections),
+            threads=epoll.thread_count if epoll is not None else 0,
+        )
+
+    def stop(self) -> None:
+        """Close all connections, spread over the drain time, and end the threads.
+
+        Waits for the last callbacks and for the peers, at most `WSHANDLER_DRAIN_SECONDS` and
+        twice `WSHANDLER_CLOSE_TIMEOUT`, and less if the server gives less. No client can be
+        accepted any more. A second call waits for the first.
+        """
+        with self._lock:
+            is_first = self._stop_code is None
+            if is_first:
+                self._stop_code = handoff.stop_close_code()
+        if is_first:
+            self._stop_all(self._stop_code or 0)
+            self._has_stopped.set()
+        else:
+            self._has_stopped.wait()
+
+    def hurry(self) -> None:
+        """Close all at once, and wait for nobody."""
+        self._is_hurried = True
+
+    def _stop_all(self, code: int) -> None:
+        settings = self.settings
+        limit_s = settings.drain_seconds + 2 * settings.close_timeout
+        # gunicorn kills what has not ended by then; the bus comes after us.
+        scale = min(1.0, _SHARE_OF_TIME_TO_STOP * handoff.time_to_stop_s() / limit_s)
+        self._close_all(code, settings.drain_seconds * scale)
+        self._wait_for_last(settings.close_timeout * scale)
+        with self._lock:
+            left = [*self._open, *self._lingering]
+        for channel in left:
+            channel.connection.abort()
+        self._wait_for_last(settings.close_timeout * scale)
+        if self._epoll is not None:
+            self._epoll.stop()
+        if self._timer is not None:
+            self._timer.stop()
+
+    def _close_all(self, code: int, most_s: float) -> None:
+        with self._lock:
+            channels = list(self._open)
+        if not channels:
+            return
+        spread_s = min(most_s, len(channels) / _CLOSES_PER_SECOND)
+        started_s = time.monotonic()
+        for index, channel in enumerate(channels):
+            self._pause_until(started_s + spread_s * index / len(channels))
+            channel.connection.close(code)
+
+    def _pause_until(self, until_s: float) -> None:
+        while not self._is_hurried:
+            rest_s = until_s - time.monotonic()
+            if rest_s <= 0:
+                return
+            time.sleep(min(rest_s, _LOOK_FOR_HURRY_S))
+
+    def _wait_for_last(self, seconds: float) -> None:
+        until_s = time.monotonic() + seconds
+        with self._has_one_gone:
+            while self._open or self._lingering:
+                rest_s = until_s - time.monotonic()
+                if rest_s <= 0 or (self._is_hurried and rest_s < seconds - _HURRIED_S):
+                    return
+                self._has_one_gone.wait(min(rest_s, _LOOK_FOR_HURRY_S))
+
+    # What the channels tell.
+
+    def started(self, channel: Channel) -> None:
+        """A channel is served."""
+        with self._lock:
+            self._accepted += 1
+            self._open.add(channel)
+            code = self._stop_code
+        if code is not None:  # its handshake was answered a moment before
+            channel.connection.close(code)
+
+    def finished(self, channel: Channel) -> None:
+        """A channel has run its last callback; its socket lingers."""
+        with self._lock:
+            self._open.discard(channel)
+            self._lingering.add(channel)
+            self._ended.add(channel.connection)
+
+    def released(self, channel: Channel) -> None:
+        """A channel has closed its socket."""
+        with self._has_one_gone:
+            self._lingering.discard(channel)
+            self._has_one_gone.notify_all()
+
+    def _started_timer(self) -> Timer:
+        with self._lock:
+            if self._timer is None:
+                self._timer = Timer(self._clock)
+                process.stop_at_exit()
+                for target, seconds in self._targets:
+                    target.due_tick = None  # in a forked child: of its parent's timer
+                    self._timer.wake(target, seconds)
+            return self._timer
+
+    def _started_epoll(self) -> EpollTransport:
+        from .epoll import EpollTransport  # absent on systems that never come here
+
+        timer = self._started_timer()
+        with self._lock:
+            if self._epoll is None:
+                self._epoll = EpollTransport(timer, self.settings.threads)
+            return self._epoll
+
+    def _watch_for_stop(self) -> None:
+        """Have the connections closed as soon as the worker is told to end.
+
+        It may still wait for its requests then, as long as it is given. `atexit` comes after.
+        """
+        timer = self._started_timer()
+        with self._lock:
+            if self._stop_watch is not None:
+                return
+            self._stop_watch = _StopWatch(self)
+        timer.wake(self._stop_watch, _LOOK_FOR_STOP_S)
+
+    def forget(self) -> None:
+        """In a forked child: have nothing of the parent's."""
+        if self._epoll is not None:
+            self._epoll.forget()
+        self._start_afresh()
+
+
+@dataclasses.dataclass(slots=True)
+class _Totals:
+    """Sums over connections."""
+
+    received: int = 0
+    sent: int = 0
+    dropped: int = 0
+
+    def add(self, connection: Connection) -> None:
+        self.received += connection.received_messages
+        self.sent += connection.sent_messages
+        self.dropped += connection.dropped_messages
+
+
+class _StopWatch:
+    """Looks whether the worker has been told to stop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.due_tick: int | None = None
+        self._engine = engine
+
+    def on_time(self, now_s: float) -> float | None:
+        del now_s
+        if not handoff.is_worker_stopping():
+            return _LOOK_FOR_STOP_S
+        threading.Thread(target=self._engine.stop, name="wshandler-stop", daemon=True).start()
+        return None
+
+
+def _most_descriptors() -> int:
+    """How many files this process may have open."""
+    if resource is None:
+        return sys.maxsize
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if most == resource.RLIM_INFINITY else most
+
+
+def _send_small_writes_at_once(sock: socket.socket) -> None:
+    """Else a second message waits up to 40 ms for the acknowledgement of the first."""
+    with contextlib.suppress(OSError):  # a Unix socket has nothing like it
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def connection_count() -> int:
+    """Open connections of all apps in this process."""
+    return sum(engine.connection_count for engine in list(_engines))

@@ -1,0 +1,131 @@
+"""How a socket leaves the WSGI server. The only module that knows servers by their names.
+
+gunicorn and Werkzeug give their socket in the WSGI environ. To keep it beyond the request, it is
+duplicated, and the server's own descriptor is replaced by a decoy: one end of a socket pair whose
+other end is closed. The server then shuts down and closes the decoy, and its counters of
+connections stay right. Duplicating alone is not enough (since gunicorn 26 the server calls
+`shutdown`, which acts on the connection and not on the descriptor), and detaching the socket makes
+gunicorn 27 count the connection down twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import select
+import signal
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import CloseCode, SocketUnreachable
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServerSocket:
+    """A server's connection to the client of the current request."""
+
+    sock: socket.socket
+    #: False where the server's own response head would break the handshake.
+    server_writes_head: bool
+    #: Why epoll can't have the socket; empty if it can.
+    epoll_obstacle: str
+    #: What the server holds of the request's body, behind which early frames may stand.
+    _input: Any
+
+    def take(self) -> tuple[socket.socket, bytes]:
+        """Take the socket from the server, and what the server had read too much.
+
+        After the server has sent the response's head. The socket is ours to close.
+        """
+        taken = self.sock.dup()
+        try:
+            decoy, other_end = socket.socketpair()
+            with decoy:
+                other_end.close()
+                os.dup2(decoy.fileno(), self.sock.fileno(), inheritable=False)
+        except BaseException:
+            taken.close()
+            raise
+        return taken, self.early_bytes()
+
+    def early_bytes(self) -> bytes:
+        """What the client sent behind its handshake request and the server has read."""
+        unreader = getattr(getattr(self._input, "reader", None), "unreader", None)
+        if unreader is not None:  # gunicorn
+            buffered: bytes = unreader.buf.getvalue()
+            unreader.buf.seek(0)
+            unreader.buf.truncate()
+            return buffered
+        peek = getattr(self._input, "peek", None)
+        if peek is not None:  # Werkzeug: a BufferedReader, which reads if it has nothing
+            self.sock.settimeout(0)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                peeked: bytes = peek()
+                return peeked
+        return b""
+
+
+def find_server_socket(environ: Mapping[str, Any]) -> ServerSocket:
+    """The socket of the request `environ`; raise `SocketUnreachable` if there is none to have."""
+    sock = environ.get("gunicorn.socket")
+    is_gunicorn = sock is not None
+    if sock is None:
+        sock = environ.get("werkzeug.socket")
+    if sock is None:
+        raise SocketUnreachable(
+            f"the server {environ.get('SERVER_SOFTWARE', 'of this request')!r} does not give its "
+            "socket to the application; WebSockets need gunicorn (sync, gthread or gevent "
+            "workers) or `flask run`"
+        )
+    return ServerSocket(sock, is_gunicorn, _epoll_obstacle(sock), environ.get("wsgi.input"))
+
+
+def _epoll_obstacle(sock: socket.socket) -> str:
+    if isinstance(sock, ssl.SSLSocket) or hasattr(sock, "pending"):
+        return "TLS ends in the server, so the socket can't leave it"
+    if type(sock).__module__.partition(".")[0] == "gevent":
+        return "the worker is a gevent worker"
+    if not hasattr(select, "epoll") or not hasattr(os, "eventfd"):
+        return "this system has no epoll"
+    return ""
+
+
+def is_worker_stopping() -> bool:
+    """Whether the gunicorn worker of this process has been told to stop.
+
+    gunicorn's signal handlers are methods of its worker.
+    """
+    worker = _gunicorn_worker()
+    return worker is not None and not getattr(worker, "alive", True)
+
+
+def time_to_stop_s() -> float:
+    """How long the server lets a worker take for its end."""
+    worker = _gunicorn_worker()
+    seconds = getattr(getattr(worker, "cfg", None), "graceful_timeout", math.inf)
+    return float(seconds)
+
+
+def stop_close_code() -> int:
+    """What clients are told when this process ends: come back at once, or it is over."""
+    return CloseCode.GOING_AWAY if _gunicorn_worker() is None else CloseCode.SERVICE_RESTART
+
+
+_seen: tuple[int, Any] | None = None
+
+
+def _gunicorn_worker() -> Any:  # of a package that need not be there
+    """The gunicorn worker that this process is, found by its signal handler; or None.
+
+    Once found it is remembered: at the very end the signals have other handlers.
+    """
+    global _seen
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if type(worker).__module__.startswith("gunicorn."):
+        _seen = os.getpid(), worker
+        return worker
+    return _seen[1] if _seen is not None and _seen[0] == os.getpid() else None
