@@ -1,0 +1,49 @@
+// The room: the server's lines, told apart into what somebody said and what happened.
+
+import { wireComposer } from "./composer.js";
+import { Connection } from "./connection.js";
+import { element, timeStamp } from "./elements.js";
+import { wireLamp } from "./lamp.js";
+import { Log } from "./log.js";
+
+// A name has no colon in it, so the first one is the server's.
+const SAID = /^([^:]+) said: (.*)$/s;
+const COLOURS = 8;
+
+const page = document.querySelector("[data-chat]");
+const ownName = page.dataset.name;
+const log = new Log(page.querySelector("[data-log]"));
+const connection = new Connection(page.dataset.socket);
+
+function colourOf(name) {
+  let hash = 0;
+  for (const character of name) hash = (hash * 31 + character.codePointAt(0)) >>> 0;
+  return `p${(hash % COLOURS) + 1}`;
+}
+
+function saying(name, text) {
+  const said = element(
+    "li",
+    `said ${colourOf(name)}`,
+    element("b", "", element("bdi", "", name)),
+    element("span", "visually-hidden", " said: "),
+    element("span", "text", text),
+    timeStamp(),
+  );
+  said.classList.toggle("own", name === ownName);
+  said.querySelector(".text").dir = "auto";
+  return said;
+}
+
+function happening(text) {
+  return element("li", "happened", element("bdi", "", text), " ", timeStamp());
+}
+
+connection.addEventListener("message", (event) => {
+  const said = SAID.exec(event.detail);
+  log.append(said ? saying(said[1], said[2]) : happening(event.detail));
+});
+connection.addEventListener("lost", () => log.append(happening("The connection was lost.")));
+wireLamp(connection);
+wireComposer(page.querySelector("[data-composer]"), (text) => connection.send(text));
+connection.open();

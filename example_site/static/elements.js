@@ -1,0 +1,16 @@
+// Makes elements whose content is text: what comes from another user is never markup.
+
+export function element(tag, className, ...content) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  made.append(...content);
+  return made;
+}
+
+export function timeStamp() {
+  const now = new Date();
+  const text = now.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const stamp = element("time", "", text);
+  stamp.dateTime = now.toISOString();
+  return stamp;
+}

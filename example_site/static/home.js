@@ -1,0 +1,8 @@
+// Lights the sign on the front page, if the echo answers.
+
+import { Connection } from "./connection.js";
+import { wireLamp } from "./lamp.js";
+
+const connection = new Connection(document.querySelector("[data-home]").dataset.socket);
+wireLamp(connection);
+connection.open();
