@@ -1,0 +1,122 @@
+"""Who may import whom: the architecture, enforced."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "flask_wshandler"
+MODULES = {
+    str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): path
+    for path in PACKAGE.rglob("*.py")
+}
+MAY_USE_FLASK = re.compile(
+    r"(accept|callbacks|context\..*|extension|function|http_handler|routing|upgrade)"
+)
+#: A module, and what of ours it may import at run time.
+MAY_IMPORT = {
+    "errors": set(),
+    "process": set(),
+    "timer": set(),
+    "rate": set(),
+    "room": set(),
+    "slow": set(),
+    "settings": {"errors"},
+    "serialization": set(),
+    "frames": {"errors"},
+    "reader": {"errors", "frames"},
+    "outbox": {"frames"},
+    "handshake": {"errors"},
+    "connection": {"errors", "frames", "outbox", "rate", "reader", "settings"},
+    "handler": {"errors", "frames", "serialization"},
+    "bus.__init__": {"bus.contract", "bus.envelope", "bus.local", "bus.none",
+                     "bus.redis_bus", "bus.run_directory"},
+    "bus.envelope": set(),
+    "bus.contract": {"bus.envelope", "process"},
+    "bus.none": {"bus.contract"},
+    "bus.run_directory": set(),
+    "bus.link": set(),
+    "bus.local": {"bus.contract", "bus.envelope", "bus.link", "bus.run_directory", "process"},
+    "bus.redis_bus": {"bus.contract", "process"},
+    "presence": {"bus", "timer"},
+    "watchers": {"presence"},
+    "hub": {
+        "bus", "errors", "frames", "handler", "presence", "process", "timer", "watchers",
+    },
+    "collection": {"bus", "errors", "handler", "hub", "presence", "serialization"},
+    "groups": {"bus", "collection", "handler", "hub"},
+    "transports.channel": set(),
+    "transports.pollers": set(),
+    "transports.epoll": {"transports.channel", "transports.pollers"},
+    "transports.blocking": {"transports.channel"},
+    "transports.handoff": {"errors"},
+    "transports.engine": {
+        "outbox", "process", "room", "settings", "timer",
+        "transports.blocking", "transports.epoll", "transports.handoff",
+    },
+}  # fmt: skip
+
+
+def imports_of(path):
+    """(names of ours, names of others) that a module imports at run time."""
+    ours, others = set(), set()
+    tree = ast.parse(path.read_text())
+    package = path.relative_to(PACKAGE).parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body.clear()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            others |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = list(package[: len(package) - node.level + 1])
+            module = [*base, *(node.module.split(".") if node.module else [])]
+            for name in node.names:
+                whole = ".".join([*module, name.name])
+                ours.add(whole if whole in MODULES else ".".join(module))
+        elif isinstance(node, ast.ImportFrom):
+            others.add(node.module)
+    return ours, others
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_knows_only_what_is_below(name):
+    """DESIGN: errors and settings nothing, the connection no transport, transports no Flask."""
+    assert imports_of(MODULES[name])[0] <= MAY_IMPORT[name]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_flask_is_known_at_the_top_only(name):
+    """The engine and the protocol run without it."""
+    _, others = imports_of(MODULES[name])
+    uses_flask = any(other.split(".")[0] in ("flask", "werkzeug") for other in others)
+    assert not uses_flask or MAY_USE_FLASK.fullmatch(name)
+
+
+@pytest.mark.parametrize("name", ["connection", "reader", "frames", "outbox", "handshake"])
+def test_the_protocol_does_no_io(name):
+    """Sans-I/O: no socket, no poll, no time."""
+    _, others = imports_of(MODULES[name])
+    assert not others & {"socket", "select", "selectors", "ssl", "time", "os"}
+
+
+def test_only_the_hand_off_names_servers():
+    """Elsewhere a server is what `handoff` says of it."""
+    for name, path in MODULES.items():
+        if name == "transports.handoff":
+            continue
+        tree = ast.parse(path.read_text())
+        docstrings = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                is_key = name == "context.snapshot" and "." in node.value
+                is_doc = id(node) in docstrings
+                named = re.search(r"gunicorn|gevent|uwsgi|waitress", node.value)
+                assert is_key or is_doc or not named, (name, node.value)

@@ -1,0 +1,101 @@
+"""As few threads as the callbacks allow."""
+
+import random
+import threading
+import time
+
+import pytest
+
+from .rig import ManualClock, Rig, echo, text, wait_for
+
+
+@pytest.fixture
+def rig():
+    rig = Rig("epoll", ManualClock())
+    yield rig
+    rig.stop()
+
+
+def test_callbacks_that_block_get_threads_and_quick_ones_go_on(rig):
+    """Up to the limit; what is over is waited for."""
+    release = threading.Event()
+
+    def block(connection, message):
+        assert release.wait(10)
+        connection.send("done")
+
+    blocked = [rig.serve(block) for _ in range(7)]
+    quick, callbacks = rig.serve(echo)
+    for peer, _ in blocked:
+        peer.sendall(text("x"))
+    wait_for(lambda: all(recorded.messages for _, recorded in blocked), "all callbacks at once")
+    for number in range(50):
+        quick.sendall(text("x"))
+        assert quick.recv(100) == b"\x81\x01x", number
+    assert len(callbacks.messages) == 50
+    assert rig.transport.thread_count <= 8
+    release.set()
+    for peer, _ in blocked:
+        assert peer.recv(100) == b"\x81\x04done"
+
+
+def test_the_limit_holds(rig):
+    """Nine that block and eight threads: the ninth comes when one is free."""
+    release = threading.Event()
+    running = []
+
+    def block(connection, message):
+        running.append(message)
+        assert release.wait(10)
+        running.remove(message)
+
+    blocked = [rig.serve(block) for _ in range(12)]
+    for number, (peer, _) in enumerate(blocked):
+        peer.sendall(text(str(number)))
+    wait_for(lambda: len(running) == 8, "eight at once")
+    wait_for(lambda: rig.transport.thread_count == 8, "count of eight")
+    release.set()
+    wait_for(lambda: all(recorded.messages for _, recorded in blocked))
+
+
+def test_nothing_is_lost_among_callbacks_of_all_durations(rig):
+    """Fifty clients, five messages each."""
+    dice = random.Random(1)
+
+    def answer(connection, message):
+        time.sleep(dice.choice([0, 0, 0, 0.005]))
+        connection.send(message)
+
+    peers = [rig.serve(answer) for _ in range(50)]
+    for number in range(5):
+        for peer, _ in peers:
+            peer.sendall(text(str(number)))
+    for _, recorded in peers:
+        wait_for(lambda recorded=recorded: len(recorded.messages) == 5)
+        assert recorded.messages == list("01234")
+
+
+def test_an_idle_set_sleeps(rig):
+    """After work no thread runs: the process's CPU time stands still."""
+    peer, _ = rig.serve(echo)
+    peer.sendall(text("x"))
+    peer.recv(100)
+    monitor = rig.transport._pollers
+    wait_for(lambda: not monitor._is_watching, "sleep of the monitor")
+    before_s = time.process_time()
+    threading.Event().wait(0.3)
+    assert time.process_time() - before_s < 0.05
+
+
+def test_all_threads_end():
+    """Also those that are parked."""
+    before = set(threading.enumerate())
+    rig = Rig("epoll", ManualClock())
+    release = threading.Event()
+    peers = [rig.serve(lambda connection, message: release.wait(10)) for _ in range(4)]
+    for peer, _ in peers:
+        peer.sendall(text("x"))
+    wait_for(lambda: rig.transport.thread_count >= 4)
+    release.set()
+    rig.stop()
+    wait_for(lambda: set(threading.enumerate()) <= before, "end of all threads")

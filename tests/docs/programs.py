@@ -1,0 +1,139 @@
+"""Real servers for the programs of the documentation, on ports that are free."""
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+START_DEADLINE_S = 20
+STOP_DEADLINE_S = 20
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Program:
+    """A server that runs in a directory of its own, between `with` and the end of its block."""
+
+    def __init__(self, command: list[str], port: int, directory: Path) -> None:
+        self.port = port
+        self.netloc = f"127.0.0.1:{port}"
+        self._command = command
+        self._directory = directory
+        self._log = directory / f"{Path(command[0]).name}-{port}.log"
+
+    def __enter__(self) -> "Program":
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._directory,
+                env=os.environ | {"HOME": str(self._directory)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline_s = time.monotonic() + START_DEADLINE_S
+        while not self._takes_connections():
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                self.__exit__()
+                raise RuntimeError(f"{shlex.join(self._command)} does not start:\n{self.log}")
+            time.sleep(0.02)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def _takes_connections(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+
+def gunicorn(command: str, directory: Path) -> Program:
+    """A command line of the documentation that begins with `gunicorn`."""
+    _, *arguments = shlex.split(command)
+    port = free_port()
+    bind = ["--bind", f"127.0.0.1:{port}"]
+    return Program([sys.executable, "-m", "gunicorn", *bind, *arguments], port, directory)
+
+
+_NGINX_CONFIGURATION = """\
+daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    {sites}
+}}
+"""
+
+
+def nginx(executable: str, sites: str, listen: str, backend: Program, directory: Path) -> Program:
+    """nginx with the configuration `sites`, in which the addresses of both ends are replaced.
+
+    `listen` is what follows the port in the listen directive.
+    """
+    port = free_port()
+    for written, tried in (
+        ("listen 80;", f"listen 127.0.0.1:{port}{listen};"),
+        ("http://127.0.0.1:8000;", f"http://{backend.netloc};"),
+    ):
+        if sites.count(written) != 1:
+            raise ValueError(f"{written!r} should be there once")
+        sites = sites.replace(written, tried)
+    configuration = directory / "nginx.conf"
+    configuration.write_text(_NGINX_CONFIGURATION.format(directory=directory, sites=sites))
+    command = [executable, "-e", "stderr", "-p", str(directory), "-c", str(configuration)]
+    return Program(command, port, directory)
+
+
+def haproxy(
+    executable: str, configuration: str, bind: str, backend: Program, directory: Path
+) -> Program:
+    """HAProxy with `configuration`, in which the addresses of both ends are replaced.
+
+    `bind` is what follows the port in the bind line.
+    """
+    port = free_port()
+    for written, tried in (
+        ("bind :80\n", f"bind 127.0.0.1:{port}{bind}\n"),
+        (" 127.0.0.1:8000 ", f" {backend.netloc} "),
+        # It wants two descriptors for each at its start.
+        ("maxconn 25000\n", "maxconn 100\n"),
+    ):
+        if configuration.count(written) != 1:
+            raise ValueError(f"{written!r} should be there once")
+        configuration = configuration.replace(written, tried)
+    path = directory / "haproxy.cfg"
+    path.write_text(configuration)
+    return Program([executable, "-db", "-f", str(path)], port, directory)

@@ -1,0 +1,174 @@
+"""A connection on a transport in memory, driven by any bytes; and what has to be true of it."""
+
+from websockets.frames import Opcode
+from websockets.protocol import Protocol, Side, State
+
+from flask_wshandler import connection as product
+from flask_wshandler.errors import check_close
+from flask_wshandler.settings import ClientSettings, Settings
+
+NO_STATUS_RECEIVED = 1005
+
+
+class Lost(OSError):
+    """What a socket's write raises when the network is gone."""
+
+
+class MemoryTransport:
+    """Takes as much of each write as `capacities` say, all of it when they are used up."""
+
+    def __init__(self, capacities=()):
+        self.written = bytearray()
+        self.capacities = list(capacities)
+        self.is_lost = False
+        self.time_s = 1000.0
+
+    def write(self, data):
+        if self.is_lost:
+            raise Lost
+        size = min(len(data), self.capacities.pop() if self.capacities else len(data))
+        self.written += data[:size]
+        return size
+
+    def request_turn(self):
+        pass
+
+    def request_wake(self, seconds):
+        assert seconds >= 0
+
+    def now_s(self):
+        return self.time_s
+
+
+class Echo:
+    """Callbacks that answer, and check their order."""
+
+    def __init__(self):
+        self.names = []
+        self.messages = []
+
+    def opened(self, connection):
+        assert not self.names
+        self.names.append("opened")
+        self.connection = connection
+
+    def message_received(self, message):
+        assert self.names[0] == "opened"
+        assert "closed" not in self.names
+        assert self.connection.is_open
+        self.names.append("message")
+        self.messages.append(message)
+        self.connection.send(message)
+        return 4000 if message == "close" else None
+
+    def closed(self, code, reason):
+        assert "closed" not in self.names
+        self.names.append("closed")
+        assert code == 1006 or code == NO_STATUS_RECEIVED or check_close(code, "") is None
+        assert len(reason.encode()) <= 123
+
+
+class Driver:
+    """One connection, from its opening to its end."""
+
+    def __init__(self, *, max_message_bytes=1000, capacities=(), deflate=None, client_deflate=None):
+        self.transport = MemoryTransport(capacities)
+        self.callbacks = Echo()
+        settings = Settings(
+            max_message_size=max_message_bytes,
+            max_queue_size=4000,
+            ping_interval=20.0,
+            ping_timeout=20.0,
+        )
+        self.connection = product.Connection(
+            self.callbacks, ClientSettings.of(object(), settings), deflate
+        )
+        self.client_deflate = client_deflate
+        self.connection.attach(self.transport)
+        self.connection.open()
+        self.check()
+
+    # What may happen.
+
+    def receive(self, data):
+        if data and self.connection.wants_data:
+            self.connection.receive_data(data)
+        self.check()
+
+    def send(self, message):
+        was_open = self.connection.is_open
+        if self.connection.send(message):
+            assert was_open
+        self.check()
+
+    def close(self, code):
+        self.connection.close(code)
+        assert not self.connection.is_open
+        self.check()
+
+    def pass_time(self, seconds):
+        self.transport.time_s += seconds
+        wait_s = self.connection.on_time(self.transport.time_s)
+        assert wait_s is None or wait_s >= 0
+        self.check()
+
+    def flush(self):
+        self.connection.flush()
+        self.check()
+
+    def lose_network(self):
+        self.transport.is_lost = True
+
+    def pause(self):
+        self.connection.pause()
+
+    def resume(self):
+        self.connection.resume()
+        self.check()
+
+    # What has to be true.
+
+    def check(self):
+        """Of the state, after anything."""
+        connection = self.connection
+        assert not (connection.is_open and connection.is_closed)
+        assert connection.queued_bytes >= 0
+        assert connection.outbox.queued_bytes <= 4000 + 2000 or connection.is_closed
+        if not connection.is_open:
+            assert not connection.send("never")
+        if connection.is_closed:
+            assert not connection.wants_data
+        if connection.is_lost:
+            assert connection.is_closed
+            assert not connection.queued_bytes
+
+    def finish(self):
+        """End it, and read what it wrote as a client would."""
+        connection = self.connection
+        if not connection.is_closed:
+            connection.receive_eof()
+        count = len(self.callbacks.messages)
+        connection.receive_data(b"\x81\x85\0\0\0\0never")
+        assert len(self.callbacks.messages) == count
+        connection.flush()
+        connection.finish()
+        connection.detach()
+        assert self.callbacks.names[-1] == "closed"
+        self.check_written()
+
+    def check_written(self):
+        """Frames that a strict client takes: whole but for the last, and nothing after a close."""
+        client = Protocol(Side.CLIENT, state=State.OPEN, max_size=None)
+        if self.client_deflate is not None:
+            client.extensions = [self.client_deflate]
+        client.receive_data(bytes(self.transport.written))
+        assert client.parser_exc is None, client.parser_exc
+        frames = client.events_received()
+        opcodes = [frame.opcode for frame in frames]
+        assert all(frame.fin for frame in frames)
+        assert opcodes.count(Opcode.CLOSE) <= 1
+        if Opcode.CLOSE in opcodes:
+            assert opcodes[-1] is Opcode.CLOSE
+            code = client.close_rcvd.code
+            assert code == NO_STATUS_RECEIVED or check_close(code, "") is None
+            assert self.callbacks.connection.close_code == code

@@ -1,0 +1,110 @@
+"""The chat, with several browsers in one room."""
+
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import expect
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+DEADLINE_S = 10
+HOSTILE_NAME = "<img src=//x.test/y>"
+HOSTILE_MESSAGE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+
+def join(visit, name):
+    page = visit(f"/chat/?name={quote(name)}")
+    expect(page.locator(".happened", has_text="has connected.").last).to_be_visible()
+    return page
+
+
+def say(page, text):
+    page.get_by_label("Say, as").fill(text)
+    page.get_by_role("button", name="Send").click()
+
+
+def test_name_is_asked_for(visit):
+    """The form leads into the room, with the name in the query string."""
+    page = visit("/chat/")
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_role("button", name="Join").click()
+    expect(page.locator(".happened").first).to_contain_text("Ada has connected.")
+    assert page.url.endswith("/chat/?name=Ada")
+
+
+def test_everyone_hears_everyone(visit):
+    """Coming, speaking and going is heard by the others."""
+    ada = join(visit, "Ada")
+    grace = join(visit, "Grace")
+    expect(ada.locator(".happened").last).to_contain_text("Grace has connected.")
+    say(ada, "Hello, Grace")
+    for page in (ada, grace):
+        expect(page.locator(".said").last).to_contain_text("Ada said: Hello, Grace")
+    expect(ada.locator(".said").last).to_have_class(r"said p7 own")
+    expect(grace.locator(".said.own")).to_have_count(0)
+    grace.context.close()
+    expect(ada.locator(".happened").last).to_contain_text("Grace has gone away.")
+
+
+def test_room_spans_all_workers(site):
+    """Whichever worker process serves them, people hear each other come, speak and go."""
+    with site.clients_on_two_workers("/chat/ws.ashx?name=Ada") as (first, second):
+        for client in (first, second):
+            # Who hears anything is in the room.
+            client.recv(timeout=DEADLINE_S)
+        for speaker, listener in ((first, second), (second, first)):
+            speaker.send(f"from {id(speaker)}")
+            while listener.recv(timeout=DEADLINE_S) != f"Ada said: from {id(speaker)}":
+                pass
+        first.close()
+        while second.recv(timeout=DEADLINE_S) != "Ada has gone away.":
+            pass
+
+
+def test_markup_of_others_is_shown_as_text(visit):
+    """Neither a name nor a message becomes markup in another's page."""
+    ada = join(visit, "Ada")
+    mallory = join(visit, HOSTILE_NAME)
+    expect(ada.locator(".happened").last).to_contain_text(f"{HOSTILE_NAME} has connected.")
+    say(mallory, HOSTILE_MESSAGE)
+    for page in (ada, mallory):
+        expect(page.locator(".said").last).to_contain_text(
+            f"{HOSTILE_NAME} said: {HOSTILE_MESSAGE}"
+        )
+        expect(page.locator("[data-log]").locator("img, script")).to_have_count(0)
+
+
+def test_nobody_speaks_for_another(visit):
+    """A name that imitates a line loses its colon, so the line stays one person's arrival."""
+    ada = join(visit, "Ada")
+    join(visit, "Eve said: I quit")
+    expect(ada.locator(".happened").last).to_contain_text("Eve said I quit has connected.")
+    expect(ada.locator(".said")).to_have_count(0)
+
+
+def test_spoken_colons_stay(visit):
+    """Only the first " said: " of a line is the server's."""
+    ada = join(visit, "Ada")
+    say(ada, "Grace said: no")
+    expect(ada.locator(".said b")).to_have_text("Ada")
+    expect(ada.locator(".said .text")).to_have_text("Grace said: no")
+
+
+@pytest.mark.parametrize("query", ["", "?name=", "?name=%20%3A%E2%80%AE"])
+def test_socket_wants_a_name(site, query):
+    """A handshake without a name that can be shown is a bad request."""
+    address = f"ws://127.0.0.1:{site.port}/chat/ws.ashx{query}"
+    with pytest.raises(InvalidStatus) as refusal, connect(address):
+        pass
+    assert refusal.value.response.status_code == 400
+
+
+def test_plain_request_is_told_to_upgrade(site):
+    """Who opens the socket's address in a browser learns what it is."""
+    with pytest.raises(HTTPError) as refusal:
+        urlopen(f"{site.url}/chat/ws.ashx?name=Ada")
+    assert refusal.value.code == 426
+    assert refusal.value.headers["Upgrade"] == "websocket"
+    refusal.value.close()
