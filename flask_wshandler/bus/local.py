@@ -70,8 +70,8 @@ class LocalBus(Bus):
         self._wakee: socket.socket | None = None
         self._orders: list[Callable[[], object]] = []
         self._is_closed = False
-        self._is_over = False
         # The thread's own.
+        self._is_over = False
         self._selector: selectors.BaseSelector | None = None
         self._inbound: dict[socket.socket, bytearray] = {}
 
@@ -366,6 +366,10 @@ class LocalBus(Bus):
 
     # The end.
 
+    def _end(self) -> None:
+        # In the thread: were this set by another, it could be gone before it was to be woken.
+        self._is_over = True
+
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Be found no more, let the others take what is queued, and end the thread."""
         with self._lock:
@@ -383,10 +387,9 @@ class LocalBus(Bus):
             lost = 0
             for link in list(self._links.values()):
                 lost += self._lose(link)
-            self._is_over = True
             thread = self._thread
             if thread is not None:
-                self._order(lambda: None)  # to wake it up
+                self._order(self._end)
         if lost:
             self._count_dropped(lost)
         if thread is not None and thread is not threading.current_thread():

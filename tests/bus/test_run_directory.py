@@ -181,3 +181,13 @@ def test_newcomers_within_one_clock_tick_are_found(runtime, open_bus):
         wait_for(lambda newcomer=newcomer: newcomer.heard, "message")
         number += 1
         newcomer.close()
+
+
+def test_close_ends_a_thread_that_is_wide_awake(open_bus, runtime, monkeypatch):
+    """It may be gone before `close` gets to wake it up."""
+    monkeypatch.setattr("flask_wshandler.bus.local._CHECK_S", 0.0)
+    for _ in range(20):
+        bus = open_bus()
+        bus.subscribe("t")
+        assert bus.wait_until_subscribed()
+        bus.close()
