@@ -148,6 +148,8 @@ class _BlockingChannel(Channel):
 
     def _wanted_events(self) -> int:
         events = 0
+        if self._is_starved:
+            return events
         if self.connection.wants_data or (self.has_finished and not self.has_peer_ended):
             events |= READABLE
         if self.connection.outbox.queued_bytes:

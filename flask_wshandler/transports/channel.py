@@ -11,6 +11,7 @@ would answer unread bytes with a reset, and a reset takes our close frame from t
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import select
 import socket
@@ -40,6 +41,10 @@ _READ_TO_END = PEER_ENDED | _TROUBLE | LOOK
 _READ_BYTES = 65536
 _READS_PER_TURN = range(2)
 """Then it is the others' turn: 128 kB can be 3,000 small messages, or 30 ms."""
+
+_NO_MEMORY = (errno.ENOBUFS, errno.ENOMEM)
+_RETRY_S = 0.1
+"""How long the kernel gets to find memory for a socket. It does not tell when it has."""
 
 WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -83,6 +88,7 @@ class Channel:
         "_has_ended_stream",
         "_host",
         "_is_in_turn",
+        "_is_starved",
         "_linger_until_s",
         "_owner",
         "_receive",
@@ -126,6 +132,8 @@ class Channel:
         self.is_released = False
         self._has_ended_stream = False
         self._linger_until_s = 0.0
+        #: Whether the kernel had no memory. Set by who reads or writes, cleared by the timer.
+        self._is_starved = False
 
     def _first_receive(self, early: bytes) -> Callable[[int], bytes]:
         receive = self._receive
@@ -145,6 +153,10 @@ class Channel:
             return self.socket.send(data)
         except WOULD_BLOCK:
             return 0
+        except OSError as error:
+            if not self._waits_for_memory(error):
+                raise
+            return 0
 
     def request_turn(self) -> None:
         """Have the connection looked at."""
@@ -157,6 +169,14 @@ class Channel:
     def now_s(self) -> float:
         """The time, by the timer's clock."""
         return self._host.timer.clock.now_s()
+
+    def _waits_for_memory(self, error: OSError) -> bool:
+        """Whether the kernel had no memory for us; then there is another try in a moment."""
+        if error.errno not in _NO_MEMORY:
+            return False
+        self._is_starved = True
+        self.request_wake(_RETRY_S)
+        return True
 
     # What the pollers need.
 
@@ -186,7 +206,10 @@ class Channel:
     # What the timer needs.
 
     def on_time(self, now_s: float) -> float | None:
-        """Pings and the time limits of both closes."""
+        """Pings, the time limits of both closes, and another try with a starved socket."""
+        if self._is_starved:
+            self._is_starved = False
+            self._host.request_turn(self, READABLE | WRITABLE)
         if not self.has_finished:
             return self.connection.on_time(now_s)
         if not self._linger_until_s:
@@ -224,8 +247,9 @@ class Channel:
                 data = self._receive(_READ_BYTES)
             except WOULD_BLOCK:
                 return
-            except OSError:
-                connection.abort()
+            except OSError as error:
+                if not self._waits_for_memory(error):
+                    connection.abort()
                 return
             if not data:
                 connection.receive_eof()

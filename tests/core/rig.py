@@ -118,9 +118,18 @@ class Rig:
         self._closing = []
         self._serving = []
 
-    def serve(self, answer=echo, deflate=None, receive_buffer=None, budget=None, **changes):
+    def serve(
+        self,
+        answer=echo,
+        deflate=None,
+        receive_buffer=None,
+        budget=None,
+        socket_class=socket.socket,
+        **changes,
+    ):
         """A peer's socket and the callbacks of its connection."""
         ours, peer = socket.socketpair()
+        ours = socket_class(fileno=ours.detach())
         peer.settimeout(DEADLINE_S)
         if receive_buffer:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, receive_buffer)

@@ -1,6 +1,8 @@
 """Connections on real sockets, with both ways of serving."""
 
+import errno
 import hashlib
+import os
 import socket
 import struct
 import threading
@@ -84,6 +86,41 @@ def test_large_amounts_through_small_buffers_arrive_intact(rig):
         got.update(reader.read()[1])
     assert got.digest() == wanted.digest()
     wait_for(lambda: callbacks.connection.queued_bytes == 0)
+
+
+def starved_socket_class(is_fed):
+    """Sockets that the kernel has no memory for until `is_fed`, an event, is set."""
+
+    class StarvedSocket(socket.socket):
+        def send(self, data):
+            if not is_fed.is_set():
+                raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+            return super().send(data)
+
+        def recv(self, size):
+            if not is_fed.is_set():
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+            return super().recv(size)
+
+    return StarvedSocket
+
+
+def test_a_kernel_without_memory_delays_and_loses_nothing(rig, clock):
+    """It does not tell when it has some again, so another try comes after a tenth of a second."""
+    is_fed = threading.Event()
+    peer, callbacks = rig.serve(socket_class=starved_socket_class(is_fed))
+    for number in range(3):
+        assert callbacks.connection.send(f"message {number}")
+    peer.sendall(text("and back"))
+    for _ in range(5):
+        clock.advance(0.2)
+    assert callbacks.connection.is_open
+    assert not is_readable(peer)
+    is_fed.set()
+    reader = FrameReader(peer)
+    wait_for(lambda: clock.advance(0.1) or callbacks.messages, "message")
+    for expected in ("message 0", "message 1", "message 2", "and back"):
+        assert reader.read() == (Opcode.TEXT, expected.encode())
 
 
 def test_a_message_larger_than_the_bound_is_sent_alone(rig):
