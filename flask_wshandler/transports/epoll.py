@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import threading
 from typing import TYPE_CHECKING
 
 from .channel import LOOK, Channel
@@ -33,6 +34,9 @@ class EpollTransport:
         self._epoll = select.epoll()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC | os.EFD_SEMAPHORE)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
+        # Guards the writing to _wake_fd against its closing: its number may be another file's then.
+        self._wake_lock = threading.Lock()
+        self._is_closed = False
         self._pollers = Pollers(self, max_threads)
         # Guarded by its own atomic operations: a key is added by who adopts the socket and
         # removed by the turn that releases it, before the descriptor can be used again.
@@ -98,7 +102,9 @@ class EpollTransport:
 
     def wake(self, count: int) -> None:
         """Make so many calls of `poll` return."""
-        os.eventfd_write(self._wake_fd, count)
+        with self._wake_lock:
+            if not self._is_closed:
+                os.eventfd_write(self._wake_fd, count)
 
     def _take_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # another poller was faster
@@ -107,12 +113,17 @@ class EpollTransport:
     def stop(self) -> None:
         """End the threads. The connections have been closed before."""
         if self._pollers.stop():
-            self._epoll.close()
-            os.close(self._wake_fd)
+            self._close()
 
     def forget(self) -> None:
         """In a forked child: close our copies, without a word to the peers, who are not ours."""
         for channel in list(self._channels.values()):
             channel.socket.close()
-        self._epoll.close()
-        os.close(self._wake_fd)
+        self._wake_lock = threading.Lock()  # a thread of the parent may have had it
+        self._close()
+
+    def _close(self) -> None:
+        with self._wake_lock:
+            self._is_closed = True
+            self._epoll.close()
+            os.close(self._wake_fd)
