@@ -159,7 +159,8 @@ def exchange(server, data):
     received = b""
     with RawClient(server.host) as client, contextlib.suppress(ConnectionError):
         client.send(data)
-        client.socket.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the server may have hung up already
+            client.socket.shutdown(socket.SHUT_WR)
         while more := client.socket.recv(65536):
             received += more
     return received
