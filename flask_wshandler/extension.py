@@ -14,6 +14,7 @@ from flask_sock import Sock
 
 from . import handshake, hub, serialization
 from .accept import EXTENSION_KEY, AppState, accept_websocket_request
+from .addresses import without_password
 from .bus import BusStats, UnsafeDirectory, connect
 from .errors import SettingError
 from .function import FunctionHandler
@@ -119,7 +120,10 @@ def _hub_of(app: Flask, settings: Settings, clock: Clock | None) -> hub.Hub:
     try:
         bus = connect(settings.bus, name, max_queue_bytes=settings.bus_queue_size)
     except (ValueError, ImportError, UnsafeDirectory) as error:
-        raise SettingError(f"WSHANDLER_BUS is {settings.bus!r}: {error}") from error
+        shown = without_password(settings.bus)
+        if shown != settings.bus:  # the error may have the password in it
+            raise SettingError(f"WSHANDLER_BUS is {shown!r}, which is no usable address") from None
+        raise SettingError(f"WSHANDLER_BUS is {shown!r}: {error}") from error
     app_of = weakref.ref(app)
 
     def call(function: Callable[..., None], *args: Any) -> None:

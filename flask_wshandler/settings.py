@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .addresses import without_password
 from .errors import SettingError
 
 PREFIX = "WSHANDLER_"
@@ -140,8 +141,8 @@ _transport = member_of(Transport)
 _rate_policy = member_of(RatePolicy)
 
 
-def _setting(default: Any, check: Callable[[object], Any]) -> Any:
-    return dataclasses.field(default=default, metadata={"check": check})
+def _setting(default: Any, check: Callable[[object], Any], *, is_secret: bool = False) -> Any:
+    return dataclasses.field(default=default, repr=not is_secret, metadata={"check": check})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ class Settings:
     transport: Transport = _setting(Transport.AUTO, _transport)  # noqa: RUF009  # enums are frozen
     #: What carries named collections between processes: "local" (all of this user on this
     #: machine), a redis:// or rediss:// address (all that use it), or "none".
-    bus: str = _setting("local", _bus)
+    bus: str = _setting("local", _bus, is_secret=True)
     #: Whose collections these are. Default: of this app, as named by its module and directory, on
     #: the local bus; of everybody who uses the same database of a Redis.
     bus_name: str | None = _setting(None, _name_or_none)
@@ -215,7 +216,8 @@ def _checked(key: str, value: object, check: Callable[[object], Any]) -> Any:
     try:
         return check(value)
     except ValueError as error:
-        raise SettingError(f"{key} is {value!r}, but must be {error}") from None
+        shown = without_password(repr(value))
+        raise SettingError(f"{key} is {shown}, but must be {error}") from None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

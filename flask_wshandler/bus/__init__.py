@@ -6,6 +6,7 @@ connections or collections: see `flask_wshandler.hub` for those.
 
 from __future__ import annotations
 
+from ..addresses import without_password
 from .contract import Bus, BusStats
 from .envelope import Envelope, Kind, Malformed
 from .none import NoBus
@@ -54,7 +55,9 @@ def connect(
             from .redis_bus import RedisBus
         except ImportError as error:
             raise ImportError(
-                f"the bus {url!r} needs redis-py: pip install 'flask-wshandler[redis]'"
+                f"the bus {without_password(repr(url))} needs redis-py: "
+                "pip install 'flask-wshandler[redis]'"
             ) from error
         return RedisBus(url, name or "", max_queue_bytes)
-    raise ValueError(f"a bus is 'local', 'none', redis:// or rediss://, not {url!r}")
+    found = without_password(repr(url))
+    raise ValueError(f"a bus is 'local', 'none', redis:// or rediss://, not {found}")

@@ -1,6 +1,7 @@
 """Which collection a name is, and whose: the parts that need no second process."""
 
 import gc
+import traceback
 import uuid
 
 import pytest
@@ -8,6 +9,7 @@ from flask import Flask
 
 from flask_wshandler import SettingError, WebSocketCollection, WebSocketGroups, WebSockets, bus
 from flask_wshandler.handler import leave_all
+from flask_wshandler.settings import Settings
 
 from .rig import wait_for
 from .test_collection import connected
@@ -202,6 +204,24 @@ def test_a_bus_that_can_not_be_is_an_error_at_the_start():
     """With the key and the value."""
     with pytest.raises(SettingError, match=r"WSHANDLER_BUS is 'redis://localhost:no'"):
         make_app(WSHANDLER_BUS="redis://localhost:no")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "redis://:{}@host:no",
+        "rabbit://user:{}@host",
+        "redis://:{}/x@host",
+        "rediss://h:x?password={}",
+    ],
+)
+def test_a_password_is_not_shown(bad):
+    """Errors and settings end up in logs."""
+    with pytest.raises(SettingError, match=r"\*\*\*") as caught:
+        make_app(WSHANDLER_BUS=bad.format("secret"))
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "secret" not in shown.replace('bad.format("secret")', "")
+    assert "secret" not in repr(Settings(bus="redis://:secret@host"))
 
 
 @pytest.mark.parametrize("url", ["", "rabbit://x", None, "local"])
