@@ -124,6 +124,7 @@ class EpollTransport:
 
     def _close(self) -> None:
         with self._wake_lock:
-            self._is_closed = True
-            self._epoll.close()
-            os.close(self._wake_fd)
+            if not self._is_closed:
+                self._is_closed = True
+                self._epoll.close()
+                os.close(self._wake_fd)

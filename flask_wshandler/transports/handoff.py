@@ -112,7 +112,10 @@ def time_to_stop_s() -> float:
 
 def stop_close_code() -> int:
     """What clients are told when this process ends: come back at once, or it is over."""
-    return CloseCode.GOING_AWAY if _gunicorn_worker() is None else CloseCode.SERVICE_RESTART
+    is_reloaded = os.environ.get("WERKZEUG_RUN_MAIN") == "true"  # `flask run --debug`
+    if is_reloaded or _gunicorn_worker() is not None:
+        return CloseCode.SERVICE_RESTART
+    return CloseCode.GOING_AWAY
 
 
 _seen: tuple[int, Any] | None = None

@@ -102,6 +102,12 @@ def test_the_protocol_does_no_io(name):
     assert not others & {"socket", "select", "selectors", "ssl", "time", "os"}
 
 
+def test_no_wait_depends_on_the_wall_clock():
+    """It may be set back, or an hour ahead. Two modules date something, and wait for nothing."""
+    uses = {name for name, path in MODULES.items() if "time.time(" in path.read_text()}
+    assert uses == {"bus.run_directory", "context.snapshot"}  # a file's age, a connection's date
+
+
 def test_only_the_hand_off_names_servers():
     """Elsewhere a server is what `handoff` says of it."""
     for name, path in MODULES.items():

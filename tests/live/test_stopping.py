@@ -1,5 +1,7 @@
 """Promise 8: nobody is cut off when a server stops."""
 
+import contextlib
+import http.client
 import select
 import signal
 import time
@@ -83,18 +85,32 @@ def test_many_clients_are_closed_over_the_drain_time(start):
 
 @pytest.mark.parametrize("arguments", [["--preload"], ["--reload"]])
 def test_other_ways_of_starting(start, arguments):
-    """Nothing is made before the fork; a reload on change works."""
+    """Nothing is made before the fork; the end is that of an ordinary worker."""
     server = start("gthread", *arguments)
-    client = server.connect("/echo")
-    client.send("x")
-    assert client.recv() == "x"
-    client.close()
+    with server.raw("/record/recorder/other") as client:
+        server.wait_for_event("open", "other")
+        server.signal(signal.SIGTERM)
+        assert client.read_close()[0] == RESTART
+    server.wait_for_end()
+    assert server.wait_for_event("close", "other")["code"] == RESTART
 
 
-def test_flask_run_with_debugger_and_reloader(start):
-    """`flask run --debug`."""
-    server = start("werkzeug", "--debug")
-    client = server.connect("/echo")
-    client.send("x")
-    assert client.recv() == "x"
-    client.close()
+def test_a_change_of_the_code_restarts_the_development_server(start, tmp_path):
+    """`flask run --debug`: clients are told to come back, callbacks run, the new code serves."""
+    module = tmp_path / "changing.py"
+    module.write_text("from tests.live.app import app\n")
+    server = start("werkzeug", "--debug", app="changing:app", first_path=tmp_path)
+    with server.raw("/record/recorder/changed") as client:
+        server.wait_for_event("open", "changed")
+        module.write_text("from tests.live.app import app\n\napp.get('/new')(lambda: 'new')\n")
+        assert client.read_close()[0] == RESTART
+    assert server.wait_for_event("close", "changed")["code"] == RESTART
+    server.wait_for(lambda: answers(server, "/new"), "new code")
+    with server.raw("/echo") as client:
+        assert client.status == 101
+
+
+def answers(server, path):
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return server.get(path).status == 200
+    return False
