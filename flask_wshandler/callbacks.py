@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .context import RequestSnapshot
     from .frames import Message
     from .handler import WebSocketHandler
-    from .slow import SlowCallbackWatch
+    from .slow import Running, SlowCallbackWatch
 
 
 class HandlerCallbacks:
@@ -54,7 +54,10 @@ class HandlerCallbacks:
         name = handler._text_callback if isinstance(message, str) else handler._binary_callback
         if name is None:
             return CloseCode.UNSUPPORTED_DATA
-        return self._call(getattr(handler, name), message)
+        # As _call does, which would cost another 0.1 µs.
+        callback = getattr(handler, name)
+        error = run_in_context(self._running, handler, self._snapshot, callback, message)
+        return None if error is None else self._failed(error)
 
     def session_check_came(self) -> int | None:
         """Call `check_session`, with the session as it is now."""
@@ -78,39 +81,40 @@ class HandlerCallbacks:
         leave_all(handler)
         self._call(handler.on_close)
 
-    def _call(self, callback: Callable[..., None], *args: Any) -> int | None:
-        running, ident = self._running, get_ident()
-        running[ident] = callback
-        try:
-            error = run_in_context(self._handler, self._snapshot, callback, *args)
-        finally:
-            del running[ident]
+    def _call(self, callback: Callable[..., None]) -> int | None:
+        error = run_in_context(self._running, self._handler, self._snapshot, callback)
         return None if error is None else self._failed(error)
 
     def _failed(self, error: BaseException) -> int:
-        report_to_handler(self._handler, self._snapshot, error)
+        report_to_handler(self._running, self._handler, self._snapshot, error)
         return CloseCode.INTERNAL_ERROR
 
 
 def report_to_handler(
-    handler: WebSocketHandler, snapshot: RequestSnapshot, error: BaseException
+    running: Running, handler: WebSocketHandler, snapshot: RequestSnapshot, error: BaseException
 ) -> None:
     """Call `on_error`, unless it has been called."""
     if handler.error is None:
         handler.error = error
-        run_in_context(handler, snapshot, handler.on_error)
+        run_in_context(running, handler, snapshot, handler.on_error)
 
 
 def run_in_context(
+    running: Running,
     handler: WebSocketHandler,
     snapshot: RequestSnapshot,
     callback: Callable[..., None],
     *args: Any,
 ) -> BaseException | None:
-    """Run `callback` in Flask's contexts; report and return what it raised. Any thread."""
+    """Run `callback` in Flask's contexts; report and return what it raised. Any thread.
+
+    Meanwhile it stands in `running`, under the thread.
+    """
     error: BaseException | None = None
     context = CallbackContext(snapshot)
     context.push()
+    ident = get_ident()
+    running[ident] = callback
     try:
         callback(*args)
     except BaseException as raised:
@@ -123,6 +127,7 @@ def run_in_context(
     except BaseException as raised:
         error = error or raised
         _log("a teardown function after ", handler, snapshot, callback, raised)
+    del running[ident]
     return error
 
 

@@ -132,7 +132,6 @@ class Connection:
         "close_code",
         "close_reason",
         "dropped_messages",
-        "has_opened",
         "is_closed",
         "outbox",
         "received_messages",
@@ -164,8 +163,6 @@ class Connection:
         # Written by the turn alone.
         self._messages: TokenBucket | None = None
         self._controls: TokenBucket | None = None
-        #: Whether `open` has been called.
-        self.has_opened = False
         self.received_messages = 0
         #: Whether it is time for `check_session`. Set by the timer, cleared by the turn.
         self.check_is_due = False
@@ -234,7 +231,6 @@ class Connection:
 
     def open(self) -> None:
         """Run the first callback, in the first turn."""
-        self.has_opened = True
         self._close_if_told(self._callbacks.opened(self))
 
     def check_session(self) -> None:
@@ -246,21 +242,17 @@ class Connection:
     def receive_data(self, data: bytes) -> None:
         """Run the callbacks of what `data` completes."""
         reader = self._reader
+        text = reader.receive_short_text(data)
+        if text is not None:
+            self._awaits_pong = False
+            self._take_message(text)
+            return
         events = reader.receive_data(data)
         if reader.control_frames:
             self._count_control_frames(reader)
         self._awaits_pong = False
         if len(events) == 1:
-            event = events[0]
-            if isinstance(event, _MESSAGE) and self._state is _OPEN:
-                if self._settings.message_rate is not None and not self._may_send_so_much():
-                    return
-                self.received_messages += 1
-                code = self._callbacks.message_received(event)
-                if code is not None:
-                    self.close(code)
-            else:
-                self._take(event)
+            self._take(events[0])
         elif events:
             self._take_all(events)
 
@@ -336,13 +328,18 @@ class Connection:
         with self._lock:
             self._flush()
 
+    def _take_message(self, message: Message) -> None:
+        if self._state is _OPEN and (
+            self._settings.message_rate is None or self._may_send_so_much()
+        ):
+            self.received_messages += 1
+            code = self._callbacks.message_received(message)
+            if code is not None:
+                self.close(code)
+
     def _take(self, event: Event) -> None:
         if isinstance(event, _MESSAGE):
-            if self._state is _OPEN and (
-                self._settings.message_rate is None or self._may_send_so_much()
-            ):
-                self.received_messages += 1
-                self._close_if_told(self._callbacks.message_received(event))
+            self._take_message(event)
         elif isinstance(event, Reply):
             with self._lock:
                 # RFC 6455 section 5.5.3: not every ping has to be answered. Who sends pings and
@@ -377,13 +374,17 @@ class Connection:
 
     def send(self, message: str | bytes) -> bool:
         """Send or queue a message. False once the connection is closing or the peer too slow."""
-        if self._deflate is None:
-            return self._send_frame(message_frame(message))
-        return self.deliver(OutgoingMessage(message))
+        if self._deflate is not None:
+            return self.deliver(OutgoingMessage(message))
+        frame = message_frame(message)
+        with self._lock:
+            return self._send_or_queue(frame)
 
     def deliver(self, message: OutgoingMessage) -> bool:
         """Send or queue a message that others are sent, too."""
-        return self._send_frame(message.frame(self._deflate))
+        frame = message.frame(self._deflate)
+        with self._lock:
+            return self._send_or_queue(frame)
 
     def deliver_all(self, messages: list[OutgoingMessage]) -> None:
         """Send or queue messages that came together, with one write."""
@@ -394,10 +395,6 @@ class Connection:
             self._is_corked = was_corked
             if not was_corked:
                 self._flush()
-
-    def _send_frame(self, frame: bytes) -> bool:
-        with self._lock:
-            return self._send_or_queue(frame)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Start the closing handshake, after what is queued. Nothing happens when it has begun.
@@ -519,13 +516,16 @@ class Connection:
     def _send_or_queue(self, frame: bytes) -> bool:
         if self._state is not _OPEN:
             return False
-        outbox = self.outbox
-        if outbox.queued_bytes or self._is_corked:
-            if not self._has_room(len(frame)):
+        outbox, transport = self.outbox, self._transport
+        if outbox.queued_bytes or self._is_corked or transport is None:
+            if outbox.is_over(len(frame)) and not self._make_room(len(frame)):
                 return False
             self._put(frame)
         else:
-            outbox.put(frame, self._write)
+            try:
+                outbox.put(frame, transport.write)
+            except OSError:
+                self._lose()
         if self._is_lost:
             return False
         self.sent_messages += 1
@@ -556,10 +556,8 @@ class Connection:
             self.close_code = code
             self.close_reason = reason
 
-    def _has_room(self, size: int) -> bool:
+    def _make_room(self, size: int) -> bool:
         """Make room for a message by the queue's policy. False when it is not to be sent."""
-        if not self.outbox.is_over(size):
-            return True
         if self._is_corked:
             self._flush()
             if not self.outbox.is_over(size):

@@ -31,6 +31,7 @@ _SHORT_HEADS = {
     first: [bytes((first, size)) for size in range(126)]
     for first in (_TEXT, _BINARY, _CLOSE, _PING, _PONG)
 }
+_SHORT_TEXT_HEADS = _SHORT_HEADS[_TEXT]
 
 
 def _frame(first_byte: int, payload: bytes) -> bytes:
@@ -77,6 +78,10 @@ def _encoded(message: str | bytes | bytearray | memoryview) -> tuple[int, bytes]
 
 def message_frame(message: str | bytes | bytearray | memoryview) -> bytes:
     """The uncompressed frame of a message. TypeError for what is none."""
+    if type(message) is str:
+        payload = message.encode()
+        if len(payload) < 126:  # what nearly every message is
+            return _SHORT_TEXT_HEADS[len(payload)] + payload
     return _frame(*_encoded(message))
 
 

@@ -19,6 +19,7 @@ from .handler import WebSocketHandler
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .slow import Running
 
 _MOST_WAITING = 64
 _MOST_WAITING_BYTES = 2**20
@@ -174,9 +175,11 @@ class FunctionHandler(WebSocketHandler):
 
     def _run(self) -> None:
         snapshot = self.context._snapshot
-        error = run_in_context(self, snapshot, self._function_in_context)
+        # Not among the callbacks that are watched: it may run for as long as the client stays.
+        running: Running = {}
+        error = run_in_context(running, self, snapshot, self._function_in_context)
         if error is not None:
-            report_to_handler(self, snapshot, error)
+            report_to_handler(running, self, snapshot, error)
         self.close(CloseCode.NORMAL_CLOSURE if error is None else CloseCode.INTERNAL_ERROR)
 
     def _function_in_context(self) -> None:

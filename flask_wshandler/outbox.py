@@ -17,6 +17,9 @@ Write = Callable[[bytes | memoryview], int]
 _FRAME_COST_BYTES = 64
 """About what a queued frame takes beside its bytes: so many short ones count as more than these."""
 
+_FEW_FRAMES = 16
+"""So many may be queued whatever their number costs."""
+
 _LARGEST_WRITE_BYTES = 256 * 1024
 """Queued frames are joined up to this size, so that one system call sends many."""
 
@@ -75,12 +78,12 @@ class Outbox:
 
         Not if nothing is queued: a message larger than the bound could never be sent.
         """
-        if not self._frames:
+        frames = self._frames
+        if not frames:
             return False
-        most_frames = max(16, self._max_bytes // _FRAME_COST_BYTES)
         return (
             self.queued_bytes + size > self._max_bytes
-            or len(self._frames) >= most_frames
+            or (len(frames) >= _FEW_FRAMES and len(frames) >= self._max_bytes // _FRAME_COST_BYTES)
             or (self._budget is not None and self._budget.is_over(size))
         )
 

@@ -12,6 +12,10 @@ _LOOKS = 4
 """In the time that is too long: a callback is reported a quarter of it late at most."""
 
 
+Running = dict[int, Callable[..., Any]]
+"""Callbacks by the threads that they run in."""
+
+
 class SlowCallbackWatch:
     """The callbacks of one app that run at this moment, and the timer's look at them."""
 
@@ -21,7 +25,7 @@ class SlowCallbackWatch:
         self.due_tick: int | None = None  # the timer's
         #: What runs, by thread. Written by that thread, with one operation on the dict each; the
         #: callbacks themselves ask no clock.
-        self.running: dict[int, Callable[..., Any]] = {}
+        self.running: Running = {}
         # The timer's own: when each was seen first, and whether it is reported.
         self._seen: dict[int, tuple[Callable[..., Any], float, bool]] = {}
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request
-from flask.ctx import AppContext, RequestContext
+from flask.ctx import AppContext, RequestContext, _AppCtxGlobals
 from flask.globals import _cv_app, _cv_request
 from flask.sessions import SessionMixin
 from flask.signals import (
@@ -44,13 +44,19 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
     flashes = None
     _request: Request | None = None
     _adapter: MapAdapter | None = _NOT_MADE
+    _globals: _AppCtxGlobals | None = None
     _waiting_functions: list[Any] | None = None
 
     def __init__(self, snapshot: RequestSnapshot) -> None:
         # Not the base classes': they make the request and its URL adapter.
-        self.app = app = snapshot.app
-        self.g = app.app_ctx_globals_class()
+        self.app = snapshot.app
         self._snapshot = snapshot
+
+    @property
+    def g(self) -> _AppCtxGlobals:  # type: ignore[override]  # an attribute there, lazy here
+        if self._globals is None:
+            self._globals = self.app.app_ctx_globals_class()
+        return self._globals
 
     @property
     def request(self) -> Request:  # type: ignore[override]  # an attribute there, lazy here

@@ -88,6 +88,7 @@ class Channel:
         "_has_ended_stream",
         "_host",
         "_is_in_turn",
+        "_is_serving",
         "_is_starved",
         "_linger_until_s",
         "_owner",
@@ -126,6 +127,8 @@ class Channel:
         self._is_in_turn = False
 
         # Written by the turn alone.
+        #: Whether `open` has been called and `finish` has not.
+        self._is_serving = False
         self.has_finished = False
         #: Whether the peer has ended its stream, so that there is nothing to wait for from it.
         self.has_peer_ended = False
@@ -183,12 +186,11 @@ class Channel:
     def turn(self, events: int) -> None:
         """Do what `events` call for, here or in the turn that is running."""
         with self._guard:
-            self._events |= events
             if self._is_in_turn:
+                self._events |= events
                 return
-            events, self._events = self._events, 0
-            self._is_in_turn = bool(events)
-        while events:
+            self._is_in_turn = True
+        while True:
             try:
                 self._serve(events)
             except Exception:
@@ -196,8 +198,11 @@ class Channel:
                 logger.exception("a connection is given up")
                 self.connection.abort()
             with self._guard:
-                events, self._events = self._events, 0
-                self._is_in_turn = bool(events)
+                events = self._events
+                if not events:
+                    self._is_in_turn = False
+                    return
+                self._events = 0
 
     def uncork(self) -> None:
         """The callback takes long: let go of what it has sent."""
@@ -223,15 +228,16 @@ class Channel:
     # The turn.
 
     def _serve(self, events: int) -> None:
-        if self.is_released:
-            return
-        if self.has_finished:
-            self._linger(events)
-            return
         connection = self.connection
-        if not connection.has_opened:
+        if not self._is_serving:
+            if self.is_released:
+                return
+            if self.has_finished:
+                self._linger(events)
+                return
+            self._is_serving = True
             connection.open()
-        if connection.check_is_due:
+        if events & LOOK and connection.check_is_due:
             connection.check_session()
         if events & ~WRITABLE and connection.wants_data:
             self._read(events)
@@ -265,6 +271,7 @@ class Channel:
     def _finish(self) -> None:
         self._end_stream()
         self.has_finished = True
+        self._is_serving = False
         try:
             self.connection.finish()
         finally:

@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 
 from flask_wshandler.reader import Failed, MessageReader, PeerClosed, Reply
 
-from .rig import frame, text
+from .rig import events_of, frame, text
 
 LIMIT = 100_000
 
@@ -20,7 +20,7 @@ def read(data, size=None, limit=LIMIT):
     reader = MessageReader(limit)
     events = []
     for start in range(0, len(data), size or len(data)):
-        events += reader.receive_data(data[start : start + (size or len(data))])
+        events += events_of(reader, data[start : start + (size or len(data))])
     return events
 
 
@@ -112,9 +112,9 @@ def test_a_reader_at_rest_holds_no_protocol_object():
     """1.1 kB less for every idle client."""
     reader = MessageReader(LIMIT)
     for data in (frame(1, "a", False), frame(0, "b"), frame(2, bytes(50_000)), frame(9)):
-        reader.receive_data(data)
+        events_of(reader, data)
     assert reader.is_at_rest
-    reader.receive_data(frame(1, "a", False))
+    events_of(reader, frame(1, "a", False))
     assert not reader.is_at_rest
 
 
@@ -134,20 +134,20 @@ def test_compressed_and_plain_messages_alternate():
     for size in (1, 10, 1000):
         events = []
         for start in range(0, len(data), size):
-            events += reader.receive_data(data[start : start + size])
+            events += events_of(reader, data[start : start + size])
         assert events == [long.decode(), "plain", long, Reply(b"\x8a\x00")]
 
 
 def test_the_limit_counts_after_decompression():
     """A bomb fails without being unpacked."""
     reader = MessageReader(LIMIT, [deflate()])
-    assert reader.receive_data(compressed(2, bytes(10**7)))[-1].code == 1009
+    assert events_of(reader, compressed(2, bytes(10**7)))[-1].code == 1009
 
 
 def test_compressed_rubbish_fails():
     """It is no deflate stream."""
     reader = MessageReader(LIMIT, [deflate()])
-    assert reader.receive_data(b"\xc1\x84mask\xff\xff\xff\xff")[-1].code in (1002, 1007)
+    assert events_of(reader, b"\xc1\x84mask\xff\xff\xff\xff")[-1].code in (1002, 1007)
 
 
 PIECES = st.lists(
@@ -175,8 +175,8 @@ def test_any_bytes_in_any_pieces_give_the_same_events(data, sizes):
         piece = data[position : position + size]
         position += len(piece)
         if piece:
-            events += reader.receive_data(piece)
+            events += events_of(reader, piece)
     assert events == whole
     ends = [index for index, e in enumerate(events) if isinstance(e, Failed | PeerClosed)]
     assert ends in ([], [len(events) - 1])
-    assert reader.receive_data(text("never")) == [] or not ends
+    assert events_of(reader, text("never")) == [] or not ends

@@ -11,6 +11,7 @@ from websockets.frames import Opcode
 from websockets.utils import apply_mask
 
 from flask_wshandler.reader import Failed, MessageReader, PeerClosed, Reply
+from tests.core.rig import events_of
 
 from .drive import Driver
 
@@ -101,14 +102,14 @@ def test_a_reader_takes_any_bytes(data, sizes, is_compressed):
     whole = readers[0].receive_data(data) if data else []
     events = []
     for piece in cut(data, sizes):
-        events += readers[1].receive_data(piece)
+        events += events_of(readers[1], piece)
     assert events == whole
     for event in events:
         assert isinstance(event, str | bytes | Reply | Failed | PeerClosed)
         assert not isinstance(event, str | bytes) or len(event) <= LIMIT
     if any(isinstance(event, Failed | PeerClosed) for event in events):
         assert isinstance(events[-1], Failed | PeerClosed)
-        assert readers[0].receive_data(b"\x81\x80\0\0\0\0") == []
+        assert events_of(readers[0], b"\x81\x80\0\0\0\0") == []
 
 
 ACTIONS = st.lists(
