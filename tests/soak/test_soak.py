@@ -19,8 +19,8 @@ from tests.live.wire import close, text
 CYCLES = int(os.environ.get("SOAK_CYCLES", "2000"))
 CHAT_S = float(os.environ.get("SOAK_SECONDS", "5"))
 WARM_UP_CYCLES = max(1000, CYCLES // 4)
-"""The allocator settles late: 20,000 cycles after the first 1,000 took another 0.8 MB, the last 40,000
-of 180,000 a tenth of that."""
+"""The allocator settles late: 20,000 cycles after the first 1,000 took another 0.8 MB, the last
+40,000 of 180,000 a tenth of that."""
 CLIENT_THREADS = 4
 CHATTING_CLIENTS = 200
 LATE_S = 60
