@@ -98,6 +98,7 @@ class Channel:
         "has_finished",
         "has_peer_ended",
         "is_released",
+        "slow_turns",
         "socket",
     )
 
@@ -120,6 +121,8 @@ class Channel:
             self._receive = self._first_receive(early)
         #: The timer's.
         self.due_tick: int | None = None
+        #: The pollers'.
+        self.slow_turns = 0
 
         self._guard = threading.Lock()
         # Guarded by _guard.

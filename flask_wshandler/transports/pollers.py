@@ -7,9 +7,13 @@ when it has not happened for a while, it lets some of them go. So callbacks that
 of their own, and quick ones don't pay for them: threads that all wait on one epoll set fight for
 the GIL (measured: 36 to 40 ms at the 99.9th percentile with eight of them, 3 ms with one).
 
-Invariants: what is ready is in one queue that any poller takes from, so nothing waits behind a
+Whose callbacks have blocked before waits in a queue of its own, and one thread is kept from it:
+so what is quick does not stand in line behind what is slow when all other threads are taken.
+
+Invariants: what is ready is in queues that any poller takes from, so nothing waits behind a
 callback of somebody else for longer than the monitor needs. An idle process sleeps: the monitor
-is woken by work and goes to sleep without it.
+is woken by work and goes to sleep without it. Who puts something into the slow queue looks at it
+afterwards, and so does who is done with a slow turn: nothing is left there while there is room.
 """
 
 from __future__ import annotations
@@ -32,6 +36,10 @@ _RETIRE_EVERY_LOOKS = 50
 """Extra pollers go after this many looks without a jam, 100 ms, a quarter at a time."""
 _SPARE_POLL_S = 0.1
 """An extra poller looks this often whether it is still wanted."""
+_SLOW_S = 0.001
+"""A turn that is over sooner is a quick one."""
+_SLOW_TURNS = 16
+"""Who has been slow is quick again after so many quick turns."""
 _STOP_S = 1.0
 """How long a stop waits for threads inside callbacks."""
 _PARKED_S = 10.0
@@ -40,6 +48,9 @@ _PARKED_S = 10.0
 
 class Turn(Protocol):
     """Somebody for whom something is ready."""
+
+    #: How many turns must be quick until it counts as quick again. The pollers' own; 0 at first.
+    slow_turns: int
 
     def turn(self, events: int) -> None:
         """Do what is to be done. May block, may not raise."""
@@ -81,6 +92,8 @@ class Pollers:
         self._source = source
         self._limit = limit
         self._ready: collections.deque[tuple[Turn, int]] = collections.deque()
+        self._slow: collections.deque[tuple[Turn, int]] = collections.deque()
+        self._most_slow = max(1, limit - 1)
         self._work_came = threading.Event()
         self._is_watching = False
         self._is_stopping = False
@@ -91,6 +104,7 @@ class Pollers:
         self._threads: set[threading.Thread] = set()
         self._wanted = 1  # of those that are not stuck
         self._parked: list[_Poller] = []
+        self._slow_running = 0
         self._monitor: threading.Thread | None = None
 
     @property
@@ -139,8 +153,11 @@ class Pollers:
                 try:
                     turn, events = ready.popleft()
                 except IndexError:
-                    if not self._refill(poller):
+                    if not self._run_slow(poller) and not self._refill(poller):
                         return
+                    continue
+                if turn.slow_turns:
+                    self._slow.append((turn, events))
                     continue
                 poller.current = turn
                 poller.turns += 1
@@ -152,6 +169,27 @@ class Pollers:
                 self._active.discard(poller)
                 self._threads.discard(threading.current_thread())
 
+    def _run_slow(self, poller: _Poller) -> bool:
+        """Take the turn of one who has been slow. False when there is none, or no room for it."""
+        if not self._slow:
+            return False
+        with self._lock:
+            if not self._slow or self._slow_running >= self._most_slow:
+                return False
+            turn, events = self._slow.popleft()
+            self._slow_running += 1
+        poller.current = turn
+        poller.turns += 1
+        started_s = time.monotonic()
+        turn.turn(events)
+        if turn.slow_turns and time.monotonic() - started_s < _SLOW_S:
+            turn.slow_turns -= 1
+        poller.current = None
+        poller.is_stuck = False
+        with self._lock:
+            self._slow_running -= 1
+        return True
+
     def _refill(self, poller: _Poller) -> bool:
         """Wait for more. False when this thread is to end."""
         if self._is_stopping:
@@ -160,6 +198,8 @@ class Pollers:
         is_spare = len(self._active) > 1
         if is_spare and not self._stay(poller):
             return False
+        if self._ready or (self._slow and self._slow_running < self._most_slow):
+            return True  # it came while this thread was parked
         poller.is_polling = True
         found = self._source.poll(_SPARE_POLL_S if is_spare else None)
         poller.is_polling = False
@@ -233,6 +273,7 @@ class Pollers:
                 polling += 1
             elif turn is not None:
                 poller.is_stuck = True
+                turn.slow_turns = _SLOW_TURNS
                 turn.uncork()
         if polling and self._ready:
             # They wait for the kernel, which has told somebody else, who is busy.

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from .rig import ManualClock, Rig, echo, text, wait_for
+from .rig import FrameReader, ManualClock, Rig, echo, text, wait_for
 
 
 @pytest.fixture
@@ -75,6 +75,36 @@ def test_nothing_is_lost_among_callbacks_of_all_durations(rig):
     for _, recorded in peers:
         wait_for(lambda recorded=recorded: len(recorded.messages) == 5)
         assert recorded.messages == list("01234")
+
+
+def test_who_is_slow_does_not_take_the_last_thread(rig):
+    """More of them than there are threads, all stuck: who is quick is answered all the same."""
+    release = threading.Event()
+    stuck = []
+
+    def be_slow(connection, message):
+        if message == "once":
+            time.sleep(0.05)
+        else:
+            stuck.append(message)
+            release.wait(10)
+        connection.send(message)
+
+    slow = [rig.serve(be_slow) for _ in range(20)]
+    for peer, _ in slow:
+        peer.sendall(text("once"))
+    for _, recorded in slow:
+        wait_for(lambda recorded=recorded: recorded.messages)
+    quick, _ = rig.serve(echo)
+    for peer, _ in slow:
+        peer.sendall(text("stuck"))
+    wait_for(lambda: len(stuck) == 7, "all threads but one")
+    quick.sendall(text("x"))
+    assert FrameReader(quick).read()[1] == b"x"
+    assert len(stuck) == 7
+    release.set()
+    for _, recorded in slow:
+        wait_for(lambda recorded=recorded: len(recorded.messages) == 2)
 
 
 def cpu_times_s():
