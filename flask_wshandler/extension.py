@@ -49,7 +49,7 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
 
         Starts no thread and opens nothing. Raises `SettingError` for a bad value.
         """
-        state = new_state(app, self._clock)
+        state = new_state(app, Settings.from_mapping(app.config), self._clock)
         if EXTENSION_KEY not in app.extensions:
             admit_upgrades(app)
         app.extensions[EXTENSION_KEY] = state
@@ -107,9 +107,8 @@ _apps: weakref.WeakSet[Flask] = weakref.WeakSet()
 """Apps that were given to a `WebSockets` object."""
 
 
-def new_state(app: Flask, clock: Clock | None = None) -> AppState:
-    """All of an app that has done nothing yet. Raises `SettingError` for a bad value."""
-    settings = Settings.from_mapping(app.config)
+def new_state(app: Flask, settings: Settings, clock: Clock | None = None) -> AppState:
+    """All of an app that has done nothing yet. Raises `SettingError` for a bus there can't be."""
     bus = _bus_of(app, settings)
     return state_on(app, Engine(settings, clock), bus, clock)
 

@@ -125,17 +125,16 @@ class Timer:
 
     def _wait_for_due(self) -> set[Target] | None:
         while not self._is_stopping:
-            rest_s = self._rest_s()
+            due_s = self._next_due_s()
+            rest_s = None if due_s is None else due_s - self.clock.now_s()
             if rest_s is not None and rest_s <= 0:
                 return self._pop_due()
             self.clock.wait(self._condition, rest_s)
         return None
 
-    def _rest_s(self) -> float | None:
-        """The time to the next bucket; None if there is none. With _condition held."""
-        if not self._ticks:
-            return None
-        return self._ticks[0] / _TICKS_PER_S - self.clock.now_s()
+    def _next_due_s(self) -> float | None:
+        """When the next bucket is due; None if there is none. With _condition held."""
+        return self._ticks[0] / _TICKS_PER_S if self._ticks else None
 
     def _pop_due(self) -> set[Target]:
         """Take the next bucket out. With _condition held."""
