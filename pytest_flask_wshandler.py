@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from flask_wshandler.testing import ClientWebSocket, Worker
 
 _EXTENSION_KEY = "wshandler"
 
 
 @pytest.fixture
-def wshandler(request: pytest.FixtureRequest) -> Worker:
+def wshandler(app: Flask) -> Worker:
     """What the app of the fixture `app` runs on: `clock`, `other_process`, `settle`."""
     from flask_wshandler.testing import worker_of
 
-    return worker_of(request.getfixturevalue("app"))
+    return worker_of(app)
 
 
 class _Kept:

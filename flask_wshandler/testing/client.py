@@ -144,7 +144,7 @@ def _connect(
     try:
         websocket.open(timeout)
     except BaseException as error:
-        worker.discard([websocket])
+        websocket.drop()
         if isinstance(error, InvalidHandshake):
             raise HandshakeRefused(response, f"the answer is no handshake: {error}") from error
         raise

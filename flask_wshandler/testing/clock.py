@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Protocol
 
 from ..timer import Clock as AnyClock
 from ..timer import Timer
 
+if TYPE_CHECKING:
+    from .engine import Served
+
 _START_S = 1000.0
+
+
+class Machine(Protocol):
+    """All whose time it is."""
+
+    def stuck(self) -> Collection[Served]: ...
+
+    def settle(self, but: Collection[Served] = ()) -> None: ...
 
 
 class SteppedTimer(Timer):
@@ -46,9 +58,8 @@ class Clock:
     that a flask-sock function waits in `receive(timeout)`.
     """
 
-    def __init__(self, settle: Callable[[], None]) -> None:
-        """`settle` waits until all that is to be done at a time is done."""
-        self._settle = settle
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
         # Written by the test's thread, but for a wait that is in vain.
         self._now_s = _START_S
         self._timers: weakref.WeakSet[SteppedTimer] = weakref.WeakSet()
@@ -75,16 +86,19 @@ class Clock:
         """Let `seconds` pass; return when everything that was due in them has been done.
 
         It is done in its order, with clients answering pings as they come. Deadlines are rounded
-        up to a tenth of a second. One thread at a time. Raises ValueError for a negative number,
-        and `TimedOut` if a callback that was due has not come to its end in 5 seconds of real time.
+        up to a tenth of a second. A client whose callback is stuck before, for one second of real
+        time, is not waited for. One thread at a time.
+
+        Raises ValueError for a negative number, and `TimedOut` if a callback that was due has not
+        come to its end in 5 seconds of real time.
         """
         if seconds < 0:
             raise ValueError(f"time does not go back: {seconds!r} seconds")
         target_s = self._now_s + seconds
-        self._settle()
+        stuck = self._machine.stuck()
         while (due_s := self._next_due_s()) is not None and due_s <= target_s:
             self._now_s = max(self._now_s, due_s)
-            self._settle()
+            self._machine.settle(stuck)
         self._now_s = max(self._now_s, target_s)
 
     def fire_due(self) -> None:

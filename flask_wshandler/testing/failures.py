@@ -22,8 +22,14 @@ class Failures:
     def append(self, error: BaseException) -> None:
         """A callback has raised `error`. Called where it is logged."""
         with self._lock:
-            if self._are_raised and error not in self._unseen:
+            # on_error may raise what it was told of: before the close that a client waits for.
+            if self._are_raised and not any(known is error for known in self._unseen):
                 self._unseen.append(error)
+
+    @property
+    def has_some(self) -> bool:
+        """Whether there is one that no test has seen."""
+        return bool(self._unseen)
 
     def take(self) -> list[BaseException]:
         """All that no test has seen; whoever takes them shows them."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .failures import Failures
 
 DEFAULT_TIMEOUT_S = 5.0
+_DISCARD_TIMEOUT_S = 0.5
 
 _LOOK_EVERY_S = 0.05
 """Another thread that moves the clock may take from the socket what this one waits for."""
@@ -297,13 +298,18 @@ class ClientWebSocket:
             raise self._protocol.handshake_exc
         self._wait_until(lambda: self._served.is_idle, timeout, "on_open did not end", _SOON_S)
 
-    def discard(self) -> list[BaseException]:
-        """Close for good, whatever state it is in; returns what nobody has looked at."""
+    def discard(self) -> None:
+        """Close for good, as when a page is left; wait for the server, but not for long."""
         with contextlib.suppress(TimedOut):
-            self._close_and_wait(CloseCode.GOING_AWAY, "", DEFAULT_TIMEOUT_S)
+            self._close_and_wait(CloseCode.GOING_AWAY, "", _DISCARD_TIMEOUT_S)
+        self.drop()
+
+    def drop(self) -> None:
+        """Be gone without a close frame; wait for the server, but not for long."""
         with self._lock:
             self._hang_up()
-        return self._failures.take()
+        self._served.wait_until_released(time.monotonic() + _DISCARD_TIMEOUT_S)
+        self._server.gone(self)
 
     # The end.
 

@@ -1,8 +1,8 @@
 """An app under test as one process of it: its engine, its collections, its clients, its clock.
 
 Invariants: everything that an app is given here ends with its last client, with `Worker.close`,
-or with the app itself, when that is collected; no two apps have anything in common unless one was
-made beside the other. A worker refers to its app weakly where a thread may refer to the worker.
+or with the app itself, when that is collected: a worker refers to its app weakly. No two apps
+have anything in common unless one was made as the other's second process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
@@ -35,18 +35,21 @@ if TYPE_CHECKING:
 _WORKER_KEY = "wshandler.testing"
 _WATCHED_KEY = "wshandler.testing.watched"
 _SETTLE_TIMEOUT_S = 5.0
+_STUCK_S = 1.0
 _LOOK_EVERY_S = 0.0005
 
 
-_live: weakref.WeakSet[Worker] = weakref.WeakSet()
-"""Workers that have not ended."""
+_live: set[Worker] = set()
+"""Workers that have not ended, or that know of a failure that no test has seen."""
+_making = threading.Lock()
+"""Held while an app is looked at and given a worker."""
 
 
 class Machine:
     """What the workers of one app share: the time, and the network between them."""
 
     def __init__(self) -> None:
-        self.clock = Clock(self.settle)
+        self.clock = Clock(self)
         self.network = MemoryNetwork()
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
@@ -54,17 +57,29 @@ class Machine:
         """A process more."""
         self._workers.add(worker)
 
-    def settle(self) -> None:
+    def settle(self, but: Collection[Served] = ()) -> None:
         """Wait until nothing runs and nothing is due. Raises `TimedOut` after 5 seconds."""
-        until_s = time.monotonic() + _SETTLE_TIMEOUT_S
-        while not self._is_at_rest():
-            if time.monotonic() > until_s:
-                running = [name for worker in self._workers for name in worker.running()]
-                what = ", ".join(running) or "something"
-                raise TimedOut(f"{what} has not come to an end in {_SETTLE_TIMEOUT_S:g} s")
-            time.sleep(_LOOK_EVERY_S)
+        if not self._comes_to_rest(_SETTLE_TIMEOUT_S, but):
+            running = [name for worker in self._workers for name in worker.running()]
+            what = ", ".join(running) or "something"
+            raise TimedOut(f"{what} has not come to an end in {_SETTLE_TIMEOUT_S:g} s")
 
-    def _is_at_rest(self) -> bool:
+    def stuck(self) -> set[Served]:
+        """The clients whose callbacks do not come to an end."""
+        if self._comes_to_rest(_STUCK_S, ()):
+            return set()
+        clients = [client for worker in self._workers for client in worker.clients]
+        return {client.served for client in clients if not client.served.is_idle}
+
+    def _comes_to_rest(self, seconds: float, but: Collection[Served]) -> bool:
+        until_s = time.monotonic() + seconds
+        while not self._is_at_rest(but):
+            if time.monotonic() > until_s:
+                return False
+            time.sleep(_LOOK_EVERY_S)
+        return True
+
+    def _is_at_rest(self, but: Collection[Served]) -> bool:
         workers = list(self._workers)
         self.clock.fire_due()
         published = [worker.published for worker in workers]
@@ -72,7 +87,7 @@ class Machine:
         # can be given work only by what is looked at later, or by the bus.
         return (
             not sum(worker.pump() for worker in workers)
-            and all(worker.is_idle for worker in workers)
+            and all(worker.is_idle(but) for worker in workers)
             and published == [worker.published for worker in workers]
         )
 
@@ -102,7 +117,7 @@ class Worker:
         _let_watch(self._state.hub, [*before.hub.watched(), *app.extensions.pop(_WATCHED_KEY, ())])
         before.hub.stop()
         before.hub.bus.close()
-        self._end = weakref.finalize(app, _end_elsewhere, self._engine, self._state.hub)
+        self._end = weakref.finalize(app, _end_elsewhere, self)
         self._end.atexit = False
         machine.add(self)
         _live.add(self)
@@ -179,7 +194,6 @@ class Worker:
         """Close some clients, in whatever state they are."""
         for client in clients:
             client.discard()
-            self.gone(client)
 
     def take_unseen(self) -> list[BaseException]:
         """What callbacks have raised and nobody has seen; whoever takes it shows it."""
@@ -196,9 +210,18 @@ class Worker:
             app.extensions[EXTENSION_KEY] = new_state(app, self._state.settings)
             del app.extensions[_WORKER_KEY]
         if self._end.detach() is not None:
-            _end(self._engine, self._state.hub)
+            self.end_threads()
         _live.discard(self)
         return self.take_unseen()
+
+    def end_threads(self) -> None:
+        """End what runs for the app; its clients have gone."""
+        self._engine.stop()
+        self._state.hub.stop()
+        self._bus.close()
+        with self._lock:
+            if not any(failures.has_some for failures in self._failures):
+                _live.discard(self)
 
     def serves(self, app: Flask) -> bool:
         """Whether `app` runs on this worker; not if it was initialized again."""
@@ -259,11 +282,10 @@ class Worker:
         """Have the clients read. Says whether anything came."""
         return sum(client.pump() for client in self.clients) > 0
 
-    @property
-    def is_idle(self) -> bool:
+    def is_idle(self, but: Collection[Served] = ()) -> bool:
         """Whether there is nothing to be done by callbacks, bus and watchers."""
         return (
-            all(client.served.is_idle for client in self.clients)
+            all(client.served.is_idle or client.served in but for client in self.clients)
             and self._bus.is_idle
             and self._state.hub.has_told_all
         )
@@ -275,10 +297,11 @@ def worker_of(app: Flask) -> Worker:
     From then on its time stands, and its bus is one in memory, whatever `WSHANDLER_BUS` says.
     Raises RuntimeError for an app without `WebSockets`.
     """
-    worker = app.extensions.get(_WORKER_KEY)
-    if isinstance(worker, Worker) and worker.serves(app):
-        return worker
-    return Worker(app, Machine())
+    with _making:
+        worker = app.extensions.get(_WORKER_KEY)
+        if isinstance(worker, Worker) and worker.serves(app):
+            return worker
+        return Worker(app, Machine())
 
 
 def live_workers() -> list[Worker]:
@@ -304,13 +327,7 @@ def _name_of(callback: Callable[..., Any]) -> str:
     return f"{type(handler).__name__}.{getattr(callback, '__name__', callback)}"
 
 
-def _end(engine: EngineUnderTest, hub: Hub) -> None:
-    engine.stop()
-    hub.stop()
-    hub.bus.close()
-
-
-def _end_elsewhere(engine: EngineUnderTest, hub: Hub) -> None:
+def _end_elsewhere(worker: Worker) -> None:
     """In a thread for that: an app may be collected in one that is to be ended."""
     with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
-        threading.Thread(target=_end, args=(engine, hub), daemon=True).start()
+        threading.Thread(target=worker.end_threads, name="wshandler-end", daemon=True).start()
