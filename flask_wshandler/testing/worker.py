@@ -204,6 +204,7 @@ class Worker:
     def end(self) -> list[BaseException]:
         """Do what `close` does; returns what it would raise."""
         self.discard(self.clients)
+        self._machine.stuck()  # what the last ones had broadcast is heard
         app = self._app()
         if app is not None and self.serves(app):
             app.extensions[_WATCHED_KEY] = self._state.hub.watched()
