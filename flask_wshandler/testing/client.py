@@ -25,6 +25,7 @@ from ..callbacks import FAILURES_KEY
 from ..transports.handoff import SOCKET_KEY
 from .errors import HandshakeRefused
 from .websocket import DEFAULT_TIMEOUT_S, ClientWebSocket
+from .wire import Wire
 from .worker import Worker, worker_of
 
 _SWITCHING_PROTOCOLS = 101
@@ -135,8 +136,8 @@ def _connect(
             if response.status_code != _SWITCHING_PROTOCOLS:
                 raise HandshakeRefused(response)
             response.close()
-            ours.setblocking(False)
-            websocket = ClientWebSocket(ours, protocol, response, served, worker, failures)
+            wire = Wire(ours, protocol)
+            websocket = ClientWebSocket(wire, response, served, worker, failures)
             worker.connected(websocket)
     except BaseException:
         ours.close()

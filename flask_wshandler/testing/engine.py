@@ -94,6 +94,7 @@ class EngineUnderTest(Engine):
         super().__init__(settings, clock, clock.new_timer)
         # Each key is written and taken by one handshake.
         self._expected: dict[socket.socket, Served] = {}
+        # Each is written by its handshake, and taken when its socket is closed.
         self._served: dict[Connection, Served] = {}
 
     def expect(self, sock: socket.socket) -> Served:
@@ -143,6 +144,10 @@ class EngineUnderTest(Engine):
         """A channel has closed its socket."""
         super().released(channel)
         self._served.pop(channel.connection).released()
+
+    def busy(self) -> list[Served]:
+        """The clients that are not idle."""
+        return [served for served in list(self._served.values()) if not served.is_idle]
 
     def rest(self) -> None:
         """End the threads until the next connection, if there is none."""

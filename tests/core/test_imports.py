@@ -61,13 +61,14 @@ MAY_IMPORT = {
     "testing.failures": set(),
     "testing.clock": {"timer"},
     "testing.engine": {"transports.engine"},
-    "testing.websocket": {"errors", "testing.errors"},
+    "testing.wire": {"errors"},
+    "testing.websocket": {"errors", "testing.errors", "testing.wire"},
     "testing.worker": {
         "accept", "bus.memory", "extension", "testing.client", "testing.clock", "testing.engine",
         "testing.errors", "testing.failures", "testing.websocket",
     },
     "testing.client": {
-        "callbacks", "testing.errors", "testing.websocket", "testing.worker",
+        "callbacks", "testing.errors", "testing.websocket", "testing.wire", "testing.worker",
         "transports.handoff",
     },
 }  # fmt: skip
