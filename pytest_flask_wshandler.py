@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from flask_wshandler.testing import ClientWebSocket, Worker
 
-_EXTENSION_KEY = "wshandler"
-
 
 @pytest.fixture
 def wshandler(app: Flask) -> Worker:
@@ -75,10 +73,11 @@ _kept = _Kept()
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any],
 ) -> Generator[None, object, object]:
-    """Enable an app's test clients, and note what a fixture for several tests has opened."""
+    """Note what a fixture for several tests has opened."""
+    _enable()
     workers, clients = _open()
     result = yield
-    _enable(result)
+    _enable()
     if fixturedef.scope != "function":
         workers_now, clients_now = _open()
         _kept.add(fixturedef, workers_now - workers, clients_now - clients)
@@ -88,6 +87,11 @@ def pytest_fixture_setup(
 def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any]) -> None:
     """What the fixture has opened is not used any more."""
     _kept.drop(fixturedef)
+
+
+def pytest_runtest_call() -> None:
+    """Whether or not the app comes from a fixture."""
+    _enable()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -112,14 +116,9 @@ def _open() -> tuple[set[Worker], set[ClientWebSocket]]:
     return set(workers), {client for worker in workers for client in worker.clients}
 
 
-def _enable(result: object) -> None:
-    extensions = getattr(result, "extensions", None)
-    if "flask_wshandler" not in sys.modules or not isinstance(extensions, dict):
-        return
-    if _EXTENSION_KEY in extensions:
-        from flask import Flask
+def _enable() -> None:
+    """Have `websocket_connect` in the test clients of all apps there are."""
+    if "flask_wshandler.extension" in sys.modules:
+        from flask_wshandler.testing.client import enable_all
 
-        from flask_wshandler.testing import enable
-
-        if isinstance(result, Flask):
-            enable(result)
+        enable_all()

@@ -55,6 +55,8 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         app.extensions[EXTENSION_KEY] = state
         _apps.add(app)
         super().init_app(app)
+        for tell in initialized:
+            tell(app)
 
     def route(
         self, path: str, bp: Blueprint | None = None, **options: Any
@@ -105,6 +107,14 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
 
 _apps: weakref.WeakSet[Flask] = weakref.WeakSet()
 """Apps that were given to a `WebSockets` object."""
+
+initialized: list[Callable[[Flask], None]] = []
+"""Each is told of every app that is given to one. Empty, but in tests."""
+
+
+def known_apps() -> list[Flask]:
+    """The apps in this process that were given to a `WebSockets` object."""
+    return list(_apps)
 
 
 def new_state(app: Flask, settings: Settings, clock: Clock | None = None) -> AppState:

@@ -22,11 +22,12 @@ from werkzeug.datastructures import Headers
 from werkzeug.wsgi import get_host
 
 from ..callbacks import FAILURES_KEY
+from ..extension import initialized, known_apps
 from ..transports.handoff import SOCKET_KEY
 from .errors import HandshakeRefused
 from .websocket import DEFAULT_TIMEOUT_S, ClientWebSocket
 from .wire import Wire
-from .worker import Worker, worker_of
+from .worker import worker_of
 
 _SWITCHING_PROTOCOLS = 101
 SAME_ORIGIN = "same-origin"
@@ -68,24 +69,24 @@ def websocket_connect(
     app = client.application
     if not isinstance(app, Flask):
         raise TypeError(f"a test client of a Flask app is needed, not of {app!r}")
-    worker = worker_of(app)
     path = _as_http(path)
     for name in ("base_url", "url_scheme"):
         if options.get(name):
             options[name] = _as_http(options[name])
     protocol = _protocol(subprotocols, compression)
-    wanted = Headers(headers)
+    options["headers"] = wanted = Headers(headers)
     for name, value in protocol.connect().headers.raw_items():
-        if name != "Host":
+        if name != "Host":  # the test client's matter, as is the rest of the address
             wanted.set(name, value)
     if origin == SAME_ORIGIN:
-        wanted.setdefault("Origin", _own_origin(client, path, wanted, options))
+        wanted.setdefault("Origin", _own_origin(client, path, options))
     elif origin is not None:
         wanted.set("Origin", origin)
-    protocol.send_request(protocol.connect())
-    protocol.data_to_send()  # it has been sent by the test client
-    are_raised = _propagates(app) if propagate_exceptions is None else propagate_exceptions
-    return _connect(client, worker, protocol, path, wanted, are_raised, timeout, options)
+    if propagate_exceptions is None:
+        propagate_exceptions = _propagates(app)
+    websocket = _handshake(client, path, options, protocol, are_raised=propagate_exceptions)
+    _open(websocket, timeout)
+    return websocket
 
 
 class WebSocketClientMixin:
@@ -107,6 +108,14 @@ def enable(app: Flask) -> None:
     app.test_client_class = _client_class(app.test_client_class or FlaskClient)  # type: ignore[arg-type]  # a class is hashable
 
 
+def enable_all() -> None:
+    """Call `enable` for all apps with `WebSockets`, those that there are and those to come."""
+    if enable not in initialized:
+        initialized.append(enable)
+    for app in known_apps():
+        enable(app)
+
+
 @functools.cache
 def _client_class(base: type[FlaskClient]) -> type[FlaskClient]:
     if hasattr(base, "websocket_connect"):
@@ -116,49 +125,56 @@ def _client_class(base: type[FlaskClient]) -> type[FlaskClient]:
     return type(base.__name__, (WebSocketClientMixin, base), {"__module__": base.__module__})
 
 
-def _connect(
+def _handshake(
     client: FlaskClient,
-    worker: Worker,
-    protocol: ClientProtocol,
     path: str,
-    headers: Headers,
-    are_raised: bool,
-    timeout: float,
     options: dict[str, Any],
+    protocol: ClientProtocol,
+    *,
+    are_raised: bool,
 ) -> ClientWebSocket:
+    """Make the request; what is at the client's end then, if it was accepted."""
+    worker = worker_of(client.application)
     failures = worker.new_failures(are_raised=are_raised)
     ours, servers = socket.socketpair()
+    own = {SOCKET_KEY: servers, FAILURES_KEY: failures}
+    options["environ_overrides"] = {**(options.get("environ_overrides") or {}), **own}
     try:
         with servers, worker.expecting(servers) as served:
-            own = {SOCKET_KEY: servers, FAILURES_KEY: failures}
-            options["environ_overrides"] = {**(options.get("environ_overrides") or {}), **own}
-            response = client.open(path, method="GET", headers=headers, **options)
+            response = client.open(path, method="GET", **options)
             if response.status_code != _SWITCHING_PROTOCOLS:
                 raise HandshakeRefused(response)
             response.close()
-            wire = Wire(ours, protocol)
-            websocket = ClientWebSocket(wire, response, served, worker, failures)
+            websocket = ClientWebSocket(Wire(ours, protocol), response, served, worker, failures)
             worker.connected(websocket)
+            return websocket
     except BaseException:
         ours.close()
         raise
+
+
+def _open(websocket: ClientWebSocket, timeout: float) -> None:
     try:
         websocket.open(timeout)
     except BaseException as error:
         websocket.drop()
         if isinstance(error, InvalidHandshake):
-            raise HandshakeRefused(response, f"the answer is no handshake: {error}") from error
+            reason = f"the answer is no handshake: {error}"
+            raise HandshakeRefused(websocket.response, reason) from error
         raise
-    return websocket
 
 
 def _protocol(subprotocols: list[str] | tuple[str, ...], compression: bool) -> ClientProtocol:
-    return ClientProtocol(
-        parse_uri("ws://localhost/"),  # the address is the test client's matter
+    """A protocol whose request is on its way."""
+    protocol = ClientProtocol(
+        parse_uri("ws://localhost/"),
         extensions=[ClientPerMessageDeflateFactory()] if compression else None,
         subprotocols=[Subprotocol(name) for name in subprotocols] or None,
         max_size=None,
     )
+    protocol.send_request(protocol.connect())
+    protocol.data_to_send()  # the test client sends it
+    return protocol
 
 
 def _as_http(url: str) -> str:
@@ -169,12 +185,10 @@ def _as_http(url: str) -> str:
     return urlunsplit(parts._replace(scheme=_SCHEMES.get(parts.scheme, parts.scheme)))
 
 
-def _own_origin(client: FlaskClient, path: str, headers: Headers, options: dict[str, Any]) -> str:
+def _own_origin(client: FlaskClient, path: str, options: dict[str, Any]) -> str:
     """The origin of the app's pages, as the request that these make has it."""
     base = {**client.environ_base, **(options.get("environ_base") or {})}
-    builder = EnvironBuilder(
-        client.application, path, headers=headers, **{**options, "environ_base": base}
-    )
+    builder = EnvironBuilder(client.application, path, **{**options, "environ_base": base})
     try:
         environ = builder.get_environ()
     finally:

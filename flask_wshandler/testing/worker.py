@@ -28,6 +28,8 @@ from .websocket import ClientWebSocket
 if TYPE_CHECKING:
     import socket
 
+    from flask.testing import FlaskClient
+
     from ..hub import Hub
     from ..watchers import Watcher
     from .engine import Served
@@ -134,11 +136,13 @@ class Worker:
         """The time of this app, and of its other processes."""
         return self._machine.clock
 
-    def websocket_connect(self, path: str, **options: Any) -> ClientWebSocket:
-        """Connect a new client, as `websocket_connect(app.test_client(), path, …)` does."""
+    def websocket_connect(
+        self, path: str, *, client: FlaskClient | None = None, **options: Any
+    ) -> ClientWebSocket:
+        """Connect a client, `app.test_client()` if none is given; see `websocket_connect`."""
         from .client import websocket_connect
 
-        return websocket_connect(self.app.test_client(), path, **options)
+        return websocket_connect(client or self.app.test_client(), path, **options)
 
     @contextlib.contextmanager
     def other_process(self, create_app: Callable[[], Flask]) -> Iterator[Worker]:

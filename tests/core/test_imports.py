@@ -68,8 +68,8 @@ MAY_IMPORT = {
         "testing.errors", "testing.failures", "testing.websocket",
     },
     "testing.client": {
-        "callbacks", "testing.errors", "testing.websocket", "testing.wire", "testing.worker",
-        "transports.handoff",
+        "callbacks", "extension", "transports.handoff",
+        "testing.errors", "testing.websocket", "testing.wire", "testing.worker",
     },
 }  # fmt: skip
 

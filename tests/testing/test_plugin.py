@@ -190,6 +190,33 @@ def test_ones_own_class_and_fixture_names(pytester):
     run(pytester).assert_outcomes(passed=1)
 
 
+def test_apps_without_a_fixture(pytester):
+    """One of a module, and one that a test makes."""
+    pytester.makepyfile(chat=APP, whole="from chat import create_app\napp = create_app()")
+    talk = """
+            with client.websocket_connect("/chat") as ws:
+                ws.send("hi")
+                assert ws.receive() == "hi"
+        """
+    pytester.makepyfile(
+        test_module=f"""
+        from whole import app
+
+        def test_chat():
+            client = app.test_client()
+            {talk}
+        """,
+        test_body=f"""
+        from chat import create_app
+
+        def test_chat():
+            client = create_app().test_client()
+            {talk}
+        """,
+    )
+    run(pytester).assert_outcomes(passed=2)
+
+
 def test_projects_without_websockets_notice_nothing(pytester):
     """The package is not even imported; nor is Flask."""
     pytester.makepyfile(
@@ -197,12 +224,9 @@ def test_projects_without_websockets_notice_nothing(pytester):
         import sys
         import pytest
 
-        class NoApp:
-            extensions = {"wshandler": None}
-
         @pytest.fixture
         def app():
-            return NoApp()
+            return object()
 
         def test_something(app):
             assert "flask_wshandler" not in sys.modules
