@@ -17,12 +17,25 @@ from .app import create_app, seen
 DEADLINE_S = 10
 
 
-def threads():
-    return [each.name for each in threading.enumerate() if each.name.startswith("wshandler")]
+class Process:
+    """The threads and descriptors that this process has had when a test began."""
 
+    def __init__(self):
+        self._threads = set(threading.enumerate())
+        self._descriptors = set(os.listdir("/proc/self/fd"))
 
-def descriptors():
-    return sorted(os.listdir("/proc/self/fd"))
+    def new_threads(self):
+        """Of this package, since then."""
+        new = set(threading.enumerate()) - self._threads
+        return [each.name for each in new if each.name.startswith("wshandler")]
+
+    def new_descriptors(self):
+        """Opened since then, and not closed."""
+        return sorted(set(os.listdir("/proc/self/fd")) - self._descriptors)
+
+    def has_nothing_new(self):
+        """Neither threads nor descriptors."""
+        return not self.new_threads() and not self.new_descriptors()
 
 
 def wait_for(question):
@@ -40,33 +53,33 @@ def transport(request):
 def test_several_hundred_clients(transport):
     """One after the other, of one app."""
     client = WebSocketClient(create_app(WSHANDLER_TRANSPORT=transport))
-    before = descriptors()
+    process = Process()
     for number in range(300):
         with client.websocket_connect("/chat") as ws:
             ws.send(str(number))
             assert ws.receive() == f"nobody: {number}"
-    assert threads() == []
-    assert descriptors() == before
+    assert process.new_threads() == []
+    assert process.new_descriptors() == []
 
 
 def test_clients_at_once(transport):
     """A hundred, and the threads end with the last."""
     client = WebSocketClient(create_app(WSHANDLER_TRANSPORT=transport))
-    before = descriptors()
+    process = Process()
     opened = [client.websocket_connect("/echo") for _ in range(100)]
     for ws in opened:
         ws.send("hi")
     assert [ws.receive() for ws in opened] == ["hi"] * 100
-    assert threads()
+    assert process.new_threads()
     for ws in opened:
         ws.close()
-    assert threads() == []
-    assert descriptors() == before
+    assert process.new_threads() == []
+    assert process.new_descriptors() == []
 
 
 def test_an_app_for_each_test(transport):
     """With a collection that is watched, and a second process; `close` ends all of it."""
-    before = descriptors()
+    process = Process()
     for _ in range(20):
         app = create_app(WSHANDLER_TRANSPORT=transport)
         worker = worker_of(app)
@@ -77,8 +90,7 @@ def test_an_app_for_each_test(transport):
             second.websocket_connect("/members/bob").send("who?")
         worker.close()
         assert forgotten.close_code == 1001
-    wait_for(lambda: threads() == [])
-    assert descriptors() == before
+    wait_for(process.has_nothing_new)
 
 
 class Member(WebSocketHandler):
@@ -90,7 +102,7 @@ class Member(WebSocketHandler):
 
 def test_forgotten_apps_are_collected(transport):
     """Without a word of the test: client, app and engine."""
-    before = descriptors()
+    process = Process()
     gone = []
     for _ in range(5):
         app = Flask("forgotten")
@@ -103,7 +115,7 @@ def test_forgotten_apps_are_collected(transport):
 
     def are_gone():
         gc.collect()
-        return not any(each() for each in gone) and not threads() and descriptors() == before
+        return not any(each() for each in gone) and process.has_nothing_new()
 
     wait_for(are_gone)
 
@@ -111,14 +123,14 @@ def test_forgotten_apps_are_collected(transport):
 def test_refusals_leave_nothing():
     """Neither does a view that raises."""
     client = WebSocketClient(create_app())
-    before = descriptors()
+    process = Process()
     for path, error in (("/nowhere", Exception), ("/broken", LookupError)):
         for _ in range(20):
             with pytest.raises(error):
                 client.websocket_connect(path)
     gc.collect()
-    assert descriptors() == before
-    assert threads() == []
+    assert process.new_threads() == []
+    assert process.new_descriptors() == []
 
 
 def test_app_serves_really_after_it_was_tested():

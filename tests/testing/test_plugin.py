@@ -42,8 +42,11 @@ def client(app):
 THREADS = """
 import threading
 
+before = set(threading.enumerate())
+
 def no_threads():
-    return not [each for each in threading.enumerate() if each.name.startswith("wshandler")]
+    new = set(threading.enumerate()) - before
+    return not [each for each in new if each.name.startswith("wshandler")]
 """
 
 
