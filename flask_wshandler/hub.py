@@ -222,6 +222,11 @@ class Hub:
         return self._watchers.watched()
 
     @property
+    def news_count(self) -> int:
+        """How many news there have been for those who watch."""
+        return self._watchers.news_count
+
+    @property
     def has_told_all(self) -> bool:
         """Whether every watcher has been told all that is known here."""
         return self._watchers.is_idle

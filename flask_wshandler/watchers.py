@@ -40,6 +40,8 @@ class Watchers:
         self._thread: threading.Thread | None = None
         self._is_stopped = False
         self._is_telling = False
+        #: How many news there have been.
+        self.news_count = 0
 
     @property
     def is_idle(self) -> bool:
@@ -70,6 +72,7 @@ class Watchers:
         """Have a topic's watchers told. Does not wait."""
         with self._changed:
             if topic in self._watchers:
+                self.news_count += 1
                 self._news.append((topic, joined, left))
                 self._changed.notify()
 

@@ -53,6 +53,8 @@ class MemoryBus(Bus):
         self._queue: collections.deque[bytes] = collections.deque()
         self._queued_bytes = 0
         self._is_receiving = False
+        #: How many envelopes have been sent to this member.
+        self.sent_here = 0
 
     def __str__(self) -> str:
         return "the bus in memory"
@@ -103,6 +105,7 @@ class MemoryBus(Bus):
         """Queue an envelope; how many others had to go for it."""
         dropped = 0
         with self._changed:
+            self.sent_here += 1
             self._queue.append(data)
             self._queued_bytes += len(data)
             while self._queued_bytes > self.max_queue_bytes and len(self._queue) > 1:

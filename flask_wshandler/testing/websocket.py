@@ -42,6 +42,8 @@ class Server(Protocol):
 
     def settle(self) -> None: ...
 
+    def spread(self) -> None: ...
+
     def running(self) -> list[str]: ...
 
     def gone(self, client: ClientWebSocket) -> None: ...
@@ -264,6 +266,7 @@ class ClientWebSocket:
         if wire.handshake_error is not None:
             raise wire.handshake_error
         self._wait_until(lambda: self.served.is_idle, timeout, "on_open did not end", _SOON_S)
+        self._server.spread()
 
     def discard(self) -> None:
         """Close for good, as when a page is left; wait for the server, but not for long."""
@@ -308,6 +311,7 @@ class ClientWebSocket:
         if not self.served.wait_until_finished(until_s):
             raise self._timed_out("on_close did not end", timeout)
         self.served.wait_until_released(until_s)
+        self._server.spread()
         self._server.gone(self)
 
     # What is told.

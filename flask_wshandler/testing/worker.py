@@ -72,24 +72,33 @@ class Machine:
             return set()
         return {served for worker in self._workers for served in worker.busy()}
 
+    def spread(self) -> None:
+        """Wait until every process knows what another has told it; not for long."""
+        _comes_true(self._has_spread_all, _STUCK_S)
+
+    def _has_spread_all(self) -> bool:
+        workers = list(self._workers)
+        counts = [worker.work_counts for worker in workers]
+        return all(worker.has_spread_all for worker in workers) and counts == [
+            worker.work_counts for worker in workers
+        ]
+
     def _comes_to_rest(self, seconds: float, but: Collection[Served]) -> bool:
-        until_s = time.monotonic() + seconds
-        while not self._is_at_rest(but):
-            if time.monotonic() > until_s:
-                return False
-            time.sleep(_LOOK_EVERY_S)
-        return True
+        return _comes_true(lambda: self._is_at_rest(but), seconds)
 
     def _is_at_rest(self, but: Collection[Served]) -> bool:
         workers = list(self._workers)
         self.clock.fire_due()
-        published = [worker.published for worker in workers]
-        # In this order, and with nothing published meanwhile: what is idle when it is looked at
-        # can be given work only by what is looked at later, or by the bus.
+        # Connections give work to buses and watchers, and these to each other and to connections.
+        # What buses and watchers are given is counted. So they have been idle since they were
+        # looked at if the counts are the same, and then connections, looked at after them, have
+        # got no work but from clients and from the time, which are this thread's matter.
+        counts = [worker.work_counts for worker in workers]
         return (
-            not sum(worker.pump() for worker in workers)
-            and all(worker.is_idle(but) for worker in workers)
-            and published == [worker.published for worker in workers]
+            all(worker.has_spread_all for worker in workers)
+            and all(served in but for worker in workers for served in worker.busy())
+            and not sum(worker.pump() for worker in workers)
+            and counts == [worker.work_counts for worker in workers]
         )
 
 
@@ -215,6 +224,7 @@ class Worker:
             del app.extensions[_WORKER_KEY]
         if self._end.detach() is not None:
             self.end_threads()
+            self._machine.stuck()  # the others hear of the end
         _live.discard(self)
         return self.take_unseen()
 
@@ -260,6 +270,10 @@ class Worker:
 
     # For the clients.
 
+    def spread(self) -> None:
+        """Wait until the other processes know what this one has told them; not for long."""
+        self._machine.spread()
+
     def gone(self, client: ClientWebSocket) -> None:
         """A client has gone, and its last callback has run."""
         with self._lock:
@@ -278,9 +292,14 @@ class Worker:
     # For the machine.
 
     @property
-    def published(self) -> int:
-        """How much this process has told the others."""
-        return self._bus.stats().published
+    def work_counts(self) -> tuple[int, int]:
+        """How much this process's bus and its watchers have been given to do so far."""
+        return self._bus.sent_here, self._state.hub.news_count
+
+    @property
+    def has_spread_all(self) -> bool:
+        """Whether bus and watchers have done all of it."""
+        return self._bus.is_idle and self._state.hub.has_told_all
 
     def pump(self) -> bool:
         """Have the clients read. Says whether anything came."""
@@ -289,14 +308,6 @@ class Worker:
     def busy(self) -> list[Served]:
         """The clients for whom something runs or is due, also those that a test has forgotten."""
         return self._engine.busy()
-
-    def is_idle(self, but: Collection[Served]) -> bool:
-        """Whether there is nothing to be done by callbacks, bus and watchers."""
-        return (
-            all(served in but for served in self.busy())
-            and self._bus.is_idle
-            and self._state.hub.has_told_all
-        )
 
 
 def worker_of(app: Flask) -> Worker:
@@ -310,6 +321,16 @@ def worker_of(app: Flask) -> Worker:
         if isinstance(worker, Worker) and worker.serves(app):
             return worker
         return Worker(app, Machine())
+
+
+def _comes_true(question: Callable[[], bool], seconds: float) -> bool:
+    """Ask until the answer is true. False after `seconds` of real time."""
+    until_s = time.monotonic() + seconds
+    while not question():
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(_LOOK_EVERY_S)
+    return True
 
 
 def live_workers() -> list[Worker]:
