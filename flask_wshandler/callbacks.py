@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from .slow import Running, SlowCallbackWatch
 
 
+FAILURES_KEY = "flask_wshandler.failures"
+"""Under which the WSGI environ of a test's handshake has a list for what is raised here."""
+
+
 class HandlerCallbacks:
     """Calls one handler. In the connection's turn, except where noted."""
 
@@ -161,3 +165,6 @@ def _log(
         snapshot.get("PATH_INFO"),
         exc_info=error,
     )
+    failures = snapshot.get(FAILURES_KEY)
+    if failures is not None:
+        failures.append(error)

@@ -15,14 +15,14 @@ from flask_sock import Sock
 from . import handshake, hub, serialization
 from .accept import EXTENSION_KEY, AppState, accept_websocket_request
 from .addresses import without_password
-from .bus import BusStats, UnsafeDirectory, connect
+from .bus import Bus, BusStats, UnsafeDirectory, connect
 from .errors import SettingError
 from .function import FunctionHandler
 from .handler import WebSocketHandler
 from .routing import admit_upgrades
 from .settings import Settings
 from .slow import SlowCallbackWatch
-from .timer import Clock
+from .timer import Clock, Timer
 from .transports.engine import Engine, Stats
 
 serialization.use(flask.json.dumps)
@@ -50,17 +50,14 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
 
         Starts no thread and opens nothing. Raises `SettingError` for a bad value.
         """
-        settings = Settings.from_mapping(app.config)
-        collections = _hub_of(app, settings, self._clock)
+        state = new_state(app, Settings.from_mapping(app.config), self._clock)
         if EXTENSION_KEY not in app.extensions:
             admit_upgrades(app)
-        engine = Engine(settings, self._clock)
-        slow_callbacks = SlowCallbackWatch(settings.slow_callback_s, app.logger)
-        if settings.slow_callback_s is not None:
-            engine.have_woken(slow_callbacks, slow_callbacks.interval_s)
-        app.extensions[EXTENSION_KEY] = AppState(settings, engine, collections, slow_callbacks)
+        app.extensions[EXTENSION_KEY] = state
         _apps.add(app)
         super().init_app(app)
+        for tell in initialized:
+            tell(app)
 
     def route(
         self, path: str, bp: Blueprint | None = None, **options: Any
@@ -112,18 +109,55 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
 _apps: weakref.WeakSet[Flask] = weakref.WeakSet()
 """Apps that were given to a `WebSockets` object."""
 
+initialized: list[Callable[[Flask], None]] = []
+"""Each is told of every app that is given to one. Empty, but in tests."""
 
-def _hub_of(app: Flask, settings: Settings, clock: Clock | None) -> hub.Hub:
+
+def known_apps() -> list[Flask]:
+    """The apps in this process that were given to a `WebSockets` object."""
+    return list(_apps)
+
+
+def new_state(app: Flask, settings: Settings, clock: Clock | None = None) -> AppState:
+    """All of an app that has done nothing yet. Raises `SettingError` for a bus there can't be."""
+    bus = _bus_of(app, settings)
+    return state_on(app, Engine(settings, clock), bus, clock)
+
+
+def state_on(
+    app: Flask,
+    engine: Engine,
+    bus: Bus,
+    clock: Clock | None,
+    make_timer: Callable[[Clock], Timer] = Timer,
+) -> AppState:
+    """All of an app whose connections `engine` serves, and whose collections use `bus`."""
+    settings = engine.settings
+    slow_callbacks = SlowCallbackWatch(settings.slow_callback_s, app.logger)
+    if settings.slow_callback_s is not None:
+        engine.have_woken(slow_callbacks, slow_callbacks.interval_s)
+    call = _call_in_context_of(app)
+    collections = hub.Hub(
+        bus, lease_s=settings.presence_lease, clock=clock, call=call, make_timer=make_timer
+    )
+    return AppState(settings, engine, collections, slow_callbacks)
+
+
+def _bus_of(app: Flask, settings: Settings) -> Bus:
     is_local = settings.bus == "local"
     # Many apps are called "app": the directory tells them apart.
     name = settings.bus_name or (f"{app.import_name} in {app.root_path}" if is_local else None)
     try:
-        bus = connect(settings.bus, name, max_queue_bytes=settings.bus_queue_size)
+        return connect(settings.bus, name, max_queue_bytes=settings.bus_queue_size)
     except (ValueError, ImportError, UnsafeDirectory) as error:
         shown = without_password(settings.bus)
         if shown != settings.bus:  # the error may have the password in it
             raise SettingError(f"WSHANDLER_BUS is {shown!r}, which is no usable address") from None
         raise SettingError(f"WSHANDLER_BUS is {shown!r}: {error}") from error
+
+
+def _call_in_context_of(app: Flask) -> Callable[..., None]:
+    """What calls a function in the app's context, as long as there is the app."""
     app_of = weakref.ref(app)
 
     def call(function: Callable[..., None], *args: Any) -> None:
@@ -132,7 +166,7 @@ def _hub_of(app: Flask, settings: Settings, clock: Clock | None) -> hub.Hub:
             with app.app_context():
                 function(*args)
 
-    return hub.Hub(bus, lease_s=settings.presence_lease, clock=clock, call=call)
+    return call
 
 
 def _find_hub() -> hub.Hub:

@@ -91,12 +91,14 @@ class Hub:
         lease_s: float = DEFAULT_LEASE_S,
         clock: Clock | None = None,
         call: Callable[..., None] | None = None,
+        make_timer: Callable[[Clock], Timer] = Timer,
     ) -> None:
         """`call(function, *args)` calls what belongs to the user, in the context he expects."""
         self.bus = bus
         self._lease_s = lease_s
         self._clock = clock or MonotonicClock()
         self._call = call or _call
+        self._make_timer = make_timer
         self._begin()
         process.register(self, process.Stage.COLLECTIONS)
 
@@ -111,7 +113,7 @@ class Hub:
         self._account = Account(
             _process_name(), self.bus, self._clock, self._lease_s, self._watchers.tell
         )
-        self._timer = Timer(self._clock)
+        self._timer = self._make_timer(self._clock)
         self.due_tick: int | None = None  # the timer's
 
     # Members.
@@ -214,6 +216,20 @@ class Hub:
         self._start()
         if self._watchers.add(topic, watcher):
             self._account.follow(topic)
+
+    def watched(self) -> list[tuple[str, Watcher]]:
+        """The topics with who watches each."""
+        return self._watchers.watched()
+
+    @property
+    def news_count(self) -> int:
+        """How many news there have been for those who watch."""
+        return self._watchers.news_count
+
+    @property
+    def has_told_all(self) -> bool:
+        """Whether every watcher has been told all that is known here."""
+        return self._watchers.is_idle
 
     # The bus.
 

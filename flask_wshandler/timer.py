@@ -16,7 +16,10 @@ from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
-_TICK_S = 0.1
+_TICKS_PER_S = 10
+"""Multiplied by and divided by, which is exact for times that are."""
+_NEXT_TICK_S = 1e-6
+"""What is left by rounding is not waited for within one tick: a clock may stand."""
 
 
 class Clock(Protocol):
@@ -64,18 +67,13 @@ class Timer:
 
     def wake(self, target: Target, seconds: float) -> None:
         """Call `target.on_time` in `seconds` at the latest; an earlier wake that is set stays."""
-        tick = math.ceil((self.clock.now_s() + seconds) / _TICK_S)
+        tick = math.ceil((self.clock.now_s() + seconds) * _TICKS_PER_S)
         with self._condition:
             if self._is_stopping or (target.due_tick is not None and target.due_tick <= tick):
                 return
             self._remove(target)
             self._add(target, tick)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="wshandler-timer")
-                self._thread.daemon = True
-                self._thread.start()
-            elif self._ticks[0] == tick:
-                self._condition.notify()
+            self._see_to(tick)
 
     def cancel(self, target: Target) -> None:
         """Forget `target`."""
@@ -92,6 +90,15 @@ class Timer:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+
+    def _see_to(self, tick: int) -> None:
+        """Have the thread wait for `tick`, which is new. With _condition held."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="wshandler-timer")
+            self._thread.daemon = True
+            self._thread.start()
+        elif self._ticks[0] == tick:
+            self._condition.notify()
 
     def _add(self, target: Target, tick: int) -> None:
         bucket = self._buckets.get(tick)
@@ -114,24 +121,32 @@ class Timer:
                 due = self._wait_for_due()
             if due is None:
                 return
-            now_s = self.clock.now_s()
-            for target in due:
-                self._fire(target, now_s)
+            self._fire_all(due)
 
     def _wait_for_due(self) -> set[Target] | None:
         while not self._is_stopping:
-            if not self._ticks:
-                self.clock.wait(self._condition, None)
-                continue
-            rest_s = self._ticks[0] * _TICK_S - self.clock.now_s()
-            if rest_s > 0:
-                self.clock.wait(self._condition, rest_s)
-                continue
-            due = self._buckets.pop(heapq.heappop(self._ticks))
-            for target in due:
-                target.due_tick = None
-            return due
+            due_s = self._next_due_s()
+            rest_s = None if due_s is None else due_s - self.clock.now_s()
+            if rest_s is not None and rest_s <= 0:
+                return self._pop_due()
+            self.clock.wait(self._condition, rest_s)
         return None
+
+    def _next_due_s(self) -> float | None:
+        """When the next bucket is due; None if there is none. With _condition held."""
+        return self._ticks[0] / _TICKS_PER_S if self._ticks else None
+
+    def _pop_due(self) -> set[Target]:
+        """Take the next bucket out. With _condition held."""
+        due = self._buckets.pop(heapq.heappop(self._ticks))
+        for target in due:
+            target.due_tick = None
+        return due
+
+    def _fire_all(self, due: set[Target]) -> None:
+        now_s = self.clock.now_s()
+        for target in due:
+            self._fire(target, now_s)
 
     def _fire(self, target: Target, now_s: float) -> None:
         try:
@@ -140,4 +155,4 @@ class Timer:
             logger.exception("the timer goes on without %r", target)
             return
         if seconds is not None:
-            self.wake(target, seconds)
+            self.wake(target, max(seconds, _NEXT_TICK_S))

@@ -39,6 +39,20 @@ class Watchers:
         self._news = collections.deque(maxlen=_MOST_NEWS)
         self._thread: threading.Thread | None = None
         self._is_stopped = False
+        self._is_telling = False
+        #: How many news there have been.
+        self.news_count = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no news that a watcher has not been told."""
+        with self._changed:
+            return self._is_stopped or not (self._news or self._is_telling)
+
+    def watched(self) -> list[tuple[str, Watcher]]:
+        """The topics with who watches each."""
+        with self._changed:
+            return [(topic, each) for topic, all_ in self._watchers.items() for each in all_]
 
     def add(self, topic: str, watcher: Watcher) -> bool:
         """Tell `watcher` of a topic's news from now on. False if that is so already."""
@@ -58,6 +72,7 @@ class Watchers:
         """Have a topic's watchers told. Does not wait."""
         with self._changed:
             if topic in self._watchers:
+                self.news_count += 1
                 self._news.append((topic, joined, left))
                 self._changed.notify()
 
@@ -70,12 +85,14 @@ class Watchers:
     def _run(self) -> None:
         while True:
             with self._changed:
+                self._is_telling = False
                 while not self._news and not self._is_stopped:
                     self._changed.wait()
                 if self._is_stopped:
                     return
                 topic, joined, left = self._news.popleft()
                 watchers = list(self._watchers[topic])
+                self._is_telling = True
             for watcher in watchers:
                 try:
                     self._call(watcher.on_presence, joined, left)

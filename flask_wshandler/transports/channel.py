@@ -207,6 +207,12 @@ class Channel:
                     return
                 self._events = 0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody is in the turn, and nothing is left behind for one."""
+        with self._guard:
+            return not (self._is_in_turn or self._events)
+
     def uncork(self) -> None:
         """The callback takes long: let go of what it has sent."""
         self.connection.uncork()

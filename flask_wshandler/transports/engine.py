@@ -25,6 +25,8 @@ from . import handoff
 from .blocking import BlockingTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..connection import Connection
     from .channel import Channel
     from .epoll import EpollTransport
@@ -73,9 +75,15 @@ class Stats:
 class Engine:
     """Serves the connections of one app."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        make_timer: Callable[[Clock], Timer] = Timer,
+    ) -> None:
         self.settings = settings
         self._clock = clock or MonotonicClock()
+        self._make_timer = make_timer
         self._targets: list[tuple[Target, float]] = []
         self._start_afresh()
         _engines.add(self)
@@ -258,7 +266,7 @@ class Engine:
     def _started_timer(self) -> Timer:
         with self._lock:
             if self._timer is None:
-                self._timer = Timer(self._clock)
+                self._timer = self._make_timer(self._clock)
                 process.stop_at_exit()
                 for target, seconds in self._targets:
                     target.due_tick = None  # in a forked child: of its parent's timer

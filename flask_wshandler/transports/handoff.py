@@ -23,6 +23,9 @@ from typing import Any
 
 from ..errors import CloseCode, SocketUnreachable
 
+SOCKET_KEY = "werkzeug.socket"
+"""Under which a WSGI environ has a socket that the response's head is to be written to by us."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServerSocket:
@@ -74,7 +77,7 @@ def find_server_socket(environ: Mapping[str, Any]) -> ServerSocket:
     sock = environ.get("gunicorn.socket")
     is_gunicorn = sock is not None
     if sock is None:
-        sock = environ.get("werkzeug.socket")
+        sock = environ.get(SOCKET_KEY)
     if sock is None:
         raise SocketUnreachable(
             f"the server {environ.get('SERVER_SOFTWARE', 'of this request')!r} does not give its "

@@ -12,7 +12,8 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 MAY_USE_FLASK = re.compile(
-    r"(accept|callbacks|context\..*|extension|function|http_handler|routing|upgrade)"
+    r"(accept|callbacks|context\..*|extension|function|http_handler|routing|upgrade"
+    r"|testing\.(client|worker))"
 )
 #: A module, and what of ours it may import at run time.
 MAY_IMPORT = {
@@ -40,6 +41,7 @@ MAY_IMPORT = {
     "bus.link": set(),
     "bus.local": {"bus.contract", "bus.envelope", "bus.link", "bus.run_directory", "process"},
     "bus.redis_bus": {"bus.contract", "process"},
+    "bus.memory": {"bus.contract"},
     "presence": {"bus", "timer"},
     "watchers": {"presence"},
     "hub": {
@@ -55,6 +57,20 @@ MAY_IMPORT = {
     "transports.engine": {
         "outbox", "process", "room", "settings", "timer",
         "transports.blocking", "transports.epoll", "transports.handoff",
+    },
+    "testing.errors": {"errors"},
+    "testing.failures": set(),
+    "testing.clock": {"timer"},
+    "testing.engine": {"transports.engine"},
+    "testing.wire": {"errors"},
+    "testing.websocket": {"errors", "testing.errors", "testing.wire"},
+    "testing.worker": {
+        "accept", "bus.memory", "extension", "testing.client", "testing.clock", "testing.engine",
+        "testing.errors", "testing.failures", "testing.websocket",
+    },
+    "testing.client": {
+        "callbacks", "extension", "transports.handoff",
+        "testing.errors", "testing.websocket", "testing.wire", "testing.worker",
     },
 }  # fmt: skip
 
@@ -93,6 +109,13 @@ def test_flask_is_known_at_the_top_only(name):
     _, others = imports_of(MODULES[name])
     uses_flask = any(other.split(".")[0] in ("flask", "werkzeug") for other in others)
     assert not uses_flask or MAY_USE_FLASK.fullmatch(name)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("testing.")])
+def test_nobody_knows_what_is_for_tests(name):
+    """Servers never import it, nor the bus that only tests use."""
+    known = imports_of(MODULES[name])[0]
+    assert not [each for each in known if each.startswith("testing") or each == "bus.memory"]
 
 
 @pytest.mark.parametrize("name", ["connection", "reader", "frames", "outbox", "handshake"])

@@ -235,6 +235,19 @@ def test_the_rooms_and_users_are_in_all_workers(tmp_path):
             assert bob.recv(RECEIVE_DEADLINE_S) == "hello"
 
 
+def test_the_test_of_the_chat_passes(tmp_path):
+    """Under pytest, beside the README's program."""
+    [program, _] = README.code(CHAT, "python")
+    [test] = README.code("Testing", "python")
+    (tmp_path / "chat.py").write_text(program)
+    (tmp_path / "test_chat.py").write_text(test)
+    command = [sys.executable, "-m", "pytest", "-q", "-Werror", "--rootdir", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "1 passed" in done.stdout, done.stdout
+
+
 class TestTables:
     def test_the_settings_are_all_there_with_their_defaults(self):
         """A key, its default in code, its unit, what it does."""

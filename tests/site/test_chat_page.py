@@ -1,13 +1,8 @@
 """The chat, with several browsers in one room."""
 
-from urllib.error import HTTPError
 from urllib.parse import quote
-from urllib.request import urlopen
 
-import pytest
 from playwright.sync_api import expect
-from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 DEADLINE_S = 10
 HOSTILE_NAME = "<img src=//x.test/y>"
@@ -90,21 +85,3 @@ def test_spoken_colons_stay(visit):
     say(ada, "Grace said: no")
     expect(ada.locator(".said b")).to_have_text("Ada")
     expect(ada.locator(".said .text")).to_have_text("Grace said: no")
-
-
-@pytest.mark.parametrize("query", ["", "?name=", "?name=%20%3A%E2%80%AE"])
-def test_socket_wants_a_name(site, query):
-    """A handshake without a name that can be shown is a bad request."""
-    address = f"ws://127.0.0.1:{site.port}/chat/ws.ashx{query}"
-    with pytest.raises(InvalidStatus) as refusal, connect(address):
-        pass
-    assert refusal.value.response.status_code == 400
-
-
-def test_plain_request_is_told_to_upgrade(site):
-    """Who opens the socket's address in a browser learns what it is."""
-    with pytest.raises(HTTPError) as refusal:
-        urlopen(f"{site.url}/chat/ws.ashx?name=Ada")
-    assert refusal.value.code == 426
-    assert refusal.value.headers["Upgrade"] == "websocket"
-    refusal.value.close()

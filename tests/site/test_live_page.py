@@ -4,8 +4,6 @@ import re
 
 import pytest
 from playwright.sync_api import expect
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 
 def figure(page, name):
@@ -68,13 +66,3 @@ def test_each_worker_shows_its_own(visit, site):
         # The page's worker has two connections, the other one.
         expect(workers.locator("[data-own=connections]", has_text="1")).to_have_count(1)
         expect(workers.locator("[data-own=connections]", has_text="2")).to_have_count(1)
-
-
-def test_watcher_has_nothing_to_say(site):
-    """A message to the figures ends the connection."""
-    with connect(f"ws://127.0.0.1:{site.port}/live/ws.ashx") as client:
-        client.send("hello")
-        with pytest.raises(ConnectionClosed) as end:
-            while True:
-                client.recv(timeout=10)
-        assert end.value.rcvd.code == 1003

@@ -1,0 +1,202 @@
+"""Flask's test client, with WebSockets.
+
+The handshake is a request of the test client like any other, but that its environ has a socket,
+as a server's has: the server's end of a socket pair.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from flask import Flask
+from flask.testing import EnvironBuilder, FlaskClient
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
+from werkzeug.datastructures import Headers
+from werkzeug.wsgi import get_host
+
+from ..callbacks import FAILURES_KEY
+from ..extension import initialized, known_apps
+from ..transports.handoff import SOCKET_KEY
+from .errors import HandshakeRefused
+from .websocket import DEFAULT_TIMEOUT_S, ClientWebSocket
+from .wire import Wire
+from .worker import worker_of
+
+_SWITCHING_PROTOCOLS = 101
+SAME_ORIGIN = "same-origin"
+_SCHEMES = {"ws": "http", "wss": "https"}
+
+
+def websocket_connect(
+    client: FlaskClient,
+    path: str,
+    *,
+    subprotocols: list[str] | tuple[str, ...] = (),
+    origin: str | None = SAME_ORIGIN,
+    compression: bool = True,
+    headers: Any = None,
+    propagate_exceptions: bool | None = None,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    **options: Any,
+) -> ClientWebSocket:
+    """Connect to a WebSocket of the app that `client` is a test client of.
+
+    The handshake is a request of `client`: with its cookies, its session and its login, and kept
+    are the cookies that the answer sets. `headers` and all other `options` are those of
+    `client.get`: `base_url`, `subdomain`, `url_scheme`, `query_string`, `auth`,
+    `environ_overrides`, `environ_base`. No redirect is followed, as browsers follow none.
+
+    By default the client is a page of the app's own: its Origin header is that of the request.
+    Another `origin` stands for another site's page, None for what is no browser. `compression`
+    offers permessage-deflate, which an app without WSHANDLER_COMPRESSION does not take.
+
+    Returns when `on_open` has run. `propagate_exceptions` says whether what the client's
+    callbacks raise is raised in the test; by default as Flask does for views: if
+    PROPAGATE_EXCEPTIONS is set, else if the app is in testing or debug mode. `timeout` is for
+    `on_open`, in seconds of real time.
+
+    Raises `HandshakeRefused` with the response if that is not a handshake's, what the view raises
+    where Flask propagates it, `TimedOut`, TypeError for a client that is none of a Flask app, and
+    RuntimeError for an app without `WebSockets`.
+    """
+    app = client.application
+    if not isinstance(app, Flask):
+        raise TypeError(f"a test client of a Flask app is needed, not of {app!r}")
+    path = _as_http(path)
+    for name in ("base_url", "url_scheme"):
+        if options.get(name):
+            options[name] = _as_http(options[name])
+    protocol = _protocol(subprotocols, compression)
+    options["headers"] = wanted = Headers(headers)
+    for name, value in protocol.connect().headers.raw_items():
+        if name != "Host":  # the test client's matter, as is the rest of the address
+            wanted.set(name, value)
+    if origin == SAME_ORIGIN:
+        wanted.setdefault("Origin", _own_origin(client, path, options))
+    elif origin is not None:
+        wanted.set("Origin", origin)
+    if propagate_exceptions is None:
+        propagate_exceptions = _propagates(app)
+    websocket = _handshake(client, path, options, protocol, are_raised=propagate_exceptions)
+    _open(websocket, timeout)
+    return websocket
+
+
+class WebSocketClientMixin:
+    """For a test client class of one's own: `class MyClient(WebSocketClientMixin, FlaskClient)`."""
+
+    websocket_connect = websocket_connect
+
+
+class WebSocketClient(WebSocketClientMixin, FlaskClient):
+    """Flask's test client, with `websocket_connect`."""
+
+
+def enable(app: Flask) -> None:
+    """Have `app.test_client()` return clients that have `websocket_connect`.
+
+    Of the app's own `test_client_class`, if it has one. Changes nothing else, and nothing when
+    called again.
+    """
+    app.test_client_class = _client_class(app.test_client_class or FlaskClient)  # type: ignore[arg-type]  # a class is hashable
+
+
+def enable_all() -> None:
+    """Call `enable` for all apps with `WebSockets`, those that there are and those to come."""
+    if enable not in initialized:
+        initialized.append(enable)
+    for app in known_apps():
+        enable(app)
+
+
+@functools.cache
+def _client_class(base: type[FlaskClient]) -> type[FlaskClient]:
+    if hasattr(base, "websocket_connect"):
+        return base
+    if base is FlaskClient:
+        return WebSocketClient
+    return type(base.__name__, (WebSocketClientMixin, base), {"__module__": base.__module__})
+
+
+def _handshake(
+    client: FlaskClient,
+    path: str,
+    options: dict[str, Any],
+    protocol: ClientProtocol,
+    *,
+    are_raised: bool,
+) -> ClientWebSocket:
+    """Make the request; what is at the client's end then, if it was accepted."""
+    worker = worker_of(client.application)
+    failures = worker.new_failures(are_raised=are_raised)
+    ours, servers = socket.socketpair()
+    own = {SOCKET_KEY: servers, FAILURES_KEY: failures}
+    options["environ_overrides"] = {**(options.get("environ_overrides") or {}), **own}
+    try:
+        with servers, worker.expecting(servers) as served:
+            response = client.open(path, method="GET", **options)
+            if response.status_code != _SWITCHING_PROTOCOLS:
+                raise HandshakeRefused(response)
+            response.close()
+            websocket = ClientWebSocket(Wire(ours, protocol), response, served, worker, failures)
+            worker.connected(websocket)
+            return websocket
+    except BaseException:
+        ours.close()
+        raise
+
+
+def _open(websocket: ClientWebSocket, timeout: float) -> None:
+    try:
+        websocket.open(timeout)
+    except BaseException as error:
+        websocket.drop()
+        if isinstance(error, InvalidHandshake):
+            reason = f"the answer is no handshake: {error}"
+            raise HandshakeRefused(websocket.response, reason) from error
+        raise
+
+
+def _protocol(subprotocols: list[str] | tuple[str, ...], compression: bool) -> ClientProtocol:
+    """A protocol whose request is on its way."""
+    protocol = ClientProtocol(
+        parse_uri("ws://localhost/"),
+        extensions=[ClientPerMessageDeflateFactory()] if compression else None,
+        subprotocols=[Subprotocol(name) for name in subprotocols] or None,
+        max_size=None,
+    )
+    protocol.send_request(protocol.connect())
+    protocol.data_to_send()  # the test client sends it
+    return protocol
+
+
+def _as_http(url: str) -> str:
+    """`url` with Flask's names of the schemes."""
+    if url in _SCHEMES:
+        return _SCHEMES[url]
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(scheme=_SCHEMES.get(parts.scheme, parts.scheme)))
+
+
+def _own_origin(client: FlaskClient, path: str, options: dict[str, Any]) -> str:
+    """The origin of the app's pages, as the request that these make has it."""
+    base = {**client.environ_base, **(options.get("environ_base") or {})}
+    builder = EnvironBuilder(client.application, path, **{**options, "environ_base": base})
+    try:
+        environ = builder.get_environ()
+    finally:
+        builder.close()
+    return f"{environ['wsgi.url_scheme']}://{get_host(environ)}"
+
+
+def _propagates(app: Flask) -> bool:
+    """Flask's own rule for exceptions of views."""
+    propagates: bool | None = app.config["PROPAGATE_EXCEPTIONS"]
+    return app.testing or app.debug if propagates is None else propagates

@@ -1,0 +1,344 @@
+"""The client's side of one WebSocket in a test, by the protocol of the package `websockets`.
+
+It has no thread: it reads, and answers pings and closes, inside its own calls and whenever the
+clock is moved or everything is waited for. Who does not call it is a client that takes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from websockets.exceptions import InvalidState
+
+from ..errors import CloseCode, check_close
+from .errors import ConnectionClosed, TimedOut
+from .wire import Message, Wire
+
+if TYPE_CHECKING:
+    from werkzeug.test import TestResponse
+
+    from .engine import Served
+    from .failures import Failures
+
+DEFAULT_TIMEOUT_S = 5.0
+_DISCARD_TIMEOUT_S = 0.5
+
+_LOOK_EVERY_S = 0.05
+"""Another thread that moves the clock may take from the socket what this one waits for."""
+_SOON_S = 0.0005
+"""For what does not come through the socket."""
+
+_SHOWN_CHARACTERS = 80
+
+
+class Server(Protocol):
+    """The app's process that the client is connected to."""
+
+    def settle(self) -> None: ...
+
+    def spread(self) -> None: ...
+
+    def running(self) -> list[str]: ...
+
+    def gone(self, client: ClientWebSocket) -> None: ...
+
+
+class ClientWebSocket:
+    """One client of an app under test. In a `with` block it is closed at the end.
+
+    One thread at a time. What a callback of this client's handler has raised is raised by the
+    next call of `receive`, `send`, `close` or `wait_closed` for which there is no message any
+    more, or at the end of the `with` block, if Flask would propagate exceptions (see
+    `PROPAGATE_EXCEPTIONS`): each exception once, with its own traceback.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        response: TestResponse,
+        served: Served,
+        server: Server,
+        failures: Failures,
+    ) -> None:
+        #: The handshake's answer, as Flask's test client returns it: status 101.
+        self.response = response
+        #: The server's side.
+        self.served = served
+        self._wire = wire
+        self._server = server
+        self._failures = failures
+        self._is_silent = False
+        weakref.finalize(self, wire.hang_up).atexit = False
+
+    # What has become of it.
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was agreed on."""
+        return self._wire.subprotocol
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether permessage-deflate was agreed on."""
+        return self._wire.is_compressed
+
+    @property
+    def ping_count(self) -> int:
+        """How often the server has sent a ping, as far as the client has heard."""
+        self.pump()
+        return self._wire.ping_count
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over, as far as the client has heard. Does not wait."""
+        return self.close_code is not None
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of the first close frame, whoever sent it; None while it is open.
+
+        1005 if the frame had no code, 1006 if the connection ended without. Does not wait:
+        `wait_closed` does.
+        """
+        self.pump()
+        close = self._wire.close
+        return None if close is None else close[0]
+
+    @property
+    def close_reason(self) -> str:
+        """The reason in the first close frame; empty if it had none."""
+        self.pump()
+        close = self._wire.close
+        return "" if close is None else close[1]
+
+    # What it can do.
+
+    def send(self, message: str | bytes, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        """Send a text (str) or binary (bytes-like) message.
+
+        Raises `ConnectionClosed`, and `TimedOut` if the server has not taken it in `timeout`
+        seconds of real time.
+        """
+        if not isinstance(message, str | bytes | bytearray | memoryview):
+            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+        self._is_silent = False
+        try:
+            if isinstance(message, str):
+                self._wire.write(lambda protocol: protocol.send_text(message.encode()))
+            else:
+                self._wire.write(lambda protocol: protocol.send_binary(bytes(message)))
+        except InvalidState:
+            self._failures.raise_next()
+            raise self._closed_error() from None
+        what = f"the server did not read {_shown(message)}"
+        self._wait_until(lambda: self._wire.has_written_all, timeout, what)
+
+    def send_json(self, obj: Any) -> None:
+        """Send `obj` as JSON in a text message."""
+        self.send(json.dumps(obj))
+
+    def receive(self, timeout: float = DEFAULT_TIMEOUT_S) -> Message:
+        """The next message: str or bytes.
+
+        What was sent before a close is received after it, too; then `ConnectionClosed` is raised,
+        with the code and the reason. Raises `TimedOut` after `timeout` seconds of real time, 0
+        to only look.
+        """
+        self._is_silent = False
+        wire = self._wire
+        self._wait_until(lambda: wire.has_message or wire.is_over, timeout, "no message came")
+        message = wire.take()
+        if message is not None:
+            return message
+        self._failures.raise_next()
+        raise self._closed_error()
+
+    def receive_json(self, timeout: float = DEFAULT_TIMEOUT_S) -> Any:
+        """The next message, which has to be JSON. Raises what `receive` does, and ValueError."""
+        return json.loads(self.receive(timeout))
+
+    def receive_all(self) -> list[Message]:
+        """Everything that has come, once all that was sent so far has been handled: maybe nothing.
+
+        It waits until no callback of the app runs or is due, so it can prove that a client was
+        sent nothing. It can't know of threads that are not the package's, such as those of
+        flask-sock functions and of the app's own. Does not raise when the connection is closed.
+        """
+        self._is_silent = False
+        self._server.settle()
+        messages = self._wire.take_all()
+        if not messages:
+            self._failures.raise_next()
+        return messages
+
+    def wait_closed(self, timeout: float = DEFAULT_TIMEOUT_S) -> int:
+        """Wait for the end of the connection and of `on_close`; returns the close code.
+
+        What has come before can still be received. Raises `TimedOut` after `timeout` seconds of
+        real time.
+        """
+        self._is_silent = False
+        self._end(timeout, "the server did not close")
+        self._failures.raise_next()
+        code = self.close_code
+        assert code is not None  # it has ended
+        return code
+
+    def close(
+        self,
+        code: int = CloseCode.NORMAL_CLOSURE,
+        reason: str = "",
+        *,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        """Close, and wait for the server's answer and for its `on_close`.
+
+        What has come before can still be received. A second call does nothing. Raises
+        ValueError for a code or reason that may not be sent, and `TimedOut` after `timeout`
+        seconds of real time.
+        """
+        check_close(code, reason)
+        self._is_silent = False
+        self._close_and_wait(code, reason, timeout)
+        self._failures.raise_next()
+
+    def abort(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        """Be gone without a close frame, as when a network ends; wait for `on_close`.
+
+        Raises `TimedOut` after `timeout` seconds of real time.
+        """
+        self._wire.read()
+        self._wire.hang_up()
+        self._end(timeout, "on_close did not end")
+        self._failures.raise_next()
+
+    def go_silent(self) -> None:
+        """Read and answer nothing any more, like a client whose network is gone.
+
+        The next call that sends, receives, closes or waits ends it.
+        """
+        self._is_silent = True
+
+    def __enter__(self) -> ClientWebSocket:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            try:
+                self._is_silent = False
+                self._close_and_wait(CloseCode.NORMAL_CLOSURE, "", DEFAULT_TIMEOUT_S)
+            finally:
+                self._failures.raise_all()
+            return
+        with contextlib.suppress(TimedOut):
+            self._close_and_wait(CloseCode.NORMAL_CLOSURE, "", DEFAULT_TIMEOUT_S)
+        self._failures.show_below(error)
+
+    def __repr__(self) -> str:
+        close = self._wire.close
+        state = "open" if close is None else f"closed: {close[0]}"
+        return f"<{type(self).__name__} {self.response.request.path} {state}>"
+
+    # For the process that it is connected to.
+
+    def pump(self) -> bool:
+        """Read, and answer pings, unless it is silent. Says whether anything came."""
+        return not self._is_silent and self._wire.read()
+
+    def open(self, timeout: float) -> None:
+        """Read the handshake's answer, and wait until `on_open` has run.
+
+        Raises the `websockets` package's InvalidHandshake, and `TimedOut`.
+        """
+        wire = self._wire
+        self._wait_until(lambda: wire.answer or wire.has_hung_up, timeout, "no handshake came")
+        if wire.handshake_error is not None:
+            raise wire.handshake_error
+        self._wait_until(lambda: self.served.is_idle, timeout, "on_open did not end", _SOON_S)
+        self._server.spread()
+
+    def discard(self) -> None:
+        """Close for good, as when a page is left; wait for the server, but not for long."""
+        with contextlib.suppress(TimedOut):
+            self._close_and_wait(CloseCode.GOING_AWAY, "", _DISCARD_TIMEOUT_S)
+        self.drop()
+
+    def drop(self) -> None:
+        """Be gone without a close frame; wait for the server, but not for long."""
+        self._wire.hang_up()
+        self.served.wait_until_released(time.monotonic() + _DISCARD_TIMEOUT_S)
+        self._server.gone(self)
+
+    # Waiting, and the end.
+
+    def _wait_until(
+        self,
+        question: Callable[[], object],
+        timeout: float,
+        what: str,
+        look_every_s: float = _LOOK_EVERY_S,
+    ) -> None:
+        """Read and write until the answer is true."""
+        until_s = time.monotonic() + timeout
+        while True:
+            self._wire.read()
+            if question():
+                return
+            rest_s = until_s - time.monotonic()
+            if rest_s <= 0:
+                raise self._timed_out(what, timeout)
+            self._wire.wait(min(rest_s, look_every_s))
+
+    def _close_and_wait(self, code: int, reason: str, timeout: float) -> None:
+        with contextlib.suppress(InvalidState):  # the server was faster
+            self._wire.write(lambda protocol: protocol.send_close(code, reason))
+        self._end(timeout, "the server did not answer the close")
+
+    def _end(self, timeout: float, what: str) -> None:
+        until_s = time.monotonic() + timeout
+        self._wait_until(lambda: self._wire.has_hung_up, timeout, what)
+        if not self.served.wait_until_finished(until_s):
+            raise self._timed_out("on_close did not end", timeout)
+        self.served.wait_until_released(until_s)
+        self._server.spread()
+        self._server.gone(self)
+
+    # What is told.
+
+    def _closed_error(self) -> ConnectionClosed:
+        error = ConnectionClosed(*(self._wire.close or (CloseCode.ABNORMAL_CLOSURE.value, "")))
+        error.__cause__ = self._wire.protocol_error
+        return error
+
+    def _timed_out(self, what: str, timeout: float) -> TimedOut:
+        parts = [f"{what} in {timeout:g} s", self._what_came()]
+        close = self._wire.close
+        state = "open" if close is None else f"closed with {close[0]}"
+        parts.append(f"the connection is {state}")
+        running = self._server.running()
+        if running:
+            parts.append(f"{', '.join(running)} is running")
+        return TimedOut("; ".join(parts))
+
+    def _what_came(self) -> str:
+        count, latest = self._wire.message_count, list(self._wire.latest)
+        if not count:
+            return "nothing had come before"
+        of_them = "" if count == len(latest) else ", the last of them"
+        return f"{count} had come before{of_them or ':'} {', '.join(map(_shown, latest))}"
+
+
+def _shown(message: Message | bytearray | memoryview) -> str:
+    shown = repr(message[: _SHOWN_CHARACTERS + 1])
+    return shown if len(message) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"

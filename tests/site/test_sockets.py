@@ -1,0 +1,148 @@
+"""The site's WebSockets, without a server and a browser: by the package's test client."""
+
+import pytest
+
+from example_site import create_app
+from example_site.game import MAX_PLAYERS
+from flask_wshandler.testing import ConnectionClosed, HandshakeRefused
+
+GAME = "/game/ws.ashx"
+
+
+@pytest.fixture
+def create_site(tmp_path, monkeypatch):
+    """Makes the site; what is made is one site, with one game, in several processes."""
+    monkeypatch.setenv("GAME_DATABASE", str(tmp_path / "game.sqlite3"))
+
+    def create():
+        app = create_app()
+        app.testing = True
+        return app
+
+    return create
+
+
+@pytest.fixture
+def app(create_site):
+    return create_site()
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+@pytest.fixture
+def robot(client):
+    """A client that has given its name to the game."""
+    client.post("/game/", data={"name": "Robot"})
+    return client
+
+
+def status_of(client, path):
+    """The status that refuses a handshake."""
+    with pytest.raises(HandshakeRefused) as refused:
+        client.websocket_connect(path)
+    return refused.value.response.status_code
+
+
+def test_echo_counts_each_client_alone(client):
+    """The counter is the handler's."""
+    with (
+        client.websocket_connect("/echo/ws.ashx") as first,
+        client.websocket_connect("/echo/ws.ashx") as second,
+    ):
+        for number in (1, 2):
+            first.send("hello")
+            assert first.receive() == f"{number} hello"
+        second.send("hello")
+        assert second.receive() == "1 hello"
+        second.send("x" * 5000)
+        assert second.wait_closed() == 1009
+
+
+def test_chat_is_heard_by_all(client, wshandler, create_site):
+    """In all processes: coming, speaking and going."""
+    with (
+        wshandler.other_process(create_site) as second,
+        client.websocket_connect("/chat/ws.ashx?name=Ada") as ada,
+    ):
+        with second.websocket_connect("/chat/ws.ashx?name=Eve said: hi") as eve:
+            eve.send("hello")
+            assert eve.receive_all() == [
+                "Eve said hi has connected.",
+                "Eve said hi said: hello",
+            ]
+        assert ada.receive_all() == [
+            "Ada has connected.",
+            "Eve said hi has connected.",
+            "Eve said hi said: hello",
+            "Eve said hi has gone away.",
+        ]
+
+
+@pytest.mark.parametrize("query", ["", "?name=", "?name=%20%3A%E2%80%AE"])
+def test_chat_wants_a_name(client, query):
+    """A handshake without a name that can be shown is a bad request."""
+    assert status_of(client, f"/chat/ws.ashx{query}") == 400
+
+
+@pytest.mark.parametrize("path", ["/echo/ws.ashx", "/chat/ws.ashx?name=Ada", GAME])
+def test_plain_request_is_told_to_upgrade(client, path):
+    """Who opens a socket's address in a browser learns what it is."""
+    response = client.get(path)
+    assert (response.status_code, response.headers["Upgrade"]) == (426, "websocket")
+
+
+@pytest.mark.parametrize("cookie", [None, "", ":"])
+def test_game_wants_a_name(client, cookie):
+    """Without the cookie there is no game."""
+    if cookie is not None:
+        client.set_cookie("player", cookie, path="/game/")
+    assert status_of(client, GAME) == 403
+
+
+def test_speed_is_the_servers(robot):
+    """A client that sends faster gets no further."""
+    with robot.websocket_connect(GAME) as player:
+        state = player.receive_json()
+        for _ in range(30):
+            player.send("left")
+            player.send("right")
+        player.send("nowhere")
+        assert player.wait_closed() == 1008
+        moves = 0
+        with pytest.raises(ConnectionClosed):
+            while True:
+                change = player.receive_json()
+                moves += any(each["slot"] == state["you"] for each in change["players"])
+        assert moves < 10
+
+
+@pytest.mark.parametrize(("message", "code"), [("x" * 17, 1009), (b"left", 1003)])
+def test_oversized_and_binary_messages_are_refused(robot, message, code):
+    """A step is a short text; all else ends the connection, and the player vanishes."""
+    with robot.websocket_connect(GAME) as player, robot.websocket_connect(GAME) as other:
+        slot = player.receive_json()["you"]
+        player.send(message)
+        assert player.wait_closed() == code
+        while slot not in other.receive_json().get("left", ()):
+            pass
+
+
+def test_full_game_says_so(robot):
+    """One player too many is told why, and gets in when a place is free."""
+    players = [robot.websocket_connect(GAME) for _ in range(MAX_PLAYERS)]
+    with robot.websocket_connect(GAME) as late:
+        assert late.wait_closed() == 1013
+        assert late.close_reason == "The game is full: 8 are playing."
+    players[0].close()
+    with robot.websocket_connect(GAME) as late:
+        assert late.receive_json()["kind"] == "state"
+
+
+def test_watcher_has_nothing_to_say(client):
+    """A message to the figures ends the connection."""
+    with client.websocket_connect("/live/ws.ashx") as watcher:
+        watcher.send("hello")
+        assert watcher.wait_closed() == 1003

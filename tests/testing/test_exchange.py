@@ -1,0 +1,231 @@
+"""What a client and a handler say to each other."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from flask_wshandler.testing import ConnectionClosed, TimedOut, WebSocketClient
+
+from .app import DEADLINE_S, Stuck, create_app
+
+
+@pytest.fixture(params=["epoll", "blocking"])
+def app(request):
+    """In both ways of serving: `blocking` is what systems without epoll have."""
+    return create_app(WSHANDLER_TRANSPORT=request.param)
+
+
+@pytest.fixture
+def stuck():
+    """Callbacks that wait for the test."""
+    Stuck.let_go.clear()
+    Stuck.closed_with = None
+    yield Stuck
+    Stuck.let_go.set()
+
+
+def test_text_and_bytes_come_back(client):
+    """Each as what it was sent, in order."""
+    with client.websocket_connect("/echo") as ws:
+        ws.send("text")
+        ws.send(b"bytes")
+        ws.send(bytearray(b"more"))
+        assert [ws.receive(timeout=1) for _ in range(3)] == ["text", b"bytes", b"more"]
+        with pytest.raises(TypeError, match="str or bytes, not int"):
+            ws.send(1)
+
+
+def test_json_comes_back(client):
+    """By `send_json` and `receive_json`."""
+    with client.websocket_connect("/echo") as ws:
+        ws.send_json({"a": [1, None, "ü"]})
+        assert ws.receive_json() == {"a": [1, None, "ü"]}
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536, 900_000])
+def test_sizes(client, size):
+    """Whatever length a frame has, and more than a socket holds."""
+    message = os.urandom(size)
+    with client.websocket_connect("/echo") as ws:
+        ws.send(message)
+        assert ws.receive() == message
+
+
+def test_many_messages_without_reading(client):
+    """The client has no thread that reads; the server waits for nobody."""
+    with client.websocket_connect("/echo") as ws:
+        for number in range(2000):
+            ws.send(str(number))
+        assert [ws.receive() for _ in range(2000)] == [str(number) for number in range(2000)]
+
+
+def test_several_clients(client):
+    """Of one test client, and of several; who hears what is certain, as is who hears nothing."""
+    other = client.application.test_client()
+    with (
+        client.websocket_connect("/chat?name=ann") as ann,
+        client.websocket_connect("/chat", query_string={"name": "bob"}) as bob,
+        other.websocket_connect("/echo") as eve,
+    ):
+        ann.send("hi")
+        bob.send("ho")
+        assert sorted(ann.receive_all()) == ["ann: hi", "bob: ho"]
+        assert sorted(bob.receive_all()) == ["ann: hi", "bob: ho"]
+        assert eve.receive_all() == ann.receive_all() == []
+        ann.close()
+        assert bob.receive() == "ann has gone"
+
+
+def test_clients_in_threads(client):
+    """Each client in one thread."""
+    found = []
+
+    def talk(number):
+        with client.application.test_client().websocket_connect("/echo") as ws:
+            for each in range(50):
+                ws.send(f"{number} {each}")
+                found.append(ws.receive() == f"{number} {each}")
+
+    threads = [threading.Thread(target=talk, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert found == [True] * 400
+
+
+def test_what_came_before_the_close_is_received_after_it(client):
+    """Then it is an error, with the code and the reason, again and again."""
+    with client.websocket_connect("/closing") as ws:
+        ws.send("4001 go away")
+        assert ws.wait_closed(timeout=1) == 4001
+        assert [ws.receive(timeout=1), ws.receive(timeout=0)] == ["last", "very last"]
+        for _ in range(2):
+            with pytest.raises(ConnectionClosed, match="4001 go away") as closed:
+                ws.receive()
+            assert (closed.value.code, closed.value.reason) == (4001, "go away")
+        with pytest.raises(ConnectionClosed, match="4001"):
+            ws.send("too late")
+        assert (ws.closed, ws.close_code, ws.close_reason) == (True, 4001, "go away")
+        assert ws.receive_all() == []
+
+
+def test_open_until_it_is_closed(client):
+    """`closed`, `close_code` and `close_reason`, of a close by the client."""
+    ws = client.websocket_connect("/closing")
+    assert (ws.closed, ws.close_code, ws.close_reason) == (False, None, "")
+    assert repr(ws) == "<ClientWebSocket /closing open>"
+    ws.close(4000, "mine")
+    assert (ws.closed, ws.close_code, ws.close_reason) == (True, 4000, "mine")
+    ws.close()
+    ws.abort()
+    assert ws.wait_closed() == 4000
+    assert repr(ws) == "<ClientWebSocket /closing closed: 4000>"
+
+
+def test_close_takes_what_may_be_sent(client):
+    """As a browser does."""
+    with client.websocket_connect("/echo") as ws, pytest.raises(ValueError, match="1005"):
+        ws.close(1005)
+
+
+def test_close_waits_for_on_close(client, stuck):
+    """So a test may look at what it has done."""
+    ws = client.websocket_connect("/stuck")
+    ws.close(4003)
+    assert stuck.closed_with == 4003
+
+
+def test_abort_is_no_close(client, stuck):
+    """The handler sees 1006, the client too."""
+    with client.websocket_connect("/stuck") as ws:
+        ws.abort()
+        assert stuck.closed_with == ws.close_code == 1006
+
+
+def test_receive_says_what_came_instead(client):
+    """A time-out is a TimeoutError with the latest messages, the state, and what still runs."""
+    with client.websocket_connect("/echo") as ws:
+        with pytest.raises(TimedOut, match=r"no message came in 0 s; nothing had come before"):
+            ws.receive(timeout=0)
+        for number in range(7):
+            ws.send(str(number))
+            ws.receive()
+        ws.send("x" * 1000)
+        ws.receive()
+        started_s = time.monotonic()
+        with pytest.raises(TimeoutError) as error:
+            ws.receive(timeout=0.05)
+        assert time.monotonic() - started_s >= 0.05
+        assert str(error.value) == (
+            "no message came in 0.05 s; 8 had come before, the last of them '3', '4', '5', '6', "
+            f"'{'x' * 79}…; the connection is open"
+        )
+
+
+def test_receive_says_what_runs(client, stuck):
+    """The callback that the test waits for."""
+    with client.websocket_connect("/stuck") as ws:
+        ws.send("stay")
+        with pytest.raises(TimedOut, match=r"Stuck\.on_message is running"):
+            ws.receive(timeout=0.1)
+        with pytest.raises(TimedOut, match=r"did not answer the close in 0\.1 s.*Stuck"):
+            ws.close(timeout=0.1)
+        stuck.let_go.set()
+
+
+def test_connecting_waits_for_on_open(client, stuck):
+    """For a time; the client is gone after that."""
+    with pytest.raises(TimedOut, match=r"on_open did not end in 0\.1 s.*Stuck\.on_open"):
+        client.websocket_connect("/stuck?in=open", timeout=0.1)
+    stuck.let_go.set()
+
+
+def test_refused_messages_close(client):
+    """What no callback takes: 1003; what is too large: 1009."""
+    with client.websocket_connect("/echo") as ws:
+        ws.send("x" * (2**20 + 1))
+        assert ws.wait_closed() == 1009
+
+
+def test_slow_client_is_one_that_does_not_receive(app, client):
+    """Nothing reads behind the test's back, so a queue fills up: 1013."""
+    with client.websocket_connect("/chat?name=slow") as slow:
+        with client.websocket_connect("/chat") as quick:
+            for _ in range(30):
+                quick.send("x" * 100_000)
+                assert len(quick.receive()) == len("nobody: ") + 100_000
+        assert slow.wait_closed() == 1013
+
+
+@pytest.mark.parametrize("compresses", [True, False])
+def test_compression_is_the_apps_decision(compresses):
+    """The client offers it, as browsers do."""
+    app = create_app(WSHANDLER_COMPRESSION=compresses)
+    client = WebSocketClient(app)
+    with client.websocket_connect("/echo") as ws:
+        assert ws.is_compressed is compresses
+        ws.send("x" * 10_000)
+        assert ws.receive() == "x" * 10_000
+    with client.websocket_connect("/echo", compression=False) as ws:
+        assert not ws.is_compressed
+
+
+def test_functions(client):
+    """flask-sock's, with an argument from the URL."""
+    with client.websocket_connect("/function/ann") as ws:
+        ws.send("hi")
+        assert ws.receive() == "ann: hi"
+        ws.send("bye")
+        assert ws.wait_closed() == 4002
+        assert ws.close_reason == "enough"
+
+
+def test_function_that_receives_nothing_holds_the_client_up(client):
+    """By the socket, as TCP does: `send` says so."""
+    with client.websocket_connect("/function/ann") as ws:
+        for number in range(200):
+            ws.send(str(number))
+        assert [ws.receive() for _ in range(200)][-1] == "ann: 199"

@@ -1,0 +1,164 @@
+"""Nothing is left of clients, of apps, and of tests that forget them."""
+
+import gc
+import os
+import threading
+import time
+import weakref
+
+import pytest
+from flask import Flask
+
+from flask_wshandler import WebSocketHandler, WebSockets
+from flask_wshandler.testing import WebSocketClient, worker_of
+
+from .app import create_app, seen
+
+DEADLINE_S = 10
+
+
+class Process:
+    """The threads and descriptors that this process has had when a test began."""
+
+    def __init__(self):
+        self._threads = set(threading.enumerate())
+        self._descriptors = set(os.listdir("/proc/self/fd"))
+
+    def new_threads(self):
+        """Of this package, since then."""
+        new = set(threading.enumerate()) - self._threads
+        return [each.name for each in new if each.name.startswith("wshandler")]
+
+    def new_descriptors(self):
+        """Opened since then, and not closed."""
+        return sorted(set(os.listdir("/proc/self/fd")) - self._descriptors)
+
+    def has_nothing_new(self):
+        """Neither threads nor descriptors."""
+        return not self.new_threads() and not self.new_descriptors()
+
+
+def wait_for(question):
+    until_s = time.monotonic() + DEADLINE_S
+    while not question():
+        assert time.monotonic() < until_s
+        time.sleep(0.002)
+
+
+@pytest.fixture(params=["epoll", "blocking"])
+def transport(request):
+    return request.param
+
+
+def test_several_hundred_clients(transport):
+    """One after the other, of one app."""
+    client = WebSocketClient(create_app(WSHANDLER_TRANSPORT=transport))
+    process = Process()
+    for number in range(300):
+        with client.websocket_connect("/chat") as ws:
+            ws.send(str(number))
+            assert ws.receive() == f"nobody: {number}"
+    assert process.new_threads() == []
+    assert process.new_descriptors() == []
+
+
+def test_clients_at_once(transport):
+    """A hundred, and the threads end with the last."""
+    client = WebSocketClient(create_app(WSHANDLER_TRANSPORT=transport))
+    process = Process()
+    opened = [client.websocket_connect("/echo") for _ in range(100)]
+    for ws in opened:
+        ws.send("hi")
+    assert [ws.receive() for ws in opened] == ["hi"] * 100
+    assert process.new_threads()
+    for ws in opened:
+        ws.close()
+    assert process.new_threads() == []
+    assert process.new_descriptors() == []
+
+
+def test_an_app_for_each_test(transport):
+    """With a collection that is watched, and a second process; `close` ends all of it."""
+    process = Process()
+    for _ in range(20):
+        app = create_app(WSHANDLER_TRANSPORT=transport)
+        worker = worker_of(app)
+        with app.app_context():
+            len(seen)
+        with worker.other_process(create_app) as second:
+            forgotten = worker.websocket_connect("/members/ann")
+            second.websocket_connect("/members/bob").send("who?")
+        worker.close()
+        assert forgotten.close_code == 1001
+    wait_for(process.has_nothing_new)
+
+
+class Member(WebSocketHandler):
+    """In a watched collection."""
+
+    def on_open(self):
+        seen.add(self, name="ann")
+
+
+def test_forgotten_apps_are_collected(transport):
+    """Without a word of the test: client, app and engine."""
+    process = Process()
+    gone = []
+    for _ in range(5):
+        app = Flask("forgotten")
+        app.config.update(NAME="forgotten", WSHANDLER_TRANSPORT=transport)
+        WebSockets(app).route("/")(Member)
+        ws = WebSocketClient(app).websocket_connect("/")
+        ws.send("hi")
+        gone.append(weakref.ref(app))
+        del app, ws
+
+    def are_gone():
+        gc.collect()
+        return not any(each() for each in gone) and process.has_nothing_new()
+
+    wait_for(are_gone)
+
+
+def test_refusals_leave_nothing():
+    """Neither does a view that raises."""
+    client = WebSocketClient(create_app())
+    process = Process()
+    for path, error in (("/nowhere", Exception), ("/broken", LookupError)):
+        for _ in range(20):
+            with pytest.raises(error):
+                client.websocket_connect(path)
+    gc.collect()
+    assert process.new_threads() == []
+    assert process.new_descriptors() == []
+
+
+def test_app_serves_really_after_it_was_tested():
+    """`close` leaves it as `init_app` did, and the next client of a test begins anew."""
+    app = create_app()
+    before = app.extensions["wshandler"]
+    for _ in range(2):
+        worker = worker_of(app)
+        assert type(app.extensions["wshandler"].engine).__name__ == "EngineUnderTest"
+        with worker.websocket_connect("/echo"):
+            pass
+        worker.close()
+        after = app.extensions["wshandler"]
+        assert after.settings is before.settings
+        assert type(after.engine) is type(before.engine)
+        assert type(after.hub.bus) is type(before.hub.bus)
+
+
+def test_watchers_go_on_watching():
+    """Also those that an app has had since it was made."""
+    app = create_app()
+    seen.news.clear()
+    with app.app_context():
+        len(seen)
+    for _ in range(2):
+        worker = worker_of(app)
+        with worker.websocket_connect("/members/ann"):
+            worker.settle()
+            assert ("one", [("ann", 1)]) in seen.news
+        worker.close()
+        seen.news.clear()
