@@ -9,7 +9,7 @@ static const struct {
     const char *name;
     void (*run)(const struct options *options);
 } MODES[] = {
-    {"echo", run_echo},           {"idle", run_idle}, {"broadcast", run_broadcast},
+    {"echo", run_echo},           {"stay", run_stay}, {"broadcast", run_broadcast},
     {"connect", run_connect},     {"http", run_http},
 };
 

@@ -7,8 +7,9 @@
 /* All clients send, and are answered with the same: rate, and time to the answer. */
 void run_echo(const struct options *options);
 
-/* Connect, one message and its answer; then say so, and stay silent until standard input ends. */
-void run_idle(const struct options *options);
+/* Connect, one message and its answer; then say so, and stay until standard input ends: silent, or
+ * with messages at --rate. */
+void run_stay(const struct options *options);
 
 /* One client sends, all are sent it by the server: time until the last one has it. */
 void run_broadcast(const struct options *options);

@@ -10,7 +10,7 @@
 enum { PAYLOAD_MAX = 1 << 20 };
 
 static const char USAGE[] =
-    "usage: load echo|idle|broadcast|connect|http --port PORT [options]\n"
+    "usage: load echo|stay|broadcast|connect|http --port PORT [options]\n"
     "  --path PATH           of the request (/echo)\n"
     "  --clients N           connections (100)\n"
     "  --handshakes N        of them at once (32)\n"
@@ -21,7 +21,7 @@ static const char USAGE[] =
     "  --warm-up S           before that (0.5)\n"
     "  --window N            echo: messages of one client on their way at once (1)\n"
     "  --in-flight N         echo: of all clients together; they take turns\n"
-    "  --rate R              echo: messages per second of all, whatever the answers do\n"
+    "  --rate R              echo, stay: messages per second of all, whatever the answers do\n"
     "  --rounds N            broadcast: how many are measured (20)\n"
     "  --gap S               broadcast: silence before each (0.02)\n"
     "  --server-pids A,B     processes whose time on processors is measured along\n";

@@ -37,7 +37,5 @@ async def index(request):
 
 
 app = web.Application()
-app.add_routes(
-    [web.get("/echo", echo), web.get("/broadcast", broadcast), web.get("/", index)]
-)
+app.add_routes([web.get("/echo", echo), web.get("/broadcast", broadcast), web.get("/", index)])
 web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)

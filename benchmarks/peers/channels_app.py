@@ -48,6 +48,8 @@ urlpatterns = [path("", index)]
 app = ProtocolTypeRouter(
     {
         "http": get_asgi_application(),
-        "websocket": URLRouter([path("echo", Echo.as_asgi()), path("broadcast", Broadcast.as_asgi())]),
+        "websocket": URLRouter(
+            [path("echo", Echo.as_asgi()), path("broadcast", Broadcast.as_asgi())]
+        ),
     }
 )

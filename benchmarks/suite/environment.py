@@ -41,7 +41,8 @@ class Environment:
     def __init__(self, directory: Path = ROOT / ".venv-benchmarks") -> None:
         self.directory = directory
         self.programs = Programs(directory / "load")
-        self._bin = directory / "bin"
+        self._python = directory / "python"
+        self._bin = self._python / "bin"
         self._node = directory / "node"
         self._stamp = directory / "installed"
 
@@ -67,7 +68,7 @@ class Environment:
 
     def versions(self) -> dict[str, str]:
         """Of all that is installed, by the names of the packages."""
-        [packages] = self.directory.glob("lib/python*/site-packages")
+        [packages] = self._python.glob("lib/python*/site-packages")
         found = {
             distribution.metadata["Name"].lower(): distribution.version
             for distribution in distributions(path=[str(packages)])
@@ -90,14 +91,17 @@ class Environment:
 
     def _install(self) -> None:
         print(f"installing the peers into {self.directory}", file=sys.stderr)
-        venv.create(self.directory, with_pip=True)
+        venv.create(self._python, clear=True, with_pip=True)
         pip = [str(self._bin / "python"), "-m", "pip", "--disable-pip-version-check"]
         self._run(*pip, "install", "--quiet", "--upgrade", "--editable", ".", *PYTHON_PACKAGES)
         if shutil.which("npm"):
             self._node.mkdir(exist_ok=True)
             self._run("npm", "install", "--silent", "--prefix", str(self._node), *NODE_PACKAGES)
         else:
-            print("npm is missing; without Node.js. On Debian: apt install nodejs npm", file=sys.stderr)
+            print(
+                "npm is missing; without Node.js. On Debian: apt install nodejs npm",
+                file=sys.stderr,
+            )
         self._stamp.write_text(self._wanted())
 
     @staticmethod

@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from .failure import MeasurementError
@@ -22,7 +21,19 @@ DEADLINE_S = 180
 Report = dict[str, Any]
 """The line of JSON: numbers, and objects and lists of numbers."""
 
-_WORDS = "the quick brown fox jumps over a lazy dog while seven wizards box with five jugs".split()
+_WORDS = (
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "lazy",
+    "dog",
+    "while",
+    "seven",
+    "wizards",
+    "box",
+)
 
 
 def text_of(size: int) -> str:
@@ -79,7 +90,10 @@ class Load:
                 yield process
             finally:
                 process.kill()
-                process.communicate()
+                process.wait()
+                for stream in (process.stdin, process.stdout, process.stderr):
+                    if stream is not None:
+                        stream.close()
 
     @staticmethod
     def report_of(process: subprocess.Popen[str]) -> Report:

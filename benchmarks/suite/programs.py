@@ -20,7 +20,7 @@ _PARTS = {
         "meter.c",
         "histogram.c",
         "echo.c",
-        "idle.c",
+        "stay.c",
         "broadcast.c",
         "connect.c",
         "http.c",

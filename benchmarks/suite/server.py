@@ -136,10 +136,14 @@ def running(
         raise MeasurementError(f"{command[0]} is not installed")
     with tempfile.TemporaryDirectory(prefix="ws-") as directory:
         log = Path(directory) / "log"
-        variables = environment.variables | peer.environment | {
-            "HOME": directory,
-            "XDG_RUNTIME_DIR": directory,
-        }
+        variables = (
+            environment.variables
+            | dict(peer.environment)
+            | {
+                "HOME": directory,
+                "XDG_RUNTIME_DIR": directory,
+            }
+        )
         if demands.is_compressed:
             variables["COMPRESSION"] = "1"
         with log.open("wb") as output:

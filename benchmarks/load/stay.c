@@ -6,6 +6,8 @@
 #include "crowd.h"
 #include "modes.h"
 
+enum { ON_THEIR_WAY_MAX = 64 };
+
 static void send_one(struct crowd *crowd, struct client *client) {
     client_send(crowd, client, now_ns());
 }
@@ -23,10 +25,26 @@ static bool standard_input_has_ended(void) {
     return poll(&input, 1, 0) > 0 && read(STDIN_FILENO, &byte, 1) <= 0;
 }
 
-void run_idle(const struct options *options) {
+/* At the rate, by one client after the other; or silent, if that is 0. */
+static void chat_until_input_ends(struct crowd *crowd) {
+    double rate = crowd->options->rate;
+    uint64_t started_ns = now_ns();
+    uint64_t sent = 0;
+    while (!standard_input_has_ended()) {
+        double seconds = (double)(now_ns() - started_ns) / 1e9;
+        for (; (double)sent < seconds * rate; sent++) {
+            struct client *client = &crowd->clients[sent % crowd->count];
+            client_send(crowd, client, now_ns());
+            client_flush(crowd, client);
+        }
+        crowd_poll(crowd, rate > 0 ? 1 : 50);
+    }
+}
+
+void run_stay(const struct options *options) {
     size_t answered = 0;
     struct crowd crowd;
-    crowd_init(&crowd, options, 1);
+    crowd_init(&crowd, options, ON_THEIR_WAY_MAX);
     crowd.owner = &answered;
     crowd.on_open = send_one;
     crowd.on_answer = count_answer;
@@ -39,6 +57,5 @@ void run_idle(const struct options *options) {
     stretch_print(&stretch);
     printf(", \"count\": %zu}\n", answered);
     fflush(stdout);
-    while (!standard_input_has_ended())
-        crowd_poll(&crowd, 50);
+    chat_until_input_ends(&crowd);
 }
