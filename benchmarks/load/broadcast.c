@@ -5,7 +5,7 @@
 #include "failure.h"
 #include "modes.h"
 
-enum { WARM_UP_ROUNDS = 3, DEADLINE_S = 30 };
+enum { WARM_UP_ROUNDS = 3, ROUNDS_MIN = 3, ROUNDS_MAX = 10000, DEADLINE_S = 30 };
 
 static void count_receipt(struct crowd *crowd, struct client *client, uint64_t due_ns) {
     (void)client;
@@ -46,17 +46,19 @@ void run_broadcast(const struct options *options) {
         rest(&crowd, options->gap_s);
         round_ns(&crowd);
     }
-    uint64_t times_ns[10000];
+    uint64_t times_ns[ROUNDS_MAX];
+    size_t rounds = 0;
     struct stretch stretch;
     stretch_start(&stretch, options);
-    for (size_t i = 0; i < options->rounds; i++) {
+    uint64_t end_ns = now_ns() + (uint64_t)(options->seconds * 1e9);
+    while (rounds < options->rounds && (rounds < ROUNDS_MIN || now_ns() < end_ns)) {
         rest(&crowd, options->gap_s);
-        times_ns[i] = round_ns(&crowd);
+        times_ns[rounds++] = round_ns(&crowd);
     }
     stretch_end(&stretch, options);
     stretch_print(&stretch);
-    printf(", \"count\": %zu, \"ms\": [", options->rounds * crowd.count);
-    for (size_t i = 0; i < options->rounds; i++)
+    printf(", \"count\": %zu, \"ms\": [", rounds * crowd.count);
+    for (size_t i = 0; i < rounds; i++)
         printf("%s%.3f", i ? ", " : "", (double)times_ns[i] / 1e6);
     printf("]}\n");
 }

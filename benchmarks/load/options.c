@@ -22,7 +22,7 @@ static const char USAGE[] =
     "  --window N            echo: messages of one client on their way at once (1)\n"
     "  --in-flight N         echo: of all clients together; they take turns\n"
     "  --rate R              echo, stay: messages per second of all, whatever the answers do\n"
-    "  --rounds N            broadcast: how many are measured (20)\n"
+    "  --rounds N            broadcast: how many are measured at most (20); 3, if time is up\n"
     "  --gap S               broadcast: silence before each (0.02)\n"
     "  --server-pids A,B     processes whose time on processors is measured along\n";
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import report
 from .environment import ROOT, Environment
-from .facts import facts_of
+from .facts import OtherPrograms, facts_of
 from .failure import SuiteError
 from .peers import BY_KEY, PEERS, Peer
 from .results import Results
@@ -105,6 +105,9 @@ def _measure(options: argparse.Namespace) -> Results:
     environment.set_up()
     facts = facts_of(environment, peers, rounds, seconds)
     selection = _selection(options.scenarios or SCENARIOS, options.quick)
+    others = OtherPrograms()
     results = Runner(environment, seconds, rounds).run(selection, peers)
-    results.facts = facts
+    results.facts = facts | {
+        "other programs": f"took {others.share():.0%} of the processors' time meanwhile"
+    }
     return results

@@ -29,6 +29,33 @@ def facts_of(
     }
 
 
+class OtherPrograms:
+    """How much of the machine others took meanwhile: the less, the more a run is worth."""
+
+    def __init__(self) -> None:
+        self._began = _times_s()
+
+    def share(self) -> float:
+        """Of the processors' time since the beginning; the children's is that of all who ended."""
+        before, now = self._began, _times_s()
+        whole, busy, ours = (end - begin for begin, end in zip(before, now, strict=True))
+        return max(busy - ours, 0.0) / whole
+
+
+def _times_s() -> tuple[float, float, float]:
+    """Of all processors; of these, not idle; of these, this program's and its children's."""
+    line = Path("/proc/stat").read_text().partition("\n")[0]
+    # user, nice, system, idle, iowait, irq, softirq, steal; the guests' are among the user's.
+    ticks = [int(figure) for figure in line.split()[1:9]]
+    hertz = os.sysconf("SC_CLK_TCK")
+    ours = os.times()
+    return (
+        sum(ticks) / hertz,
+        (sum(ticks) - ticks[3] - ticks[4]) / hertz,
+        ours.user + ours.system + ours.children_user + ours.children_system,
+    )
+
+
 def _commit() -> str:
     asked = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=10"],

@@ -67,7 +67,7 @@ _UVICORN = (
 
 OURS = Peer(
     "ours",
-    "**flask-wshandler**, gunicorn gthread",
+    "flask-wshandler, gunicorn gthread",
     (*_GUNICORN, "--worker-class=gthread", "--threads=4", "ours:app"),
     ("flask-wshandler", "flask", "gunicorn"),
     is_quick=True,

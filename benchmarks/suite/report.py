@@ -59,10 +59,10 @@ def _facts(results: Results) -> str:
 
 def _goal_row(goal: Goal, results: Results) -> list[str]:
     found = goal.find(results)
-    bound = f"{'at least' if goal.is_least else 'at most'} {goal.bound:.2g}{goal.unit}"
+    bound = f"{'at least' if goal.is_least else 'at most'} {goal.bound:.3g}{goal.unit}"
     if found is None:
         return [goal.against, goal.what, bound, "not measured", ""]
-    measured = f"{found.median:.2f}{goal.unit} ({found.lowest:.2f}–{found.highest:.2f})"  # noqa: RUF001
+    measured = f"{found.median:.3g}{goal.unit} ({found.lowest:.3g}–{found.highest:.3g})"  # noqa: RUF001
     return [goal.against, goal.what, bound, measured, _answer(goal, found)]
 
 

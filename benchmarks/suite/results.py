@@ -57,9 +57,13 @@ class Results:
         """What there is something to say about."""
         return {*self._samples, *self._reasons}
 
+    def has_samples(self, case: str, peer: str) -> bool:
+        """Whether a peer has been measured in a case."""
+        return bool(self._rounds(case, peer))
+
     def has(self, case: str, peer: str) -> bool:
         """Whether there is something to say about a peer in a case."""
-        return bool(self._rounds(case, peer)) or self.reason(case, peer) is not None
+        return self.has_samples(case, peer) or self.reason(case, peer) is not None
 
     def reason(self, case: str, peer: str) -> str | None:
         """Why there is no sample, or why there are fewer than rounds."""

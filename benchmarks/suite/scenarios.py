@@ -194,8 +194,8 @@ BROADCAST = Scenario(
     "broadcast",
     "Broadcast",
     "One client sends 32 bytes, the server sends them to all: the time until the last one has "
-    f"them. The median of {measurements.BROADCASTS} broadcasts in each round. CPU is the server's, "
-    "per client.",
+    f"them. The median of up to {measurements.BROADCASTS} broadcasts in each round. CPU is the "
+    "server's, per client.",
     _BROADCAST_CASES,
     (
         Table(

@@ -21,6 +21,8 @@ from .peers import Peer
 
 START_DEADLINE_S = 60
 STOP_DEADLINE_S = 15
+OTHER_WORKERS_S = 1.0
+"""From the first worker's answer until the others are there."""
 SPARE_THREADS = 16
 """Beside those of the clients, where a client takes a thread."""
 
@@ -107,7 +109,7 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Pat
     until_s = time.monotonic() + START_DEADLINE_S
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > until_s:
-            raise MeasurementError(f"the server does not start: {log.read_text()[-2000:]}")
+            raise MeasurementError(f"the server does not start\n{log.read_text()[-2000:]}")
         time.sleep(0.05)
 
 
@@ -159,6 +161,8 @@ def running(
             )
         try:
             _wait_until_it_answers(process, port, log)
+            if demands.workers > 1:
+                time.sleep(OTHER_WORKERS_S)
             yield Server(process, port)
         finally:
             _stop(process)
