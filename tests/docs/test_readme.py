@@ -26,7 +26,7 @@ from .programs import Program, gunicorn, nginx
 
 ROOT = Path(__file__).resolve().parents[2]
 README = MarkdownPage(ROOT / "README.md")
-PAGES = [README, *(MarkdownPage(path) for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = [README, *(MarkdownPage(path) for path in sorted((ROOT / "docs").rglob("*.md")))]
 
 CHAT = "A chat in twenty lines"
 NGINX = "Behind nginx"

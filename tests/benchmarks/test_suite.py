@@ -1,0 +1,189 @@
+"""The benchmarks measure: real servers, real load, and figures that can be."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.suite import measurements, report
+from benchmarks.suite.charts import Line, line_chart
+from benchmarks.suite.environment import ROOT, Environment
+from benchmarks.suite.failure import MeasurementError
+from benchmarks.suite.load import Load, payload_of
+from benchmarks.suite.measurements import Bench
+from benchmarks.suite.peers import LIMIT, OURS, PEERS, Dialect
+from benchmarks.suite.results import Figure, Results, Summary
+from benchmarks.suite.scenarios import MAIN, SCENARIOS
+from benchmarks.suite.server import Demands, running
+
+SECONDS = 0.2
+CORES = sorted(os.sched_getaffinity(0))
+
+
+class TestEnvironment(Environment):
+    """The programs that were compiled for the tests, and the packages that run them."""
+
+    __test__ = False
+
+    @property
+    def variables(self):
+        directories = [str(Path(sys.executable).parent), str(self.programs.directory)]
+        path = os.pathsep.join([*directories, os.environ["PATH"]])
+        return super().variables | {"PATH": path}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    if shutil.which("cc") is None:
+        pytest.skip("cc is missing: apt install gcc libc6-dev")
+    found = TestEnvironment(tmp_path_factory.mktemp("benchmarks"))
+    found.programs.compile()
+    return found
+
+
+@contextlib.contextmanager
+def bench(environment, peer, **demands):
+    with running(peer, Demands(**{"clients": 100, **demands}), environment, {CORES[0]}) as server:
+        load = Load(environment.programs, server, peer, CORES[-1])
+        yield Bench(peer, server, load, SECONDS)
+
+
+@pytest.fixture(scope="module", params=[OURS, LIMIT], ids=lambda peer: peer.key)
+def measured(request, environment):
+    with bench(environment, request.param) as found:
+        yield found
+
+
+class TestMeasurements:
+    def test_echo(self, measured):
+        """Rates, processor time and percentiles fit together."""
+        sample = measurements.echo(measured, clients=20, size=1024, window=4)
+        assert sample["rate"] > 100
+        assert sample["rate"] * sample["cpu_us"] / 1e6 == pytest.approx(sample["server_busy"])
+        assert 0 < sample["p50_us"] <= sample["p99_us"] <= sample["p99.9_us"] <= sample["max_us"]
+        assert 0 < sample["load_busy"] < 1.1
+
+    def test_echo_in_turns(self, measured):
+        """Of many clients, some have a message on its way."""
+        sample = measurements.echo(measured, clients=100, in_flight=10)
+        # Little's law: the rate times the time of each are those on their way.
+        assert sample["rate"] * sample["p50_us"] / 1e6 < 20
+
+    def test_half_load(self, measured):
+        """Messages come at the rate that was asked for."""
+        sample = measurements.half_load(measured, clients=10)
+        assert 0 < sample["p50_us"] <= sample["p99.9_us"]
+
+    def test_broadcast(self, measured):
+        """Every client has every one of them, in milliseconds."""
+        assert 0 < measurements.broadcast(measured, clients=50)["ms"] < 1000
+
+    def test_lives(self, measured):
+        """Clients connect, are answered, and close."""
+        assert measurements.lives(measured, at_once=5)["rate"] > 5
+
+    def test_idle(self, measured):
+        """The growth is that of some clients, not that of the server."""
+        sample = measurements.idle(measured, clients=90)
+        assert -20_000 < sample["bytes_per_client"] < 100_000
+        assert sample["threads"] >= 1
+
+    def test_pages(self, measured):
+        """Requests, while clients chat."""
+        assert measurements.pages(measured, sockets=20)["rate"] > 10
+
+
+def test_callbacks_that_sleep(environment):
+    """Ours has a thread for each, up to its limit, and other clients go on."""
+    with bench(environment, OURS) as found:
+        sample = measurements.slow_beside_quick(found, clients=8)
+    # Each sleeps for 10 ms.
+    assert 8 < sample["slow_rate"] <= 810
+    assert sample["p50_us"] <= sample["p99_us"]
+
+
+def test_compression(environment):
+    """The server inflates what the load generator sends, and deflates its answers."""
+    with bench(environment, OURS, is_compressed=True) as found:
+        assert measurements.echo(found, clients=5, size=1024, compressed=True)["rate"] > 10
+
+
+def test_a_server_that_does_not_compress_is_no_result(environment):
+    """But a reason."""
+    with (
+        bench(environment, OURS) as found,
+        pytest.raises(MeasurementError, match="does not agree to compression"),
+    ):
+        measurements.echo(found, clients=5, size=1024, compressed=True)
+
+
+def test_socketio_has_the_same_text():
+    """In its packet."""
+    plain = payload_of(32, Dialect.PLAIN, "echo", False)
+    assert payload_of(32, Dialect.SOCKETIO, "echo", False) == b'42["echo","' + plain + b'"]'
+    assert len(plain) == 32
+
+
+class TestResults:
+    def filled(self):
+        results = Results()
+        for round_number, ours, theirs in ((0, 60.0, 10.0), (1, 20.0, 5.0), (2, 50.0, 10.0)):
+            results.add(MAIN.key, "ours", round_number, {"rate": ours, "cpu_us": 1.0})
+            results.add(MAIN.key, "uvicorn", round_number, {"rate": theirs, "cpu_us": 3.0})
+        results.excuse(MAIN.key, "node-ws", "node is not installed")
+        return results
+
+    def test_ratios_are_of_the_same_round(self):
+        """The median of the rounds' ratios, not the ratio of the medians."""
+        ours, theirs = (Figure(MAIN.key, peer, "rate") for peer in ("ours", "uvicorn"))
+        assert self.filled().ratio(ours, theirs) == Summary(5.0, 4.0, 6.0)
+
+    def test_are_written_and_read(self, tmp_path):
+        """A report can be made again from them."""
+        report.write(self.filled(), tmp_path)
+        again = Results.load(tmp_path / "results.json")
+        assert report.page(again) == (tmp_path / "results.md").read_text(encoding="utf-8")
+
+    def test_have_a_page_with_plots(self, tmp_path):
+        """Figures, reasons, a verdict; and every plot that the page shows."""
+        report.write(self.filled(), tmp_path)
+        page = (tmp_path / "results.md").read_text(encoding="utf-8")
+        assert "50 (20–60)" in page  # noqa: RUF001
+        assert "node is not installed" in page
+        assert "| uvicorn and Starlette | messages/s | at least 2 times | 5 times" in page
+        assert "![Echo, messages per second](echo-rate.svg)" in page
+        assert "</svg>" in (tmp_path / "echo-rate.svg").read_text(encoding="utf-8")
+
+
+def test_lines_do_not_cover_each_others_names():
+    """Two that end at the same value."""
+    chart = line_chart("x", (10, 100), [Line("one", (1.0, 2.0)), Line("other", (1.0, 2.0))])
+    heights = [line.split('y="')[1] for line in chart.splitlines() if "style=" in line]
+    assert abs(float(heights[0].split('"')[0]) - float(heights[1].split('"')[0])) >= 14
+
+
+def test_every_case_has_a_name_of_its_own():
+    """Results go by them."""
+    keys = [case.key for scenario in SCENARIOS for case in scenario.cases]
+    assert len(keys) == len(set(keys))
+
+
+def test_every_app_is_there():
+    """A peer's command names a file of benchmarks/peers."""
+    apps = {path.name for path in (ROOT / "benchmarks" / "peers").iterdir()}
+    for peer in PEERS:
+        app = next((part for part in peer.command if part.endswith((":app", ".py", ".js"))), None)
+        assert peer is LIMIT or f"{app.removesuffix(':app')}.py" in apps or app in apps
+
+
+def test_the_program_says_what_there_is():
+    """Without installing anything."""
+    asked = subprocess.run(
+        [ROOT / "benchmarks" / "run", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "half-load" in asked.stdout
+    assert all(peer.key in asked.stdout.replace("\n", "").replace(" ", "") for peer in PEERS)
