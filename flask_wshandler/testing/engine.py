@@ -43,7 +43,7 @@ class Served:
         if channel is None or self._is_released.is_set():
             return channel is not None
         connection = channel.connection
-        if not connection.has_opened or connection.check_is_due:
+        if not (channel.is_serving or channel.has_finished) or connection.check_is_due:
             return False
         if connection.is_closed and not channel.has_finished:
             return False

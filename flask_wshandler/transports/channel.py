@@ -88,7 +88,6 @@ class Channel:
         "_has_ended_stream",
         "_host",
         "_is_in_turn",
-        "_is_serving",
         "_is_starved",
         "_linger_until_s",
         "_owner",
@@ -98,6 +97,7 @@ class Channel:
         "has_finished",
         "has_peer_ended",
         "is_released",
+        "is_serving",
         "slow_turns",
         "socket",
     )
@@ -131,7 +131,7 @@ class Channel:
 
         # Written by the turn alone.
         #: Whether `open` has been called and `finish` has not.
-        self._is_serving = False
+        self.is_serving = False
         self.has_finished = False
         #: Whether the peer has ended its stream, so that there is nothing to wait for from it.
         self.has_peer_ended = False
@@ -238,13 +238,13 @@ class Channel:
 
     def _serve(self, events: int) -> None:
         connection = self.connection
-        if not self._is_serving:
+        if not self.is_serving:
             if self.is_released:
                 return
             if self.has_finished:
                 self._linger(events)
                 return
-            self._is_serving = True
+            self.is_serving = True
             connection.open()
         if events & LOOK and connection.check_is_due:
             connection.check_session()
@@ -280,7 +280,7 @@ class Channel:
     def _finish(self) -> None:
         self._end_stream()
         self.has_finished = True
-        self._is_serving = False
+        self.is_serving = False
         try:
             self.connection.finish()
         finally:

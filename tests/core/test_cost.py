@@ -11,13 +11,13 @@ MARGIN = 1.15
 ATTEMPTS = 4
 """A machine that is busy makes messages dearer, never cheaper: the cheapest attempt counts."""
 
-# Medians of fifteen runs of `python -m tests.core.cost`. A change that makes messages cheaper
+# Medians of three or more runs of `python -m tests.core.cost`. A change that makes messages cheaper
 # brings new figures, else the next one may waste what it has gained.
 COST = {
-    (3, 10): {"together": 3.24, "alone": 2.44},
-    (3, 11): {"together": 2.77, "alone": 2.16},
-    (3, 12): {"together": 2.64, "alone": 2.07},
-    (3, 13): {"together": 2.57, "alone": 2.04},
+    (3, 10): {"together": 2.56, "alone": 2.18},
+    (3, 11): {"together": 2.15, "alone": 1.88},
+    (3, 12): {"together": 2.11, "alone": 1.79},
+    (3, 13): {"together": 2.12, "alone": 1.78},
 }
 
 
