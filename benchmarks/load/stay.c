@@ -4,9 +4,10 @@
 
 #include "clocks.h"
 #include "crowd.h"
+#include "failure.h"
 #include "modes.h"
 
-enum { ON_THEIR_WAY_MAX = 64 };
+enum { ON_THEIR_WAY_MAX = 64, DEADLINE_S = 30 };
 
 static void send_one(struct crowd *crowd, struct client *client) {
     client_send(crowd, client, now_ns());
@@ -51,8 +52,12 @@ void run_stay(const struct options *options) {
     struct stretch stretch;
     stretch_start(&stretch, options);
     crowd_connect(&crowd);
-    while (answered < crowd.count)
+    uint64_t deadline_ns = now_ns() + DEADLINE_S * 1000000000ull;
+    while (answered < crowd.count) {
         crowd_poll(&crowd, 1000);
+        if (now_ns() > deadline_ns)
+            fail("%zu of %zu clients are answered after %d s", answered, crowd.count, DEADLINE_S);
+    }
     stretch_end(&stretch, options);
     stretch_print(&stretch);
     printf(", \"count\": %zu}\n", answered);

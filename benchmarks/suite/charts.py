@@ -9,8 +9,8 @@ from html import escape
 
 from .results import Summary
 
-_WIDTH = 760
-_LABEL_WIDTH = 230
+_WIDTH = 800
+_LABEL_WIDTH = 270
 _VALUE_WIDTH = 90
 _BAR = 16
 _STEP = 26
@@ -71,7 +71,7 @@ def bar_chart(title: str, bars: Sequence[Bar], is_more_better: bool) -> str:
 
 def line_chart(title: str, abscissae: Sequence[int], lines: Sequence[Line]) -> str:
     """Over a logarithmic abscissa."""
-    left, right, bottom = 60, _WIDTH - 190, 330
+    left, right, bottom = 60, _WIDTH - 250, 330
     most = _round_up(max(max(line.values) for line in lines))
     xs = [
         left + (right - left) * math.log(at / abscissae[0]) / math.log(abscissae[-1] / abscissae[0])

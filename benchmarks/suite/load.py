@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from .failure import MeasurementError
 from .peers import Dialect, Peer
@@ -58,6 +58,56 @@ def payload_of(size: int, dialect: Dialect, event: str, is_compressed: bool) -> 
     return data.removesuffix(b"\0\0\xff\xff")
 
 
+class Generator:
+    """A load generator that runs."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def first_report(self) -> Report:
+        """Wait for its first line; it goes on."""
+        line = self._pipe(self._process.stdout).readline()
+        return _parsed(line) if line else self.report()
+
+    def report(self) -> Report:
+        """Wait for its end; raises what it has complained about."""
+        return _parsed(self._rest())
+
+    def release(self) -> None:
+        """Have it end that stays until it is told to; raises if it has not stayed so long."""
+        self._pipe(self._process.stdin).close()
+        self._process.stdin = None
+        self._rest()
+
+    def kill(self) -> None:
+        """Whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def _rest(self) -> str:
+        try:
+            printed, complaint = self._process.communicate(timeout=DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            raise MeasurementError(f"no result after {DEADLINE_S} s") from None
+        if self._process.returncode:
+            raise MeasurementError(complaint.strip() or f"status {self._process.returncode}")
+        return printed
+
+    @staticmethod
+    def _pipe(pipe: IO[str] | None) -> IO[str]:
+        if pipe is None:
+            raise ValueError("has been released")
+        return pipe
+
+
+def _parsed(line: str) -> Report:
+    report: Report = json.loads(line)
+    return report
+
+
 class Load:
     """Clients for one server, on a core of their own."""
 
@@ -69,43 +119,29 @@ class Load:
 
     def run(self, mode: str, **options: float | str | bool) -> Report:
         """Measure once, and wait for the result. Options are those of the program, and `size`."""
-        with self.running(mode, **options) as process:
-            return self.report_of(process)
+        with self.running(mode, **options) as generator:
+            return generator.report()
 
     @contextlib.contextmanager
-    def running(self, mode: str, **options: float | str | bool) -> Iterator[subprocess.Popen[str]]:
+    def running(self, mode: str, **options: float | str | bool) -> Iterator[Generator]:
         """A load generator that has been started; it is gone at the end."""
         with tempfile.NamedTemporaryFile(prefix="payload-") as payload:
             payload.write(self._payload(options))
             payload.flush()
-            process = subprocess.Popen(
-                [*self._command(mode, options), f"--payload={payload.name}"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                preexec_fn=pin({self._core}),
+            generator = Generator(
+                subprocess.Popen(
+                    [*self._command(mode, options), f"--payload={payload.name}"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    preexec_fn=pin({self._core}),
+                )
             )
             try:
-                yield process
+                yield generator
             finally:
-                process.kill()
-                process.wait()
-                for stream in (process.stdin, process.stdout, process.stderr):
-                    if stream is not None:
-                        stream.close()
-
-    @staticmethod
-    def report_of(process: subprocess.Popen[str]) -> Report:
-        """Wait until it has ended; raises what it has complained about."""
-        try:
-            printed, complaint = process.communicate(timeout=DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            raise MeasurementError(f"no result after {DEADLINE_S} s") from None
-        if process.returncode:
-            raise MeasurementError(complaint.strip() or f"status {process.returncode}")
-        report: Report = json.loads(printed)
-        return report
+                generator.kill()
 
     def _payload(self, options: dict[str, float | str | bool]) -> bytes:
         return payload_of(

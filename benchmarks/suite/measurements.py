@@ -6,7 +6,6 @@ Metrics have their unit in the name: `rate` per second, `cpu_us` of the server p
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -126,15 +125,9 @@ def _per_client(before: Memory, after: Memory, clients: int) -> float:
 @contextlib.contextmanager
 def _connected(bench: Bench, clients: int, **options: float) -> Iterator[Report]:
     """So many clients that stay, and how they came."""
-    with bench.load.running("stay", path=ECHO, clients=clients, **options) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            bench.load.report_of(process)
-        yield json.loads(line)
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait(SETTLING_S * 10)
+    with bench.load.running("stay", path=ECHO, clients=clients, **options) as generator:
+        yield generator.first_report()
+        generator.release()
 
 
 def slow(bench: Bench, *, clients: int) -> Sample:
@@ -159,7 +152,7 @@ def slow_beside_quick(bench: Bench, *, clients: int) -> Sample:
             seconds=seconds,
         )
         sample = _sample(quick)
-        sample["slow_rate"] = _sample(bench.load.report_of(sleeping))["rate"]
+        sample["slow_rate"] = _sample(sleeping.report())["rate"]
     return sample
 
 

@@ -7,6 +7,7 @@ import pytest
 from simple_websocket import Client, ConnectionClosed
 from websockets.frames import Opcode
 
+from .serving import DEADLINE_S
 from .wire import frame, text
 
 
@@ -42,6 +43,8 @@ def test_simple_websocket_client_is_served(server):
     client.send("hello")
     assert client.receive(timeout=5) == "hello"
     client.close()
+    # Its thread may still read from the descriptor, whose number is soon another client's.
+    client.thread.join(DEADLINE_S)
 
 
 def test_each_client_has_its_own_handler(server):
