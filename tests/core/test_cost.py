@@ -7,8 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-MARGIN = 1.15
-ATTEMPTS = 4
+MARGIN = 1.5
+ATTEMPTS = 20
 """A machine that is busy makes messages dearer, never cheaper: the cheapest attempt counts."""
 
 # Medians of three or more runs of `python -m tests.core.cost`. A change that makes messages cheaper
@@ -34,7 +34,7 @@ def measured():
 
 
 def test_a_message_costs_no_more_than_it_did():
-    """In processor time, as a multiple of a fixed piece of Python: at most 15 % more."""
+    """In processor time, as a multiple of a fixed piece of Python: at most half more."""
     usual = COST.get(sys.version_info[:2], COST[max(COST)])
     found = [measured()]
     while len(found) < ATTEMPTS and not is_usual(cheapest(found), usual):
