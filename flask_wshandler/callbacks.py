@@ -131,7 +131,7 @@ def run_in_context(
     except BaseException as raised:
         error = error or raised
         _log("a teardown function after ", handler, snapshot, callback, raised)
-    del running[ident]
+    running.pop(ident, None)  # a callback may have run another app's in this very thread
     return error
 
 

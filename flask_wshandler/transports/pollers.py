@@ -93,7 +93,6 @@ class Pollers:
         self._limit = limit
         self._ready: collections.deque[tuple[Turn, int]] = collections.deque()
         self._slow: collections.deque[tuple[Turn, int]] = collections.deque()
-        self._most_slow = max(1, limit - 1)
         self._work_came = threading.Event()
         self._is_watching = False
         self._is_stopping = False
@@ -106,6 +105,10 @@ class Pollers:
         self._parked: list[_Poller] = []
         self._slow_running = 0
         self._monitor: threading.Thread | None = None
+
+    @property
+    def _most_slow(self) -> int:
+        return max(1, self._limit - 1)
 
     @property
     def thread_count(self) -> int:
