@@ -16,6 +16,8 @@ from pathlib import Path
 
 import redis
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 20
 
@@ -27,12 +29,6 @@ def wait_for(question, what, deadline_s=DEADLINE_S):
         assert time.monotonic() < until_s, f"no {what} in {deadline_s} s"
         time.sleep(0.005)
     return answer
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class RedisServer:

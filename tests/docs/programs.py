@@ -8,15 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+from tests.ports import free_port
+
 START_DEADLINE_S = 20
 STOP_DEADLINE_S = 20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Program:

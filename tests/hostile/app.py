@@ -13,6 +13,7 @@ from flask_wshandler import (
     accept_websocket_request,
     is_websocket_request,
 )
+from tests.notes import note
 
 app = Flask(__name__)
 for key, value in os.environ.items():
@@ -20,14 +21,6 @@ for key, value in os.environ.items():
         app.config[key] = json.loads(value)
 
 sockets = WebSockets(app)
-
-
-def note(event, **details):
-    """Write a line that the test reads."""
-    line = json.dumps({"event": event, **details}) + "\n"
-    descriptor = os.open(os.environ["EVENTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(descriptor, line.encode())
-    os.close(descriptor)
 
 
 @app.get("/")

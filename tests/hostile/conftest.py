@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.live.serving import Server
+from tests.live.serving import Server, starting
 from tests.live.wire import text
 
 KINDS = ["sync", "gthread", "gevent", "werkzeug"]
@@ -97,17 +97,8 @@ def server(resting_server):
 @pytest.fixture
 def start(tmp_path):
     """Start a server of one's own: `start(kind, *arguments, WSHANDLER_…=…)`."""
-    running = []
-
-    def start(kind, *arguments, **options):
-        directory = tmp_path / f"server-{len(running)}"
-        directory.mkdir()
-        running.append(Server(kind, directory, *arguments, app=APP, **options))
-        return running[-1]
-
-    yield start
-    for each in running:
-        each.stop()
+    with starting(tmp_path, app=APP) as start:
+        yield start
 
 
 @pytest.fixture

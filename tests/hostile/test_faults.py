@@ -4,7 +4,6 @@ import contextlib
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ import pytest
 
 from tests.live.serving import HERE
 from tests.live.wire import RawClient, text
+from tests.ports import free_port
 
 from .conftest import APP, KINDS, check_serves
 
@@ -165,9 +165,7 @@ class ServerWithoutLog:
     """A server that can write nowhere what it has to say."""
 
     def __init__(self, kind, directory):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         events = directory / "events"
         events.touch()

@@ -32,6 +32,7 @@ from flask_wshandler import (
     accept_websocket_request,
     is_websocket_request,
 )
+from tests.notes import note
 
 app = Flask(__name__)
 app.secret_key = "a fixed key, so that workers agree"
@@ -42,14 +43,6 @@ for key, value in os.environ.items():
 sockets = WebSockets(app)
 clients = WebSocketCollection("chat")
 login_manager = LoginManager(app)
-
-
-def note(event, **details):
-    """Write a line that the test reads."""
-    line = json.dumps({"event": event, **details}) + "\n"
-    descriptor = os.open(os.environ["EVENTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(descriptor, line.encode())
-    os.close(descriptor)
 
 
 revoked = set()

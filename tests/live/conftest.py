@@ -2,7 +2,7 @@
 
 import pytest
 
-from .serving import KINDS, Server
+from .serving import KINDS, Server, starting
 
 
 @pytest.fixture
@@ -22,14 +22,5 @@ def session_server(request, tmp_path_factory):
 @pytest.fixture
 def start(tmp_path):
     """Start a server of one's own: `start(kind, *arguments, WSHANDLER_…=…)`."""
-    running = []
-
-    def start(kind, *arguments, **options):
-        directory = tmp_path / f"server-{len(running)}"
-        directory.mkdir()
-        running.append(Server(kind, directory, *arguments, **options))
-        return running[-1]
-
-    yield start
-    for each in running:
-        each.stop()
+    with starting(tmp_path) as start:
+        yield start

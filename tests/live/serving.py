@@ -264,3 +264,19 @@ class Server:
                 self.process.kill()
                 self.process.wait()
                 raise AssertionError(f"{self.kind} did not end:\n{self.log}") from None
+
+
+@contextlib.contextmanager
+def starting(directory, **defaults):
+    """What starts servers, each in a directory of its own below `directory`; all end at the end."""
+    running = []
+
+    def start(kind, *arguments, **options):
+        own = directory / f"server-{len(running)}"
+        own.mkdir()
+        running.append(Server(kind, own, *arguments, **(defaults | options)))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.stop()

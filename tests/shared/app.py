@@ -6,6 +6,7 @@ import os
 from flask import Flask, request
 
 from flask_wshandler import WebSocketCollection, WebSocketGroups, WebSocketHandler, WebSockets
+from tests.notes import note
 
 app = Flask(__name__)
 for key, value in os.environ.items():
@@ -13,14 +14,6 @@ for key, value in os.environ.items():
         app.config[key] = json.loads(value)
 
 sockets = WebSockets(app)
-
-
-def note(event, **details):
-    """Write a line that the test reads."""
-    line = json.dumps({"event": event, "pid": os.getpid(), **details}) + "\n"
-    descriptor = os.open(os.environ["EVENTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(descriptor, line.encode())
-    os.close(descriptor)
 
 
 class Watched(WebSocketCollection):

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tests.live.serving import Server
+from tests.live.serving import starting
 
 from .reloading import ReturningClients
 
@@ -14,17 +14,8 @@ LIVE_APP = "tests.live.app:app"
 
 @pytest.fixture
 def start(tmp_path):
-    started = []
-
-    def start(kind, *arguments, **settings):
-        directory = tmp_path / f"server-{len(started)}"
-        directory.mkdir()
-        started.append(Server(kind, directory, *arguments, app=LIVE_APP, **settings))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.stop()
+    with starting(tmp_path, app=LIVE_APP) as start:
+        yield start
 
 
 class Visitors:

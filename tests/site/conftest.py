@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.sync.client import connect
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 # The browser's remark on a page that a test leaves while it is connecting.
@@ -169,13 +171,6 @@ def _has_socket(pid: int, inode: str) -> bool:
             if os.readlink(descriptor) == f"socket:[{inode}]":
                 return True
     return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Visitors:
