@@ -1,50 +1,41 @@
-"""What a message costs in processor time, as a multiple of a fixed piece of Python.
+"""What a message costs in Python, as a multiple of a fixed piece of Python: counted, not timed.
 
-A program: it prints the multiples as JSON. Clients in its main thread are served by the real engine
-in the others, and what counts is the time that the other threads take. Both sides are measured in
-turns. What else runs on the machine makes rounds dearer, as it takes the caches, so only the
-cheapest rounds are compared: with two busy loops beside it on two cores, 15 runs were within 4 %
-of their median.
-
-    python -m tests.core.cost
+Counted are the interpreter's instructions and the calls of functions written in C, from the moment
+a poller is told that a socket is readable until the answer is written. A count is the same on a
+busy machine, where the processor time of the very same program was up to 1.6 times the usual one,
+for a minute. What it does not show: a C function that takes longer.
 """
 
+import contextlib
 import contextvars
-import json
-import os
 import socket
-import statistics
 import sys
 import threading
-import time
 
-from flask import Flask
-from werkzeug.test import EnvironBuilder, run_wsgi_app
+from flask import Flask, request
 
 from flask_wshandler import WebSocketHandler, WebSockets
+from flask_wshandler.callbacks import HandlerCallbacks
+from flask_wshandler.connection import Connection
+from flask_wshandler.context import RequestSnapshot
+from flask_wshandler.context.websocket import WebSocketContext
+from flask_wshandler.outbox import Budget
+from flask_wshandler.settings import ClientSettings, Settings
+from flask_wshandler.slow import SlowCallbackWatch
+from flask_wshandler.timer import MonotonicClock, Timer
+from flask_wshandler.transports.channel import READABLE, Channel
 
-ROUNDS = 300
-CLIENTS = 20
+from .rig import Owner
+
 TOGETHER = 10
-STEPS = 400
-"""Of the yardstick in a round: as long as the other side's part."""
+C_CALL = 5
+"""Instructions that a call of a C function counts as."""
 
 PAYLOAD = b"a message of thirty-two bytes..."
 FRAME = b"\x81\xa0\0\0\0\0" + PAYLOAD
 ECHO = b"\x81\x20" + PAYLOAD
-HANDSHAKE = {
-    "Host": "localhost",
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-}
-
-app = Flask(__name__)
-sockets = WebSockets(app)
 
 
-@sockets.route("/echo")
 class Echo(WebSocketHandler):
     """Answers a message with the same."""
 
@@ -52,31 +43,17 @@ class Echo(WebSocketHandler):
         self.send(message)
 
 
-def connect():
-    """A client's socket, behind its handshake with the app."""
-    ours, client = socket.socketpair()
-    environ = EnvironBuilder("/echo", headers=HANDSHAKE).get_environ()
-    environ["gunicorn.socket"] = ours
-    response, status, _ = run_wsgi_app(app, environ)
-    assert status.startswith("101"), status
-    # The socket is taken over meanwhile.
-    assert b"".join(response) == b""
-    response.close()
-    ours.close()
-    return client
+class Host:
+    """Of a channel whose turns are taken by the test."""
 
+    def __init__(self):
+        self.timer = Timer(MonotonicClock())
 
-def echo_ns(clients, count):
-    """Each client sends so many messages in one go; the servers' time for one of them."""
-    started_ns = time.process_time_ns() - time.thread_time_ns()
-    for client in clients:
-        client.sendall(FRAME * count)
-    for client in clients:
-        missing = len(ECHO) * count
-        while missing:
-            missing -= len(client.recv(65536))
-    ended_ns = time.process_time_ns() - time.thread_time_ns()
-    return (ended_ns - started_ns) / (len(clients) * count)
+    def request_turn(self, channel, events):
+        channel.turn(events)
+
+    def release(self, channel):
+        pass
 
 
 _speaker = contextvars.ContextVar("speaker")
@@ -138,53 +115,101 @@ class Yardstick:
         return out
 
 
-def yardstick_ns(yardstick):
-    """Of one step."""
-    started_ns = time.thread_time_ns()
-    for _ in range(STEPS):
-        yardstick.take(FRAME)
-    return (time.thread_time_ns() - started_ns) / STEPS
+def instructions(function):
+    """What a call of `function` takes, in this thread."""
+    count = 0
+    thread = threading.get_ident()
+
+    def instruction_came(code, offset):
+        nonlocal count
+        count += threading.get_ident() == thread
+
+    def profile(frame, event, arg):
+        nonlocal count
+        if event == "c_call":
+            count += C_CALL
+
+    with each_instruction(instruction_came):
+        function()
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return count
 
 
-def calls_ns(ends):
-    """Of one call of the kernel to write, and one to read."""
-    one, other = ends
-    started_ns = time.thread_time_ns()
-    for _ in range(STEPS // 2):
-        one.send(FRAME)
-        other.recv(4096)
-    return (time.thread_time_ns() - started_ns) / (STEPS // 2)
+@contextlib.contextmanager
+def each_instruction(tell):
+    """Call `tell(code, offset)` before each instruction of this thread, perhaps of others."""
+    if sys.version_info < (3, 12):
+
+        def trace(frame, event, arg):
+            frame.f_trace_lines = False
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                tell(frame.f_code, frame.f_lasti)
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            yield
+        finally:
+            sys.settrace(before)
+        return
+    # Since then a trace function sees the instructions of some functions only.
+    monitoring = sys.monitoring
+    tool = monitoring.PROFILER_ID
+    monitoring.use_tool_id(tool, "cost")
+    try:
+        monitoring.register_callback(tool, monitoring.events.INSTRUCTION, tell)
+        monitoring.set_events(tool, monitoring.events.INSTRUCTION)
+        yield
+    finally:
+        monitoring.set_events(tool, 0)
+        monitoring.free_tool_id(tool)
 
 
-def cheap(values):
-    """The second percentile."""
-    return statistics.quantiles(values, n=50)[0]
-
-
-def fairly_cheap(values):
-    """The tenth percentile: a yardstick that is shortened by one lucky round is none."""
-    return statistics.quantiles(values, n=10)[0]
+def serve(app, sock):
+    """A channel that echoes what comes in `sock`, in Flask's contexts."""
+    handler = Echo()
+    settings = Settings(ping_interval=None)
+    with app.test_request_context("/echo"):
+        snapshot = RequestSnapshot(app, request._get_current_object(), None)
+    handler.context = WebSocketContext(snapshot)
+    callbacks = HandlerCallbacks(handler, snapshot, SlowCallbackWatch(None, app.logger))
+    connection = Connection(
+        callbacks,
+        ClientSettings.of(handler, settings),
+        budget=Budget(settings.max_total_queue_size),
+    )
+    channel = Channel(Host(), connection, sock, Owner())
+    connection.attach(channel)
+    return channel
 
 
 def measure():
     """The cost of a message that comes with others, and of one that comes alone."""
-    clients = [connect() for _ in range(CLIENTS)]
-    echo_ns(clients, 1)
-    yardstick, ends = Yardstick(), socket.socketpair()
-    together, alone, of_python, of_calls = [], [], [], []
-    for _ in range(ROUNDS):
-        of_python.append(yardstick_ns(yardstick))
-        together.append(echo_ns(clients, TOGETHER))
-        of_calls.append(calls_ns(ends))
-        alone += [echo_ns(clients, 1) for _ in range(4)]
-    python_ns, kernel_ns = fairly_cheap(of_python), fairly_cheap(of_calls)
-    return {
-        "together": cheap(together) / python_ns,
-        "alone": cheap(alone) / (python_ns + kernel_ns),
-    }
+    app = Flask(__name__)
+    app.config["WSHANDLER_BUS"] = "none"
+    WebSockets(app)
+    ours, client = socket.socketpair()
+    with ours, client:
+        ours.setblocking(False)
+        channel = serve(app, ours)
 
+        def cost(count):
+            def echo():
+                client.sendall(FRAME * count)
+                channel.turn(READABLE)
+                assert client.recv(65536) == ECHO * count
 
-if __name__ == "__main__":
-    print(json.dumps(measure()))
-    sys.stdout.flush()
-    os._exit(0)  # a clean stop takes longer than all of it
+            echo()  # what is done once does not count
+            return instructions(echo) / count
+
+        step = Yardstick()
+        step.take(FRAME)
+        yardstick = instructions(lambda: step.take(FRAME))
+        return {"together": cost(TOGETHER) / yardstick, "alone": cost(1) / yardstick}
