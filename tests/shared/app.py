@@ -22,6 +22,7 @@ class Watched(WebSocketCollection):
     def on_presence(self, joined, left):
         note(
             "presence",
+            pid=os.getpid(),
             app=sockets.stats().connections is not None,  # needs an app context
             joined=[[each.connection_id, each.metadata] for each in joined],
             left=[[each.connection_id, each.metadata] for each in left],
