@@ -80,8 +80,9 @@ def message_frame(message: str | bytes | bytearray | memoryview) -> bytes:
     """The uncompressed frame of a message. TypeError for what is none."""
     if type(message) is str:
         payload = message.encode()
-        if len(payload) < 126:  # what nearly every message is
-            return _SHORT_TEXT_HEADS[len(payload)] + payload
+        size = len(payload)
+        if size < 126:  # what nearly every message is
+            return _SHORT_TEXT_HEADS[size] + payload
     return _frame(*_encoded(message))
 
 

@@ -48,6 +48,20 @@ def _share(value: Any) -> Any:
     return _shared.setdefault(value, value)
 
 
+def _has_teardown(app: Flask) -> bool:
+    """Whether anything but the receivers of signals is to be called at the end of a request.
+
+    Worth asking: Flask looks for it by the request's blueprints, for which the request would have
+    to be made.
+    """
+    return bool(
+        app.teardown_request_funcs
+        or app.teardown_appcontext_funcs
+        or type(app).do_teardown_request is not Flask.do_teardown_request
+        or type(app).do_teardown_appcontext is not Flask.do_teardown_appcontext
+    )
+
+
 _OF_EVERY_REQUEST = frozenset(
     {
         "environ",
@@ -79,6 +93,7 @@ class RequestSnapshot:
         "_values",
         "app",
         "connection_id",
+        "has_teardown",
         "session",
         "subprotocol",
         "taken_at_s",
@@ -97,6 +112,9 @@ class RequestSnapshot:
         """`session` is None where it can be opened again from the request just as well."""
         self.app = app
         self.connection_id = os.urandom(8).hex()
+        #: Whether the app has anything to be called at the end of a request. Final: Flask refuses
+        #: to add more once it has had a request.
+        self.has_teardown = _has_teardown(app)
         self.session = session
         self.subprotocol = subprotocol
         self.url_rule: Rule | None = request.url_rule

@@ -69,20 +69,39 @@ class Source(Protocol):
         """Make so many calls of `poll`, running or next, return. Any thread."""
 
 
+_Ready = tuple[Turn, int]
+
+
 class _Poller:
     """What the monitor knows of one thread."""
 
-    __slots__ = ("call", "current", "is_polling", "is_stuck", "turns", "turns_seen")
+    __slots__ = ("call", "current", "is_polling", "polls", "polls_seen", "seen", "stuck_in")
 
     def __init__(self) -> None:
         #: Released to get the thread out of the park.
         self.call = threading.Semaphore(0)
-        self.current: Turn | None = None
+        # The thread's.
+        #: What it has taken last, until it looks for more. A tuple of its own for each turn, so
+        #: that the monitor can tell one from the next.
+        self.current: _Ready | None = None
         self.is_polling = False
-        #: Set by the monitor, cleared by the thread when it gets out of its callback.
-        self.is_stuck = False
-        self.turns = 0
-        self.turns_seen = -1
+        self.polls = 0
+        # The monitor's: what it has seen of these at its last look.
+        self.seen: _Ready | None = None
+        self.polls_seen = -1
+        #: The turn that has taken too long.
+        self.stuck_in: _Ready | None = None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it is still inside the turn in which the monitor has found it."""
+        return self.stuck_in is not None and self.stuck_in is self.current
+
+    def has_moved(self) -> bool:
+        """Whether it has done something since this was asked last. The monitor's."""
+        before, polls_before = self.seen, self.polls_seen
+        self.seen, self.polls_seen = self.current, self.polls
+        return self.seen is not before or self.polls_seen != polls_before
 
 
 class Pollers:
@@ -91,8 +110,8 @@ class Pollers:
     def __init__(self, source: Source, limit: int) -> None:
         self._source = source
         self._limit = limit
-        self._ready: collections.deque[tuple[Turn, int]] = collections.deque()
-        self._slow: collections.deque[tuple[Turn, int]] = collections.deque()
+        self._ready: collections.deque[_Ready] = collections.deque()
+        self._slow: collections.deque[_Ready] = collections.deque()
         self._work_came = threading.Event()
         self._is_watching = False
         self._is_stopping = False
@@ -154,19 +173,17 @@ class Pollers:
         try:
             while True:
                 try:
-                    turn, events = ready.popleft()
+                    found = ready.popleft()
                 except IndexError:
                     if not self._run_slow(poller) and not self._refill(poller):
                         return
                     continue
+                turn, events = found
                 if turn.slow_turns:
-                    self._slow.append((turn, events))
-                    continue
-                poller.current = turn
-                poller.turns += 1
-                turn.turn(events)
-                poller.current = None
-                poller.is_stuck = False
+                    self._slow.append(found)
+                else:
+                    poller.current = found
+                    turn.turn(events)
         finally:
             with self._lock:
                 self._active.discard(poller)
@@ -179,22 +196,19 @@ class Pollers:
         with self._lock:
             if not self._slow or self._slow_running >= self._most_slow:
                 return False
-            turn, events = self._slow.popleft()
+            poller.current = turn, events = self._slow.popleft()
             self._slow_running += 1
-        poller.current = turn
-        poller.turns += 1
         started_s = time.monotonic()
         turn.turn(events)
         if turn.slow_turns and time.monotonic() - started_s < _SLOW_S:
             turn.slow_turns -= 1
-        poller.current = None
-        poller.is_stuck = False
         with self._lock:
             self._slow_running -= 1
         return True
 
     def _refill(self, poller: _Poller) -> bool:
         """Wait for more. False when this thread is to end."""
+        poller.current = None
         if self._is_stopping:
             self._source.wake(1)  # for the next one
             return False
@@ -206,7 +220,7 @@ class Pollers:
         poller.is_polling = True
         found = self._source.poll(_SPARE_POLL_S if is_spare else None)
         poller.is_polling = False
-        poller.turns += 1
+        poller.polls += 1
         if found:
             self._ready.extend(found)
             if not self._is_watching:
@@ -246,9 +260,8 @@ class Pollers:
     def _watch_while_busy(self) -> None:
         calm = looks_since_jam = 0
         step = 1
-        pause = threading.Event()
         while calm < _CALM_LOOKS and not self._is_stopping:
-            pause.wait(_LOOK_EVERY_S)
+            time.sleep(_LOOK_EVERY_S)
             is_moving, is_jammed = self._look()
             looks_since_jam += 1
             if is_jammed:
@@ -266,16 +279,15 @@ class Pollers:
         is_jammed = bool(self._active)
         polling = 0
         for poller in tuple(self._active):
-            turn = poller.current
-            if poller.turns != poller.turns_seen:
-                poller.turns_seen = poller.turns
+            if poller.has_moved():
                 is_moving = True
                 is_jammed = False
             elif poller.is_polling:
                 is_jammed = False
                 polling += 1
-            elif turn is not None:
-                poller.is_stuck = True
+            elif poller.seen is not None:
+                poller.stuck_in = poller.seen
+                turn, _ = poller.seen
                 turn.slow_turns = _SLOW_TURNS
                 turn.uncork()
         if polling and self._ready:
