@@ -32,14 +32,24 @@ _LOOKS_OF_ONE_JAM = 3
 """A jam that comes back within so many looks is still the same: its newcomers are stuck, too."""
 _CALM_LOOKS = 25
 """The monitor goes to sleep after this many looks without work, 50 ms."""
+_LATE_S = 3 * _LOOK_EVERY_S
+"""A look that comes so late shows that this process gets too little of the processor or of the GIL.
+Then a poller that has not moved may have waited just for that: such a look counts half."""
 _RETIRE_EVERY_LOOKS = 50
 """Extra pollers go after this many looks without a jam, 100 ms, a quarter at a time."""
+_RETIRE_AT_LEAST_EVERY_LOOKS = 1600
+"""When a jam follows at once, they were needed: the next time comes after twice as many looks, up
+to these, 3.2 s."""
 _SPARE_POLL_S = 0.1
 """An extra poller looks this often whether it is still wanted."""
 _SLOW_S = 0.001
 """A turn that is over sooner is a quick one."""
+_SLOW_LOOKS = 2
+"""A turn that has not moved for so many looks is a slow one. One look can be bad luck."""
+_SUSPECT_TURNS = 1
 _SLOW_TURNS = 16
-"""Who has been slow is quick again after so many quick turns."""
+"""Who has been slow is quick again after so many quick turns: one after the first slow one, twice
+as many after each that follows, up to these."""
 _STOP_S = 1.0
 """How long a stop waits for threads inside callbacks."""
 _PARKED_S = 10.0
@@ -75,7 +85,18 @@ _Ready = tuple[Turn, int]
 class _Poller:
     """What the monitor knows of one thread."""
 
-    __slots__ = ("call", "current", "is_polling", "polls", "polls_seen", "seen", "stuck_in")
+    __slots__ = (
+        "call",
+        "current",
+        "is_in_slow_turn",
+        "is_known_as_slow",
+        "is_polling",
+        "polls",
+        "polls_seen",
+        "seen",
+        "stuck_in",
+        "unmoved_looks",
+    )
 
     def __init__(self) -> None:
         #: Released to get the thread out of the park.
@@ -85,23 +106,70 @@ class _Poller:
         #: that the monitor can tell one from the next.
         self.current: _Ready | None = None
         self.is_polling = False
+        self.is_in_slow_turn = False
         self.polls = 0
         # The monitor's: what it has seen of these at its last look.
         self.seen: _Ready | None = None
         self.polls_seen = -1
+        #: Looks since it has moved.
+        self.unmoved_looks = 0.0
+        self.is_known_as_slow = False
         #: The turn that has taken too long.
         self.stuck_in: _Ready | None = None
 
     @property
-    def is_stuck(self) -> bool:
-        """Whether it is still inside the turn in which the monitor has found it."""
-        return self.stuck_in is not None and self.stuck_in is self.current
+    def is_free(self) -> bool:
+        """Whether it polls, or will soon: it is not in a slow turn, nor still inside the turn in
+        which the monitor has found it.
+        """
+        return not self.is_in_slow_turn and (
+            self.stuck_in is None or self.stuck_in is not self.current
+        )
 
-    def has_moved(self) -> bool:
-        """Whether it has done something since this was asked last. The monitor's."""
+    def look(self, weight: float) -> None:
+        """Count a look at it. The monitor's."""
         before, polls_before = self.seen, self.polls_seen
         self.seen, self.polls_seen = self.current, self.polls
-        return self.seen is not before or self.polls_seen != polls_before
+        is_unmoved = self.seen is before and self.polls_seen == polls_before
+        if is_unmoved:
+            self.unmoved_looks += weight
+        else:
+            self.unmoved_looks = 0.0
+            self.is_known_as_slow = False
+
+
+class _Pace:
+    """How many pollers are to come or to go, look by look. The monitor's."""
+
+    def __init__(self) -> None:
+        self._step = 1
+        self._looks_since_jam = 0
+        self._looks_since_leave = 0
+        self._leave_after_looks = _RETIRE_EVERY_LOOKS
+        self._has_jammed_since_leave = False
+
+    def jammed(self) -> int:
+        """A look has found no poller that can do anything: how many are to come."""
+        is_same_jam = self._looks_since_jam < _LOOKS_OF_ONE_JAM
+        self._step = 2 * self._step if is_same_jam else 1
+        if not self._has_jammed_since_leave and self._looks_since_leave < _RETIRE_EVERY_LOOKS:
+            self._leave_after_looks = min(2 * self._leave_after_looks, _RETIRE_AT_LEAST_EVERY_LOOKS)
+        self._has_jammed_since_leave = True
+        self._looks_since_jam = 0
+        self._looks_since_leave += 1
+        return self._step
+
+    def went_on(self) -> bool:
+        """A look has found that they get on: whether some are to go."""
+        self._looks_since_jam += 1
+        self._looks_since_leave += 1
+        if min(self._looks_since_jam, self._looks_since_leave) < self._leave_after_looks:
+            return False
+        if not self._has_jammed_since_leave:
+            self._leave_after_looks = _RETIRE_EVERY_LOOKS
+        self._has_jammed_since_leave = False
+        self._looks_since_leave = 0
+        return True
 
 
 class Pollers:
@@ -120,7 +188,7 @@ class Pollers:
         # Guarded by _lock.
         self._active: set[_Poller] = set()
         self._threads: set[threading.Thread] = set()
-        self._wanted = 1  # of those that are not stuck
+        self._wanted = 1  # of those that are free
         self._parked: list[_Poller] = []
         self._slow_running = 0
         self._monitor: threading.Thread | None = None
@@ -179,8 +247,10 @@ class Pollers:
                         return
                     continue
                 turn, events = found
-                if turn.slow_turns:
+                if turn.slow_turns > _SUSPECT_TURNS:
                     self._slow.append(found)
+                elif turn.slow_turns:
+                    self._slow.appendleft(found)  # it may well be quick, and is soon found to be
                 else:
                     poller.current = found
                     turn.turn(events)
@@ -198,12 +268,16 @@ class Pollers:
                 return False
             poller.current = turn, events = self._slow.popleft()
             self._slow_running += 1
+            poller.is_in_slow_turn = True
+            if not self._is_stopping and not any(other.is_free for other in self._active):
+                self._call_one()  # to poll meanwhile; the monitor would take 2 ms for that
         started_s = time.monotonic()
         turn.turn(events)
         if turn.slow_turns and time.monotonic() - started_s < _SLOW_S:
             turn.slow_turns -= 1
         with self._lock:
             self._slow_running -= 1
+            poller.is_in_slow_turn = False
         return True
 
     def _refill(self, poller: _Poller) -> bool:
@@ -231,7 +305,7 @@ class Pollers:
     def _stay(self, poller: _Poller) -> bool:
         """Park while more threads poll than are wanted. False when nobody has called for long."""
         with self._lock:
-            if sum(not other.is_stuck for other in self._active) <= self._wanted:
+            if sum(other.is_free for other in self._active) <= self._wanted:
                 return True
             self._active.discard(poller)
             self._parked.append(poller)
@@ -258,42 +332,47 @@ class Pollers:
             self._watch_while_busy()
 
     def _watch_while_busy(self) -> None:
-        calm = looks_since_jam = 0
-        step = 1
+        calm = 0
+        pace = _Pace()
+        looked_s = time.monotonic()
         while calm < _CALM_LOOKS and not self._is_stopping:
             time.sleep(_LOOK_EVERY_S)
-            is_moving, is_jammed = self._look()
-            looks_since_jam += 1
+            before_s, looked_s = looked_s, time.monotonic()
+            is_moving, is_jammed = self._look(0.5 if looked_s - before_s > _LATE_S else 1.0)
             if is_jammed:
-                step = 2 * step if looks_since_jam <= _LOOKS_OF_ONE_JAM else 1
-                looks_since_jam = 0
-                self._add(step)
-            elif looks_since_jam >= _RETIRE_EVERY_LOOKS:
-                looks_since_jam = 0
+                self._add(pace.jammed())
+            elif pace.went_on():
                 self._retire()
             calm = 0 if is_moving or is_jammed or self._wanted > 1 else calm + 1
 
-    def _look(self) -> tuple[bool, bool]:
+    def _look(self, weight: float) -> tuple[bool, bool]:
         """Whether any poller has done something since the last look, and whether none can."""
         is_moving = False
         is_jammed = bool(self._active)
         polling = 0
         for poller in tuple(self._active):
-            if poller.has_moved():
+            poller.look(weight)
+            if not poller.unmoved_looks:
                 is_moving = True
                 is_jammed = False
             elif poller.is_polling:
                 is_jammed = False
                 polling += 1
+            elif poller.unmoved_looks < 1:
+                is_jammed = False
             elif poller.seen is not None:
-                poller.stuck_in = poller.seen
-                turn, _ = poller.seen
-                turn.slow_turns = _SLOW_TURNS
-                turn.uncork()
+                self._note_stuck(poller, poller.seen[0])
         if polling and self._ready:
             # They wait for the kernel, which has told somebody else, who is busy.
             self._source.wake(min(polling, len(self._ready)))
         return is_moving, is_jammed
+
+    def _note_stuck(self, poller: _Poller, turn: Turn) -> None:
+        poller.stuck_in = poller.seen
+        if not poller.is_known_as_slow and poller.unmoved_looks >= _SLOW_LOOKS:
+            poller.is_known_as_slow = True
+            turn.slow_turns = min(max(_SUSPECT_TURNS, 2 * turn.slow_turns), _SLOW_TURNS)
+        turn.uncork()
 
     def _add(self, count: int) -> None:
         with self._lock:
@@ -302,12 +381,16 @@ class Pollers:
                 return
             self._wanted = min(self._limit, self._wanted + max(count, 0))
             for _ in range(count):
-                if self._parked:
-                    poller = self._parked.pop()
-                    self._active.add(poller)
-                    poller.call.release()
-                else:
-                    self._start_thread()
+                self._call_one()
+
+    def _call_one(self) -> None:
+        """Have one more thread poll. With _lock held."""
+        if self._parked:
+            poller = self._parked.pop()
+            self._active.add(poller)
+            poller.call.release()
+        elif len(self._active) < self._limit:
+            self._start_thread()
 
     def _start_thread(self) -> None:
         poller = _Poller()
