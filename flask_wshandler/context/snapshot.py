@@ -10,6 +10,7 @@ import io
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request
@@ -42,10 +43,21 @@ _UNIQUE = frozenset(
 )
 
 
-def _share(value: Any) -> Any:
+def _kept(environ: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """The names and the values of what outlives the request."""
     if len(_shared) >= _MOST_SHARED:
         _shared.clear()
-    return _shared.setdefault(value, value)
+    share = _shared.setdefault
+    names, values = [], []
+    for name, value in environ.items():
+        if name in _LEFT_OUT:
+            continue
+        if type(value) is str and name not in _UNIQUE and len(value) <= _LONGEST_SHARED:
+            value = share(value, value)
+        names.append(name)
+        values.append(value)
+    all_names = tuple(names)
+    return share(all_names, all_names), tuple(values)
 
 
 def _has_teardown(app: Flask) -> bool:
@@ -122,14 +134,7 @@ class RequestSnapshot:
         self.taken_at_s = time.time()
         #: Whose login is checked again and again; None unless that is asked for.
         self.user_id: object = None
-        kept = {key: value for key, value in request.environ.items() if key not in _LEFT_OUT}
-        self._keys: tuple[str, ...] = _share(tuple(kept))
-        self._values = tuple(
-            _share(value)
-            if type(value) is str and len(value) <= _LONGEST_SHARED and key not in _UNIQUE
-            else value
-            for key, value in kept.items()
-        )
+        self._keys, self._values = _kept(request.environ)
         self._attributes = _added_attributes(request)
 
     def reopen_session(self) -> None:
