@@ -404,9 +404,16 @@ class Connection:
 
     def deliver(self, message: OutgoingMessage) -> bool:
         """Send or queue a message that others are sent, too."""
-        frame = message.frame(self._deflate)
-        with self._lock:
+        deflate = self._deflate
+        frame = message.plain_frame if deflate is None else None
+        if frame is None:
+            frame = message.frame(deflate)
+        lock = self._lock
+        lock.acquire()
+        try:
             return self._send_or_queue(frame)
+        finally:
+            lock.release()
 
     def deliver_all(self, messages: list[OutgoingMessage]) -> None:
         """Send or queue messages that came together, with one write."""

@@ -92,11 +92,12 @@ class OutgoingMessage:
     Any thread: encoding it twice at once only wastes the work.
     """
 
-    __slots__ = ("_compressed", "_first_byte", "_plain", "payload")
+    __slots__ = ("_compressed", "_first_byte", "payload", "plain_frame")
 
     def __init__(self, message: str | bytes | bytearray | memoryview) -> None:
         self._first_byte, self.payload = _encoded(message)
-        self._plain: bytes | None = None
+        #: The frame for connections without compression, once `frame` has made it.
+        self.plain_frame: bytes | None = None
         self._compressed: dict[int, bytes] | None = None
 
     @classmethod
@@ -119,9 +120,9 @@ class OutgoingMessage:
     def frame(self, deflate: PerMessageDeflate | None) -> bytes:
         """The frame for a connection that negotiated `deflate`, or nothing."""
         if deflate is None or len(self.payload) < _COMPRESS_FROM_BYTES:
-            if self._plain is None:
-                self._plain = _frame(self._first_byte, self.payload)
-            return self._plain
+            if self.plain_frame is None:
+                self.plain_frame = _frame(self._first_byte, self.payload)
+            return self.plain_frame
         if self._compressed is None:
             self._compressed = {}
         window_bits = deflate.local_max_window_bits
