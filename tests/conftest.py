@@ -2,6 +2,8 @@
 
 import signal
 
+pytest_plugins = ["tests.alone"]
+
 # A shell starts what runs in the background without SIGINT, and every process that we start would
 # inherit that: `flask run` could not be ended as by Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

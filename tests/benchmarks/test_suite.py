@@ -58,6 +58,7 @@ def measured(request, environment):
         yield found
 
 
+@pytest.mark.alone
 class TestMeasurements:
     def test_echo(self, measured):
         """Rates, processor time and percentiles fit together."""
@@ -97,6 +98,7 @@ class TestMeasurements:
         assert measurements.pages(measured, sockets=20)["rate"] > 10
 
 
+@pytest.mark.alone
 def test_callbacks_that_sleep(environment):
     """Ours has a thread for each, up to its limit, and other clients go on."""
     with bench(environment, OURS) as found:
@@ -106,6 +108,7 @@ def test_callbacks_that_sleep(environment):
     assert sample["p50_us"] <= sample["p99_us"]
 
 
+@pytest.mark.alone
 def test_compression(environment):
     """The server inflates what the load generator sends, and deflates its answers."""
     with bench(environment, OURS, is_compressed=True) as found:

@@ -78,6 +78,10 @@ class Server:
             "XDG_RUNTIME_DIR": str(runtime or self._own_runtime.name),
             **{key: json.dumps(value) for key, value in settings.items()},
         }
+        if kind == "gevent":
+            # coverage can follow threads or greenlets in all processes, not each in some; with
+            # greenlets it once fell into an endless loop of weak references, in a test of ours.
+            self.environment.pop("COVERAGE_PROCESS_CONFIG", None)
         if kind == "wsgiref":
             self._command = [sys.executable, "-m", "tests.live.wsgiref_server"]
         elif kind == "werkzeug":

@@ -16,6 +16,8 @@ import pytest
 from tests.live.serving import Server
 from tests.live.wire import close, text
 
+pytestmark = pytest.mark.alone
+
 CYCLES = int(os.environ.get("SOAK_CYCLES", "2000"))
 CHAT_S = float(os.environ.get("SOAK_SECONDS", "5"))
 WARM_UP_CYCLES = max(1000, CYCLES // 4)

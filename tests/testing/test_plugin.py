@@ -62,7 +62,9 @@ def run(pytester):
     """In this process, with warnings as errors; the garbage is collected by the outer pytest."""
     left_out = ("cacheprovider", "playwright", "hypothesispytest", "unraisableexception")
     options = [option for name in left_out for option in ("-p", f"no:{name}")]
-    return pytester.runpytest_inprocess("-Werror", *options)
+    # What the outer pytest has imported can't be rewritten for the inner one.
+    options += ["-Werror", "-Wignore::pytest.PytestAssertRewriteWarning"]
+    return pytester.runpytest_inprocess(*options)
 
 
 def test_clients_have_the_method(project):

@@ -1,0 +1,73 @@
+"""Tests side by side in several processes, but for those marked `alone`.
+
+What measures, or counts what a machine has, is marked `alone`: it waits until no other test of
+this checkout runs, and the others wait for it, in whatever process of pytest they are. Without
+pytest-xdist or another run beside this one, nobody ever waits.
+"""
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+
+class Turn:
+    """A lock that any number of tests share, or one has. Of the main thread of one process.
+
+    Locks on files that exist: they end with the process, however that ends.
+    """
+
+    def __init__(self):
+        here = Path(__file__)
+        self._door = here.open()  # for a moment by each who comes in; by whoever waits to be alone
+        self._room = here.with_name("__init__.py").open()
+
+    def share(self):
+        fcntl.flock(self._door, fcntl.LOCK_SH)
+        fcntl.flock(self._room, fcntl.LOCK_SH)
+        fcntl.flock(self._door, fcntl.LOCK_UN)
+
+    def have(self):
+        fcntl.flock(self._door, fcntl.LOCK_EX)
+        fcntl.flock(self._room, fcntl.LOCK_EX)
+
+    def leave(self):
+        fcntl.flock(self._room, fcntl.LOCK_UN)
+        fcntl.flock(self._door, fcntl.LOCK_UN)
+
+
+_turn = Turn()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Run a test with its fixtures when it is its turn; those to be alone one after the other."""
+    if is_alone(item):
+        _turn.have()
+    else:
+        _turn.share()
+    try:
+        return (yield)
+    finally:
+        if not (is_alone(item) and nextitem is not None and is_alone(nextitem)):
+            _turn.leave()
+
+
+def is_alone(item):
+    return item.get_closest_marker("alone") is not None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Say what stays together in one process of pytest-xdist (`--dist loadgroup`)."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+def group_of(item):
+    """Tests that are alone, that share a server, or else of a module."""
+    if is_alone(item):
+        return "alone"
+    module = item.nodeid.partition("::")[0]
+    kind = getattr(item, "callspec", None) and item.callspec.params.get("session_server")
+    return f"{Path(module).parent}-{kind}" if kind else module
