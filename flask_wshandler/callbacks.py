@@ -15,6 +15,7 @@ from .context import CallbackContext
 from .context.websocket import connect
 from .errors import CloseCode
 from .handler import leave_all
+from .state import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,11 +158,13 @@ def _log(
     callback: Callable[..., None],
     error: BaseException,
 ) -> None:
+    name = getattr(callback, "__name__", "callback")
+    state_of(snapshot.app).engine.failures.add(name)
     snapshot.app.logger.error(
         "Exception in %s%s.%s on %s",
         where,
         type(handler).__qualname__,
-        getattr(callback, "__name__", callback),
+        name,
         snapshot.get("PATH_INFO"),
         exc_info=error,
     )

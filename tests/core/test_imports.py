@@ -12,7 +12,7 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 MAY_USE_FLASK = re.compile(
-    r"(accept|callbacks|context\..*|extension|function|http_handler|routing|upgrade"
+    r"(accept|callbacks|context\..*|extension|function|http_handler|routing|state|upgrade"
     r"|testing\.(client|worker))"
 )
 #: A module, and what of ours it may import at run time.
@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "rate": set(),
     "room": set(),
     "slow": set(),
+    "tally": set(),
+    "state": set(),
     "addresses": set(),
     "settings": {"addresses", "errors"},
     "serialization": set(),
@@ -55,7 +57,7 @@ MAY_IMPORT = {
     "transports.blocking": {"transports.channel"},
     "transports.handoff": {"errors"},
     "transports.engine": {
-        "outbox", "process", "room", "settings", "timer",
+        "errors", "outbox", "process", "room", "settings", "tally", "timer",
         "transports.blocking", "transports.epoll", "transports.handoff",
     },
     "testing.errors": {"errors"},
@@ -65,7 +67,7 @@ MAY_IMPORT = {
     "testing.wire": {"errors"},
     "testing.websocket": {"errors", "testing.errors", "testing.wire"},
     "testing.worker": {
-        "accept", "bus.memory", "extension", "testing.client", "testing.clock", "testing.engine",
+        "bus.memory", "extension", "state", "testing.client", "testing.clock", "testing.engine",
         "testing.errors", "testing.failures", "testing.websocket",
     },
     "testing.client": {
