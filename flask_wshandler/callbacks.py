@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import got_request_exception
 
+from .access_log import log_close
 from .context import CallbackContext
 from .context.websocket import connect
 from .errors import CloseCode
@@ -79,12 +80,13 @@ class HandlerCallbacks:
         return code
 
     def closed(self, code: int, reason: str) -> None:
-        """Call `on_close`."""
+        """Call `on_close`, and log the end."""
         handler = self._handler
         handler.close_code = code
         handler.close_reason = reason
         leave_all(handler)
         self._call(handler.on_close)
+        log_close(handler)
 
     def _call(self, callback: Callable[..., None]) -> int | None:
         error = run_in_context(self._running, self._handler, self._snapshot, callback)

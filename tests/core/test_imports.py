@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "room": set(),
     "slow": set(),
     "tally": set(),
+    "access_log": set(),
     "state": set(),
     "addresses": set(),
     "settings": {"addresses", "errors"},
