@@ -16,6 +16,14 @@ from .context import CallbackContext
 from .context.websocket import connect
 from .errors import CloseCode
 from .handler import leave_all
+from .signals import (
+    announced,
+    announced_message,
+    followed,
+    message_received,
+    websocket_connected,
+    websocket_disconnected,
+)
 from .state import state_of
 
 if TYPE_CHECKING:
@@ -52,7 +60,10 @@ class HandlerCallbacks:
         handler = self._handler
         handler._peer = connection
         connect(handler.context, connection)
-        return self._call(handler.on_open)
+        on_open: Callable[..., None] = handler.on_open
+        if websocket_connected.receivers:
+            on_open = announced(on_open, handler, self._snapshot.app)
+        return self._call(on_open)
 
     def message_received(self, message: Message) -> int | None:
         """Call `on_text` or `on_binary`, which call `on_message` unless overridden."""
@@ -62,6 +73,8 @@ class HandlerCallbacks:
             return CloseCode.UNSUPPORTED_DATA
         # As _call does, which would cost another 0.1 µs.
         callback = getattr(handler, name)
+        if message_received.receivers:
+            callback = announced_message(callback, handler, self._snapshot.app)
         error = run_in_context(self._running, handler, self._snapshot, callback, message)
         return None if error is None else self._failed(error)
 
@@ -85,7 +98,10 @@ class HandlerCallbacks:
         handler.close_code = code
         handler.close_reason = reason
         leave_all(handler)
-        self._call(handler.on_close)
+        on_close: Callable[..., None] = handler.on_close
+        if websocket_disconnected.receivers:
+            on_close = followed(on_close, handler, self._snapshot.app)
+        self._call(on_close)
         log_close(handler)
 
     def _call(self, callback: Callable[..., None]) -> int | None:

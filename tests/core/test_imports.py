@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "room": set(),
     "slow": set(),
     "tally": set(),
+    "wrapped": set(),
+    "signals": {"wrapped"},
     "access_log": set(),
     "state": set(),
     "addresses": set(),
