@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, request
@@ -22,6 +23,7 @@ from .context import RequestSnapshot, WebSocketContext
 from .context.websocket import user_id_of
 from .errors import SocketUnreachable
 from .handler import WebSocketHandler
+from .observers import ObservedCallbacks, Observer, observers_of
 from .room import RefusalReason, Seat
 from .settings import ClientSettings, Settings, Transport
 from .state import AppState, state_of
@@ -110,6 +112,9 @@ def accept_websocket_request(
         raise RuntimeError(f"this {type(handler).__name__} serves another client already")
     app = _current_app()
     state = state_of(app)
+    observers = observers_of(app)
+    for observer in observers:
+        observer.handshake_came()
     try:
         agreement = handshake.agree(request.environ, state.settings.compression)
         server_socket = _find_socket(state.settings)
@@ -127,7 +132,7 @@ def accept_websocket_request(
 
     snapshot = RequestSnapshot(app, _current_request(), _kept_session(), subprotocol)
     connection = Connection(
-        HandlerCallbacks(handler, snapshot, state.slow_callbacks),
+        _callbacks_of(handler, snapshot, state, observers),
         ClientSettings.of(handler, state.settings),
         agreement.deflate,
         budget=state.engine.budget,
@@ -139,6 +144,18 @@ def accept_websocket_request(
         snapshot.user_id = user_id_of(handler.context.user)
     request.environ[_ACCEPTED_KEY] = True
     return upgrade_response(app, headers, state.engine, server_socket, connection)
+
+
+def _callbacks_of(
+    handler: WebSocketHandler,
+    snapshot: RequestSnapshot,
+    state: AppState,
+    observers: Sequence[Observer],
+) -> HandlerCallbacks:
+    if not observers:
+        return HandlerCallbacks(handler, snapshot, state.slow_callbacks)
+    arounds = [observer.accepted(handler, snapshot) for observer in observers]
+    return ObservedCallbacks(handler, snapshot, state.slow_callbacks, arounds)
 
 
 def _current_app() -> Flask:

@@ -104,8 +104,8 @@ class HandlerCallbacks:
         self._call(on_close)
         log_close(handler)
 
-    def _call(self, callback: Callable[..., None]) -> int | None:
-        error = run_in_context(self._running, self._handler, self._snapshot, callback)
+    def _call(self, callback: Callable[..., None], *args: Any) -> int | None:
+        error = run_in_context(self._running, self._handler, self._snapshot, callback, *args)
         return None if error is None else self._failed(error)
 
     def _failed(self, error: BaseException) -> int:
