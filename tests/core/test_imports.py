@@ -12,7 +12,7 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 MAY_USE_FLASK = re.compile(
-    r"(accept|callbacks|context\..*|extension|function|http_handler|observers|prometheus"
+    r"(accept|callbacks|context\..*|extension|function|http_handler|observers|otel|prometheus"
     r"|routing|upgrade"
     r"|testing\.(client|worker))"
 )
@@ -78,6 +78,9 @@ MAY_IMPORT = {
     },
     "prometheus": {
         "metrics.families", "metrics.figures", "metrics.measured", "metrics.times", "observers",
+    },
+    "otel": {
+        "metrics.families", "metrics.figures", "metrics.times", "observers", "state",
     },
     "testing.errors": {"errors"},
     "testing.failures": set(),
