@@ -258,3 +258,24 @@ def test_sync_and_gevent_workers(start):
         server = start(kind, "--workers", "2")
         clients = connected_to_all(server, 2)
         assert {scrape(server).value(CONNECTIONS) for _ in range(10)} == {number_of(clients)}
+
+
+def test_a_change_of_master_keeps_the_counters(start):
+    """SIGUSR2, then SIGQUIT: both masters' workers are one server while there are both."""
+    server = start("gthread", "--pid", "gunicorn.pid", WSHANDLER_DRAIN_SECONDS=0)
+    connected_to_all(server, 1)
+    before = scrape(server)
+    server.signal(signal.SIGUSR2)
+    server.wait_for(lambda: len(server.workers) == 2, "worker of the new master")
+    new_master = int((server.directory / "gunicorn.pid.2").read_text())
+    try:
+        total = number_of(connected_to_all(server, 2)) + before.value(ACCEPTED)
+        for now in scrapes_of_all(server):
+            assert now.value(ACCEPTED) == total
+        server.end_clients()
+        server.signal(signal.SIGQUIT)
+        server.wait_for_end()
+        assert scrape(server).value(ACCEPTED) == total
+    finally:
+        server.signal_process(new_master, signal.SIGTERM)
+        server.wait_for(lambda: not server.is_running(new_master), "end of the new master")
