@@ -115,14 +115,7 @@ def accept_websocket_request(
     observers = observers_of(app)
     for observer in observers:
         observer.handshake_came()
-    try:
-        agreement = handshake.agree(request.environ, state.settings.compression)
-        server_socket = _find_socket(state.settings)
-    except SocketUnreachable as error:
-        state.engine.refusals.add(RefusalReason.SERVER)
-        raise BadRequest(str(error)) from None
-    except handshake.Refusal as refusal:
-        raise _http_error(state, refusal) from None
+    agreement, server_socket = _agree(state)
     _check_origin(state, require_same_origin)
     headers = agreement.headers
     if subprotocol is not None:
@@ -144,6 +137,19 @@ def accept_websocket_request(
         snapshot.user_id = user_id_of(handler.context.user)
     request.environ[_ACCEPTED_KEY] = True
     return upgrade_response(app, headers, state.engine, server_socket, connection)
+
+
+def _agree(state: AppState) -> tuple[handshake.Agreement, ServerSocket]:
+    try:
+        agreement = handshake.agree(request.environ, state.settings.compression)
+        return agreement, _find_socket(state.settings)
+    except SocketUnreachable as error:
+        state.engine.refusals.add(RefusalReason.SERVER)
+        raise BadRequest(str(error)) from None
+    except handshake.Refusal as refusal:
+        is_version = refusal.status == UpgradeRequired.code
+        state.engine.refusals.add(RefusalReason.VERSION if is_version else RefusalReason.INVALID)
+        raise (UpgradeRequired if is_version else BadRequest)(refusal.reason) from None
 
 
 def _callbacks_of(
@@ -230,11 +236,3 @@ def _take_seat(state: AppState) -> Seat:
             f"There are {room.taken} connections already.", retry_after=_RETRY_AFTER_S
         )
     return seat
-
-
-def _http_error(state: AppState, refusal: handshake.Refusal) -> HTTPException:
-    is_version = refusal.status == UpgradeRequired.code
-    state.engine.refusals.add(RefusalReason.VERSION if is_version else RefusalReason.INVALID)
-    if is_version:
-        return UpgradeRequired(refusal.reason)
-    return BadRequest(refusal.reason)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.serving import KINDS
+
 from .scrape import scrape
 
 CONNECTIONS = "flask_wshandler_connections"
@@ -250,6 +252,20 @@ def test_preloaded(start):
     server = start("gthread", "--workers", "2", "--preload")
     clients = connected_to_all(server, 2)
     assert {scrape(server).value(CONNECTIONS) for _ in range(10)} == {number_of(clients)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_are_counted_on_every_server(start, kind):
+    """Also where a request's own thread serves the client; inside TLS."""
+    server = start(kind)
+    client = server.connect("/echo")
+    client.send("hello")
+    assert client.recv() == "hello"
+    # The answer may be read before the thread that has sent it counts it.
+    server.wait_for(
+        lambda: scrape(server).value("flask_wshandler_sent_bytes_total") == 2 + 5, "sent bytes"
+    )
+    assert scrape(server).value("flask_wshandler_received_bytes_total") == 2 + 4 + 5
 
 
 def test_sync_and_gevent_workers(start):
