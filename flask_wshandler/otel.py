@@ -65,14 +65,21 @@ class OpenTelemetry:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Watch the connections that `app` accepts from now on."""
-        if self._with_metrics:
+        """Watch the connections that `app` accepts from now on; each way once."""
+        if self._with_metrics and _is_first(app, "metrics"):
             meter = metrics.get_meter(_SCOPE, meter_provider=self._meter_provider)
             _observe_figures(meter, app)
             observe(app, _Durations(meter, app.name))
-        if self._with_spans:
+        if self._with_spans and _is_first(app, "spans"):
             tracer = trace.get_tracer(_SCOPE, tracer_provider=self._tracer_provider)
             observe(app, _Spans(tracer))
+
+
+def _is_first(app: Flask, what: str) -> bool:
+    key = f"wshandler.otel.{what}"
+    is_first = key not in app.extensions
+    app.extensions[key] = True
+    return is_first
 
 
 class _Spans:

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 _ANSWER_S = 1.0
 """For all processes that are asked, together. One that is stopped does not answer."""
 
+_PAUSE_S = 1.0
 _READ_BYTES = 65536
 
 
@@ -114,6 +115,7 @@ class _Member:
         self._books = Books(self._directory, handoff.server_name())
         self._tell = tell
         self._lock = threading.Lock()
+        self._is_closed = threading.Event()
         self._name = self._books.new_name()
         # First the socket, then the file: who has a file and no socket is gone.
         self._listener = self._directory.listen(self._name)
@@ -148,6 +150,7 @@ class _Member:
 
     def close(self) -> None:
         """Be gone."""
+        self._is_closed.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # the thread waits there
         self._listener.close()
@@ -169,8 +172,10 @@ class _Member:
         while True:
             try:
                 asking, _ = self._listener.accept()
-            except OSError:
-                return  # closed
+            except OSError:  # it is closed, or there are no more descriptors for a while
+                if self._is_closed.wait(_PAUSE_S):
+                    return
+                continue
             with asking, contextlib.suppress(OSError):
                 asking.settimeout(_ANSWER_S)
                 asking.sendall(dump(self._record()))

@@ -158,6 +158,15 @@ def test_an_exception_is_in_the_span(watched, client, spans):
     assert failed.events[0].attributes["exception.type"] == "LookupError"
 
 
+def test_twice_is_once(watched, client, reader, spans, tracers):
+    """An extension that is set up in two places."""
+    OpenTelemetry(watched, tracer_provider=tracers)
+    client.websocket_connect("/echo").close()
+    assert len(spans.get_finished_spans()) == 2
+    counts = [point.count for point in read(reader)["flask_wshandler.callback.duration"]]
+    assert counts == [1, 1]
+
+
 def test_each_can_be_left_out(app, client, reader, spans, tracers):
     """Spans without metrics, metrics without spans."""
     meters = MeterProvider([reader], shutdown_on_exit=False)

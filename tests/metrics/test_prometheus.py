@@ -100,13 +100,15 @@ def test_a_killed_worker_takes_its_gauges_and_leaves_its_counters(start):
     server.signal_process(victim, signal.SIGKILL)
     left = number_of(clients) - len(lost)
     # Its threads end one after the other, and the last one closes its sockets.
-    server.wait_for(lambda: scrape(server).value(CONNECTIONS) == left, "end of the worker")
+    server.wait_for(
+        lambda: scrape(server).value(CONNECTIONS) == left, "end of the worker", DEADLINE_S
+    )
     for now in scrapes_of_all(server):
         assert_never_less(before, now)
         assert now.value(CONNECTIONS) == left
         before = now
     assert before.value(ACCEPTED) == number_of(clients)
-    server.wait_for(lambda: len(server.workers) == 3, "new worker")
+    server.wait_for(lambda: len(server.workers) == 3, "new worker", DEADLINE_S)
     connected_to_all(server, 3)
     after = scrape(server)
     assert_never_less(before, after)
@@ -130,7 +132,7 @@ def test_workers_killed_one_after_the_other_while_scrapes_go_on(start):
             before, now = now, scrape(server)
             assert_never_less(before, now)
             assert now.value(ACCEPTED) == expected
-        server.wait_for(lambda: len(server.workers) == 3, "new worker")
+        server.wait_for(lambda: len(server.workers) == 3, "new worker", DEADLINE_S)
         server.end_clients()
         before = now
 
@@ -212,7 +214,7 @@ def test_files_are_as_many_as_processes(start, runtime):
         connected_to_all(server, 2)
         server.end_clients()
         server.signal(signal.SIGHUP)
-        server.wait_for(lambda old=old: not old & set(server.workers), "new workers")
+        server.wait_for(lambda old=old: not old & set(server.workers), "new workers", DEADLINE_S)
     connected_to_all(server, 2)
     # A worker clears up once, at its first handshake: who ends after that is left to the next one.
     assert len(list(runtime.rglob("*.figures"))) <= 4
@@ -282,7 +284,7 @@ def test_a_change_of_master_keeps_the_counters(start):
     connected_to_all(server, 1)
     before = scrape(server)
     server.signal(signal.SIGUSR2)
-    server.wait_for(lambda: len(server.workers) == 2, "worker of the new master")
+    server.wait_for(lambda: len(server.workers) == 2, "worker of the new master", DEADLINE_S)
     new_master = int((server.directory / "gunicorn.pid.2").read_text())
     try:
         total = number_of(connected_to_all(server, 2)) + before.value(ACCEPTED)
@@ -294,4 +296,6 @@ def test_a_change_of_master_keeps_the_counters(start):
         assert scrape(server).value(ACCEPTED) == total
     finally:
         server.signal_process(new_master, signal.SIGTERM)
-        server.wait_for(lambda: not server.is_running(new_master), "end of the new master")
+        server.wait_for(
+            lambda: not server.is_running(new_master), "end of the new master", DEADLINE_S
+        )
