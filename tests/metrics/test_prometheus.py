@@ -1,9 +1,12 @@
 """Prometheus under gunicorn: whichever worker answers, it does for all; no counter goes back."""
 
 import collections
+import concurrent.futures
 import contextlib
+import http.client
 import signal
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -135,6 +138,35 @@ def test_workers_killed_one_after_the_other_while_scrapes_go_on(start):
         server.wait_for(lambda: len(server.workers) == 3, "new worker", DEADLINE_S)
         server.end_clients()
         before = now
+
+
+def test_no_counter_goes_back_for_anybody_who_scrapes_at_the_same_time(start):
+    """Several ask, several enter the dead, and workers are killed in the middle of it."""
+    server = start("gthread", "--workers", "3")
+    is_over = threading.Event()
+
+    def scrape_on():
+        count, before = 0, scrape(server)
+        while not is_over.is_set():
+            try:
+                now = scrape(server)
+            except (OSError, http.client.HTTPException):
+                continue  # asked one that was killed
+            assert_never_less(before, now)
+            before, count = now, count + 1
+        return count
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        scraping = [pool.submit(scrape_on) for _ in range(4)]
+        try:
+            for _ in range(5):
+                clients = connected_to_all(server, 3)
+                server.signal_process(next(iter(clients)), signal.SIGKILL)
+                server.wait_for(lambda: len(server.workers) == 3, "new worker", DEADLINE_S)
+                server.end_clients()
+        finally:
+            is_over.set()
+        assert all(each.result() > 5 for each in scraping)
 
 
 def test_a_stopped_worker_is_counted_as_it_was_and_holds_up_for_a_second(start):
