@@ -1,10 +1,15 @@
 """An app in this process, and servers for one test."""
 
+import shutil
+
 import pytest
 
 from tests.live.serving import starting
 
 from .small_app import create_app
+
+if shutil.which("prometheus") is None or shutil.which("promtool") is None:
+    collect_ignore = ["test_with_prometheus.py"]
 
 
 @pytest.fixture

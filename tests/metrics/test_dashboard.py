@@ -1,17 +1,9 @@
 """The dashboard asks for what there is: each expression, against a real scrape of real workers."""
 
 import json
-import shutil
-import subprocess
-import urllib.parse
-import urllib.request
 from pathlib import Path
 
-import pytest
-
 from flask_wshandler.metrics.families import FAMILIES
-from tests.docs.programs import Program
-from tests.ports import free_port
 
 from .queries import assert_can_be_asked, checked
 from .scrape import with_everything
@@ -22,14 +14,6 @@ DASHBOARD = json.loads(
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
 VARIABLES = {each["name"]: each for each in DASHBOARD["templating"]["list"]}
-CONFIGURATION = """\
-global:
-  scrape_interval: 1s
-scrape_configs:
-  - job_name: shop
-    static_configs:
-      - targets: ["{target}"]
-"""
 
 
 def filled_in(expression, interval="1m"):
@@ -89,45 +73,3 @@ def test_panels_have_places_of_their_own():
         taken |= cells
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
-
-
-def test_prometheus_itself_answers_every_expression(start, tmp_path):
-    """Where it is installed: it scrapes, and each panel has a line."""
-    executable = shutil.which("prometheus") or pytest.skip("prometheus is missing")
-    server = start("gthread", "--workers", "2")
-    configuration = tmp_path / "prometheus.yml"
-    configuration.write_text(CONFIGURATION.format(target=server.host))
-    port = free_port()
-    command = [
-        executable,
-        f"--config.file={configuration}",
-        f"--storage.tsdb.path={tmp_path / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    with_everything(server)
-    with Program(command, port, tmp_path) as prometheus:
-
-        def answers(expression):
-            query = urllib.parse.urlencode({"query": expression})
-            url = f"http://{prometheus.netloc}/api/v1/query?{query}"
-            with urllib.request.urlopen(url, timeout=10) as response:
-                return json.load(response)["data"]["result"]
-
-        for expression in EXPRESSIONS:
-            server.wait_for(
-                lambda expression=expression: answers(filled_in(expression)), expression, 30
-            )
-
-
-def test_prometheus_takes_the_alarms(tmp_path):
-    """By its own check, where it is installed."""
-    executable = shutil.which("promtool") or pytest.skip("promtool is missing")
-    page = (Path(__file__).resolve().parents[2] / "docs" / "monitoring.md").read_text()
-    [rules] = [block for block in page.split("```") if block.startswith("yaml\ngroups:")]
-    path = tmp_path / "rules.yml"
-    path.write_text(rules.removeprefix("yaml\n"))
-    done = subprocess.run(
-        [executable, "check", "rules", path], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "10 rules found" in done.stdout
