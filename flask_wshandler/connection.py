@@ -87,6 +87,25 @@ class Transport(Protocol):
         """The time that `on_time` is given."""
 
 
+class _NoTransport:
+    """Before `attach` and after `detach`: takes everything, for nobody."""
+
+    def write(self, data: bytes | memoryview) -> int:
+        return len(data)
+
+    def request_turn(self) -> None:
+        pass
+
+    def request_wake(self, seconds: float) -> None:
+        pass
+
+    def now_s(self) -> float:
+        return 0.0
+
+
+_NO_TRANSPORT = _NoTransport()
+
+
 class _NoCallbacks:
     """After the last one; also lets the handler go without the garbage collector."""
 
@@ -158,7 +177,7 @@ class Connection:
         self._deflate = deflate
         extensions: list[Extension] | None = None if deflate is None else [deflate]
         self._reader = MessageReader(settings.max_message_size, extensions)
-        self._transport: Transport | None = None
+        self._transport: Transport = _NO_TRANSPORT
         self._lock = threading.Lock()
 
         #: Its place among the connections of the process.
@@ -214,7 +233,7 @@ class Connection:
         with self._lock:
             self._is_lost = True
             self.outbox.clear()
-            self._transport = None
+            self._transport = _NO_TRANSPORT
 
     @property
     def is_open(self) -> bool:
@@ -235,7 +254,7 @@ class Connection:
     def age_s(self) -> float:
         """How long it has been open; 0 once its socket is gone."""
         transport = self._transport
-        return 0.0 if transport is None else transport.now_s() - self.opened_at_s
+        return 0.0 if transport is _NO_TRANSPORT else transport.now_s() - self.opened_at_s
 
     @property
     def close_timeout_s(self) -> float:
@@ -256,12 +275,12 @@ class Connection:
 
     def receive_data(self, data: bytes) -> None:
         """Run the callbacks of what `data` completes."""
-        reader = self._reader
-        text = reader.receive_short_text(data)
+        text = self._reader.receive_short_text(data)
         if text is not None:
             self._awaits_pong = False
             self._take_message(text)
             return
+        reader = self._reader
         events = reader.receive_data(data)
         if reader.control_frames:
             self._count_control_frames(reader)
@@ -288,7 +307,6 @@ class Connection:
     def _may_send_so_much(self) -> bool:
         """Count a message of the peer. False if it is closed because of it."""
         rate = self._settings.message_rate
-        assert self._transport is not None  # it brings data
         if rate is None:
             return True
         now_s = self._transport.now_s()
@@ -312,7 +330,7 @@ class Connection:
         count, reader.control_frames = reader.control_frames, 0
         if self._awaits_pong:
             count -= 1
-        if not count or self._transport is None:
+        if not count:
             return
         now_s = self._transport.now_s()
         if self._controls is None:
@@ -392,14 +410,25 @@ class Connection:
         if self._deflate is not None:
             return self.deliver(OutgoingMessage(message))
         frame = message_frame(message)
-        with self._lock:
+        lock = self._lock
+        lock.acquire()  # `with` takes half as long again
+        try:
             return self._send_or_queue(frame)
+        finally:
+            lock.release()
 
     def deliver(self, message: OutgoingMessage) -> bool:
         """Send or queue a message that others are sent, too."""
-        frame = message.frame(self._deflate)
-        with self._lock:
+        deflate = self._deflate
+        frame = message.plain_frame if deflate is None else None
+        if frame is None:
+            frame = message.frame(deflate)
+        lock = self._lock
+        lock.acquire()
+        try:
             return self._send_or_queue(frame)
+        finally:
+            lock.release()
 
     def deliver_all(self, messages: list[OutgoingMessage]) -> None:
         """Send or queue messages that came together, with one write."""
@@ -496,8 +525,7 @@ class Connection:
             return rest_s
         self._checked_at_s = now_s
         self.check_is_due = True
-        if self._transport is not None:
-            self._transport.request_turn()
+        self._transport.request_turn()
         return interval_s
 
     def _keep_alive(self, now_s: float) -> float | None:
@@ -531,16 +559,20 @@ class Connection:
     def _send_or_queue(self, frame: bytes) -> bool:
         if self._state is not _OPEN:
             return False
-        outbox, transport = self.outbox, self._transport
-        if outbox.queued_bytes or self._is_corked or transport is None:
+        outbox = self.outbox
+        if outbox.queued_bytes or self._is_corked:
             if outbox.is_over(len(frame)) and not self._make_room(len(frame)):
                 return False
             self._put(frame)
         else:
+            # As _put does, which would cost another 0.1 µs.
             try:
-                outbox.put(frame, transport.write)
+                taken = self._transport.write(frame)
             except OSError:
                 self._lose()
+            else:
+                if taken < len(frame):
+                    outbox.put_rest(frame, taken, self._write)
         if self._is_lost:
             return False
         self.sent_messages += 1
@@ -556,8 +588,7 @@ class Connection:
         self._is_corked = False
         self.outbox.append(frame)
         self._flush()
-        if self._transport is not None:
-            self._transport.request_wake(0)
+        self._transport.request_wake(0)
 
     def _start_close(self, code: int, reason: str) -> None:
         self._note_close(code, reason)
@@ -604,8 +635,7 @@ class Connection:
         self._pauses &= ~by
         if not self._pauses and not self.wants_data and not self.is_closed:
             self.wants_data = True
-            if self._transport is not None:
-                self._transport.request_turn()
+            self._transport.request_turn()
 
     def _set_closed(self) -> None:
         self._state = State.CLOSED
@@ -617,7 +647,7 @@ class Connection:
             self._room_made.set()
 
     def _write(self, data: bytes | memoryview) -> int:
-        if self._transport is None or self._is_lost:
+        if self._is_lost:
             return len(data)  # nobody will take it: nothing is to be queued
         try:
             return self._transport.write(data)
@@ -630,5 +660,4 @@ class Connection:
         self._set_closed()
         self.outbox.clear()
         self._tell_waiting()
-        if self._transport is not None:
-            self._transport.request_turn()
+        self._transport.request_turn()

@@ -80,8 +80,9 @@ def message_frame(message: str | bytes | bytearray | memoryview) -> bytes:
     """The uncompressed frame of a message. TypeError for what is none."""
     if type(message) is str:
         payload = message.encode()
-        if len(payload) < 126:  # what nearly every message is
-            return _SHORT_TEXT_HEADS[len(payload)] + payload
+        size = len(payload)
+        if size < 126:  # what nearly every message is
+            return _SHORT_TEXT_HEADS[size] + payload
     return _frame(*_encoded(message))
 
 
@@ -91,11 +92,12 @@ class OutgoingMessage:
     Any thread: encoding it twice at once only wastes the work.
     """
 
-    __slots__ = ("_compressed", "_first_byte", "_plain", "payload")
+    __slots__ = ("_compressed", "_first_byte", "payload", "plain_frame")
 
     def __init__(self, message: str | bytes | bytearray | memoryview) -> None:
         self._first_byte, self.payload = _encoded(message)
-        self._plain: bytes | None = None
+        #: The frame for connections without compression, once `frame` has made it.
+        self.plain_frame: bytes | None = None
         self._compressed: dict[int, bytes] | None = None
 
     @classmethod
@@ -118,9 +120,9 @@ class OutgoingMessage:
     def frame(self, deflate: PerMessageDeflate | None) -> bytes:
         """The frame for a connection that negotiated `deflate`, or nothing."""
         if deflate is None or len(self.payload) < _COMPRESS_FROM_BYTES:
-            if self._plain is None:
-                self._plain = _frame(self._first_byte, self.payload)
-            return self._plain
+            if self.plain_frame is None:
+                self.plain_frame = _frame(self._first_byte, self.payload)
+            return self.plain_frame
         if self._compressed is None:
             self._compressed = {}
         window_bits = deflate.local_max_window_bits

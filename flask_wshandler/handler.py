@@ -14,6 +14,8 @@ from .errors import CloseCode
 from .frames import Message, OutgoingMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .context import WebSocketContext
     from .settings import QueuePolicy
 
@@ -220,6 +222,16 @@ def _overridden(cls: type[WebSocketHandler], *names: str) -> str | None:
 def deliver(handler: WebSocketHandler, message: OutgoingMessage) -> bool:
     """Send a message that is sent to others, too. False before the handler is open."""
     return handler._peer is not None and handler._peer.deliver(message)
+
+
+def deliver_to_each(
+    handlers: Iterable[WebSocketHandler], message: OutgoingMessage, exclude: WebSocketHandler | None
+) -> None:
+    """Send a message to all of these that are open, but one."""
+    for handler in handlers:
+        peer = handler._peer
+        if peer is not None and handler is not exclude:
+            peer.deliver(message)
 
 
 def deliver_all(handler: WebSocketHandler, messages: list[OutgoingMessage]) -> None:

@@ -25,7 +25,15 @@ from . import process
 from .bus import Bus, Envelope, Kind, Malformed, NoBus
 from .errors import check_close
 from .frames import OutgoingMessage
-from .handler import WebSocketHandler, connection_id_of, deliver, deliver_all, join, leave
+from .handler import (
+    WebSocketHandler,
+    connection_id_of,
+    deliver,
+    deliver_all,
+    deliver_to_each,
+    join,
+    leave,
+)
 from .presence import Account, Presence, checked_metadata
 from .timer import Clock, MonotonicClock, Timer
 from .watchers import Watcher, Watchers
@@ -193,9 +201,7 @@ class Hub:
     ) -> None:
         part = self._parts.get(topic)
         if part is not None:
-            for handler in part.now():
-                if handler is not exclude:
-                    deliver(handler, outgoing)
+            deliver_to_each(part.now(), outgoing, exclude)
 
     def _close(self, topic: str, code: int, reason: str) -> None:
         part = self._parts.get(topic)

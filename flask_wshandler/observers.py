@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from flask import Flask
 
@@ -68,7 +68,7 @@ class ObservedCallbacks(HandlerCallbacks):
     def message_received(self, message: Message) -> int | None:
         """Call `on_text` or `on_binary`, which call `on_message` unless overridden."""
         handler = self._handler
-        name = handler._text_callback if isinstance(message, str) else handler._binary_callback
+        name = handler._text_callback if type(message) is str else handler._binary_callback
         if name is None:
             return CloseCode.UNSUPPORTED_DATA
         callback = getattr(handler, name)
@@ -76,7 +76,7 @@ class ObservedCallbacks(HandlerCallbacks):
             callback = announced_message(callback, handler, self._snapshot.app)
         return self._call(callback, message)
 
-    def _call(self, callback: Callable[..., None], *args: Any) -> int | None:
+    def _call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
         for around in self._arounds:
             callback = Wrapped(callback, functools.partial(around, callback))
-        return super()._call(callback, *args)
+        return super()._call(callback, message)

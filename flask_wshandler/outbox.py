@@ -100,14 +100,17 @@ class Outbox:
             self.append(frame)
             self._charge()
             return
-        # Before the write: the kernel may say that there is room again before this thread has
-        # queued the rest, and whoever hears it looks at queued_bytes without the lock.
-        self.queued_bytes = size = len(frame)
         taken = write(frame)
-        self.queued_bytes = size - taken
-        if taken < size:
-            self._frames = collections.deque((memoryview(frame)[taken:],))
-            self._charge()
+        if taken < len(frame):
+            self.put_rest(frame, taken, write)
+
+    def put_rest(self, frame: bytes, taken: int, write: Write) -> None:
+        """Queue what was not taken of a frame that was tried while nothing was queued."""
+        self._frames = collections.deque((memoryview(frame)[taken:],))
+        self.queued_bytes = len(frame) - taken
+        # Once more: the kernel may have said that there is room again before this thread has
+        # queued the rest, and whoever heard it has looked at queued_bytes without the lock.
+        self.flush(write)
 
     def flush(self, write: Write) -> None:
         """Write what is queued, as far as it is taken."""

@@ -45,6 +45,14 @@ _LENGTH = 0b0111_1111
 _CONTROL = 0b0000_1000
 _HEAD_BYTES = 6
 """Of a client's short frame: two, and the mask."""
+_SHORT_TEXT_BYTES = {
+    bytes((_WHOLE_TEXT, _MASKED | size)): _HEAD_BYTES + size for size in range(126)
+}
+"""How long a whole, short text frame is, by its first two bytes."""
+# Slices as constants: `data[:2]` would make one anew.
+_BEGINNING = slice(2)
+_MASK = slice(2, _HEAD_BYTES)
+_PAYLOAD = slice(_HEAD_BYTES, None)
 _OPCODES = frozenset(Opcode)
 _RESERVED = 0b0111_0000
 _RESERVED_BUT_DEFLATE = 0b0011_0000
@@ -134,14 +142,9 @@ class MessageReader:
 
         None for everything else, also for less or more: that is for `receive_data`.
         """
-        size = len(data)
-        if (
-            _HEAD_BYTES <= size <= self._most_short_bytes
-            and data[0] == _WHOLE_TEXT
-            and data[1] == size - _HEAD_BYTES + _MASKED
-        ):
+        if _SHORT_TEXT_BYTES.get(data[_BEGINNING]) == len(data) <= self._most_short_bytes:
             try:
-                return apply_mask(data[_HEAD_BYTES:], data[2:_HEAD_BYTES]).decode()
+                return apply_mask(data[_PAYLOAD], data[_MASK]).decode()
             except UnicodeDecodeError:
                 pass  # receive_data says so
         return None

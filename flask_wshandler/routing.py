@@ -26,17 +26,10 @@ def admit_upgrades(app: Flask) -> None:
 
     def create_url_adapter(request: Request | None) -> MapAdapter | None:
         adapter = create(request)
-        if adapter is None or not adapter.websocket:
-            return adapter
-        return _UpgradeAdapter(
-            adapter.map,
-            adapter.server_name,
-            adapter.script_name,
-            adapter.subdomain,
-            adapter.url_scheme,
-            adapter.path_info,
-            adapter.default_method,
-            adapter.query_args,
-        )
+        if adapter is not None and adapter.websocket:
+            # Not a new one, which would read the URL again: it is this app's own, and has no
+            # other state.
+            adapter.__class__ = _UpgradeAdapter
+        return adapter
 
     app.create_url_adapter = create_url_adapter  # type: ignore[method-assign]  # Flask has no hook

@@ -4,8 +4,8 @@
 it to the handler.
 """
 
-from .callback import CallbackContext
+from .callback import CallbackContext, entered
 from .snapshot import RequestSnapshot
 from .websocket import WebSocketContext
 
-__all__ = ["CallbackContext", "RequestSnapshot", "WebSocketContext"]
+__all__ = ["CallbackContext", "RequestSnapshot", "WebSocketContext", "entered"]

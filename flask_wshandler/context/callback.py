@@ -25,8 +25,6 @@ from flask.signals import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from werkzeug.routing import MapAdapter
 
     from .snapshot import RequestSnapshot
@@ -47,10 +45,8 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
     _globals: _AppCtxGlobals | None = None
     _waiting_functions: list[Any] | None = None
 
-    def __init__(self, snapshot: RequestSnapshot) -> None:
-        # Not the base classes': they make the request and its URL adapter.
-        self.app = snapshot.app
-        self._snapshot = snapshot
+    app: Flask
+    _snapshot: RequestSnapshot
 
     @property
     def g(self) -> _AppCtxGlobals:  # type: ignore[override]  # an attribute there, lazy here
@@ -103,7 +99,11 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
 
     def pop(self, exc: BaseException | None = None) -> None:
         try:
-            if has_teardown(self.app):
+            if (
+                self._snapshot.has_teardown
+                or request_tearing_down.receivers
+                or appcontext_tearing_down.receivers
+            ):
                 self._tear_down(exc)
         finally:
             if self._request is not None:
@@ -122,21 +122,17 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
             self.app.do_teardown_appcontext(exc)
 
 
-def has_teardown(app: Flask) -> Any:
-    """Whether anything is to be called at the end of a request.
+_new = object.__new__
 
-    Worth asking: Flask looks for it by the request's blueprints, for which the request would have
-    to be made.
+
+def entered(snapshot: RequestSnapshot) -> CallbackContext:
+    """A context for one callback of the handshake's client, pushed.
+
+    Without `__init__`: the base classes' make the request and its URL adapter, and one of our own
+    would take longer than the rest of this.
     """
-    return (
-        app.teardown_request_funcs
-        or app.teardown_appcontext_funcs
-        or request_tearing_down.receivers
-        or appcontext_tearing_down.receivers
-        or type(app).do_teardown_request is not _DO_TEARDOWN_REQUEST
-        or type(app).do_teardown_appcontext is not _DO_TEARDOWN_APPCONTEXT
-    )
-
-
-_DO_TEARDOWN_REQUEST: Callable[..., None] = Flask.do_teardown_request
-_DO_TEARDOWN_APPCONTEXT: Callable[..., None] = Flask.do_teardown_appcontext
+    context = _new(CallbackContext)
+    context.app = snapshot.app
+    context._snapshot = snapshot
+    context.push()
+    return context

@@ -10,6 +10,7 @@ import io
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request
@@ -42,10 +43,35 @@ _UNIQUE = frozenset(
 )
 
 
-def _share(value: Any) -> Any:
+def _kept(environ: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """The names and the values of what outlives the request."""
     if len(_shared) >= _MOST_SHARED:
         _shared.clear()
-    return _shared.setdefault(value, value)
+    share = _shared.setdefault
+    names, values = [], []
+    for name, value in environ.items():
+        if name in _LEFT_OUT:
+            continue
+        if type(value) is str and name not in _UNIQUE and len(value) <= _LONGEST_SHARED:
+            value = share(value, value)
+        names.append(name)
+        values.append(value)
+    all_names = tuple(names)
+    return share(all_names, all_names), tuple(values)
+
+
+def _has_teardown(app: Flask) -> bool:
+    """Whether anything but the receivers of signals is to be called at the end of a request.
+
+    Worth asking: Flask looks for it by the request's blueprints, for which the request would have
+    to be made.
+    """
+    return bool(
+        app.teardown_request_funcs
+        or app.teardown_appcontext_funcs
+        or type(app).do_teardown_request is not Flask.do_teardown_request
+        or type(app).do_teardown_appcontext is not Flask.do_teardown_appcontext
+    )
 
 
 _OF_EVERY_REQUEST = frozenset(
@@ -79,6 +105,7 @@ class RequestSnapshot:
         "_values",
         "app",
         "connection_id",
+        "has_teardown",
         "session",
         "subprotocol",
         "taken_at_s",
@@ -97,6 +124,9 @@ class RequestSnapshot:
         """`session` is None where it can be opened again from the request just as well."""
         self.app = app
         self.connection_id = os.urandom(8).hex()
+        #: Whether the app has anything to be called at the end of a request. Final: Flask refuses
+        #: to add more once it has had a request.
+        self.has_teardown = _has_teardown(app)
         self.session = session
         self.subprotocol = subprotocol
         self.url_rule: Rule | None = request.url_rule
@@ -104,14 +134,7 @@ class RequestSnapshot:
         self.taken_at_s = time.time()
         #: Whose login is checked again and again; None unless that is asked for.
         self.user_id: object = None
-        kept = {key: value for key, value in request.environ.items() if key not in _LEFT_OUT}
-        self._keys: tuple[str, ...] = _share(tuple(kept))
-        self._values = tuple(
-            _share(value)
-            if type(value) is str and len(value) <= _LONGEST_SHARED and key not in _UNIQUE
-            else value
-            for key, value in kept.items()
-        )
+        self._keys, self._values = _kept(request.environ)
         self._attributes = _added_attributes(request)
 
     def reopen_session(self) -> None:

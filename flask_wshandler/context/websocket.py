@@ -11,7 +11,7 @@ from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict, MultiDic
 
 from .. import handshake
 from ..transports import engine
-from .callback import CallbackContext
+from .callback import entered
 
 if TYPE_CHECKING:
     from .snapshot import RequestSnapshot
@@ -135,8 +135,7 @@ class WebSocketContext:
         """The user: Flask-Login's where the app has a login manager, else REMOTE_USER or None."""
         if not hasattr(self._snapshot.app, "login_manager"):
             return self._snapshot.get("REMOTE_USER")
-        context = CallbackContext(self._snapshot)
-        context.push()
+        context = entered(self._snapshot)
         try:
             if not hasattr(g, "_login_user"):
                 self._snapshot.app.login_manager._load_user()

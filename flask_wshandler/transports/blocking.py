@@ -16,7 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from .channel import LOOK, READABLE, WOULD_BLOCK, WRITABLE, Channel, at_end
+from .channel import LOOK, READABLE, WOULD_BLOCK, WRITABLE, Channel, at_end, left_behind
 
 if TYPE_CHECKING:
     from ..connection import Connection
@@ -65,7 +65,7 @@ class BlockingTransport:
 
 
 class _BlockingChannel(Channel):
-    __slots__ = ("_io_lock", "_wake_fds")
+    __slots__ = ("_io_lock", "_wake_fds", "_wake_lock")
 
     def __init__(
         self,
@@ -81,15 +81,17 @@ class _BlockingChannel(Channel):
         self._receive = self._receive_locked
         if early:
             self._receive = self._first_receive(early)
+        # Guards the writing to _wake_fds against their closing.
+        self._wake_lock = threading.Lock()
         self._wake_fds = os.pipe()
         for fd in self._wake_fds:
             os.set_blocking(fd, False)
 
     def add_events(self, events: int) -> None:
         """Have the channel's thread look at `events`. Any thread."""
-        with self._guard:
+        with left_behind:
             self._events |= events
-            self._wake()
+        self._wake()
 
     def run(self) -> None:
         """Take turns until the socket is released."""
@@ -117,8 +119,7 @@ class _BlockingChannel(Channel):
         with self._io_lock:
             taken = super().write(data)
         if taken < len(data):
-            with self._guard:
-                self._wake()  # to wait until more can be written
+            self._wake()  # to wait until more can be written
         return taken
 
     def _receive_locked(self, size: int) -> bytes:
@@ -131,7 +132,7 @@ class _BlockingChannel(Channel):
     def release(self) -> None:
         if self.is_released:
             return
-        with self._guard:
+        with self._wake_lock:
             self.is_released = True
         self._host.timer.cancel(self)
         with contextlib.suppress(OSError):
@@ -141,10 +142,11 @@ class _BlockingChannel(Channel):
         self._owner.released(self)
 
     def _wake(self) -> None:
-        """Get the channel's thread out of its poll. With _guard held."""
-        if not self._is_in_turn and not self.is_released:
-            with contextlib.suppress(BlockingIOError):  # full: it will wake up anyway
-                os.write(self._wake_fds[1], b"\0")
+        """Get the channel's thread out of its poll."""
+        with self._wake_lock:
+            if self._free and not self.is_released:
+                with contextlib.suppress(BlockingIOError):  # full: it will wake up anyway
+                    os.write(self._wake_fds[1], b"\0")
 
     def _wanted_events(self) -> int:
         events = 0
@@ -170,7 +172,7 @@ class _BlockingChannel(Channel):
         return events
 
     def _close_wake_fds(self) -> None:
-        with self._guard:
+        with self._wake_lock:
             self.is_released = True
             for fd in self._wake_fds:
                 os.close(fd)

@@ -162,7 +162,8 @@ class Engine:
         """Take the socket from its server, write `head`, and serve it; returns at once."""
         sock, early = server_socket.take()
         try:
-            sock.sendall(head)
+            if head:
+                sock.sendall(head)
             _send_small_writes_at_once(sock)
             self._watch_for_stop()
             self._started_epoll().adopt(sock, connection, early, self)

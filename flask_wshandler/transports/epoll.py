@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..timer import Timer
     from .channel import Owner
 
-_BATCH = 32
+_BATCH = 128
 """Sockets taken from the set at once. What waits in a batch is open to all pollers."""
 
 
@@ -91,13 +91,10 @@ class EpollTransport:
     def poll(self, seconds: float | None) -> list[tuple[Channel, int]]:
         """Wait for sockets that are ready."""
         get = self._channels.get
-        found = []
-        for fd, events in self._epoll.poll(seconds, _BATCH):
-            channel = get(fd)
-            if channel is not None:
-                found.append((channel, events))
-            elif fd == self._wake_fd:
-                self._take_wake()
+        polled = self._epoll.poll(seconds, _BATCH)
+        found = [(channel, events) for fd, events in polled if (channel := get(fd)) is not None]
+        if len(found) < len(polled):
+            self._take_wake()  # or a channel that another poller has just released
         return found
 
     def wake(self, count: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import select
@@ -46,10 +47,7 @@ class ServerSocket:
         """
         taken = self.sock.dup()
         try:
-            decoy, other_end = socket.socketpair()
-            with decoy:
-                other_end.close()
-                os.dup2(decoy.fileno(), self.sock.fileno(), inheritable=False)
+            os.dup2(_decoy_fd(), self.sock.fileno(), inheritable=False)
         except BaseException:
             taken.close()
             raise
@@ -70,6 +68,16 @@ class ServerSocket:
                 peeked: bytes = peek()
                 return peeked
         return b""
+
+
+@functools.cache
+def _decoy_fd() -> int:
+    """One decoy for all connections of this process and its children, never closed: what a server
+    does to its copy changes nothing, because there is no other end.
+    """
+    decoy, other_end = socket.socketpair()
+    other_end.close()
+    return decoy.detach()
 
 
 def find_server_socket(environ: Mapping[str, Any]) -> ServerSocket:

@@ -18,7 +18,7 @@ from flask import (
 )
 
 from flask_wshandler import WebSockets
-from flask_wshandler.context import CallbackContext, RequestSnapshot
+from flask_wshandler.context import RequestSnapshot, entered
 
 HEADERS = {
     "Host": "example.org",
@@ -55,8 +55,7 @@ def snapshot_of(app, path="/rooms/7?x=1", keep_session=True):
 
 def test_everything_is_that_of_the_handshake(app):
     """`request` with its rule and the app's own attributes, `session`, `url_for`."""
-    context = CallbackContext(snapshot_of(app))
-    context.push()
+    context = entered(snapshot_of(app))
     assert current_app._get_current_object() is app
     assert request.path == "/rooms/7"
     assert request.args.to_dict() == {"x": "1"}
@@ -82,8 +81,7 @@ def test_g_is_fresh_and_torn_down(app):
     snapshot = snapshot_of(app)
     error = ValueError()
     for raised in (None, error):
-        context = CallbackContext(snapshot)
-        context.push()
+        context = entered(snapshot)
         assert "name" not in g
         g.name = "set"
         context.pop(raised)
@@ -99,8 +97,7 @@ def test_a_session_changed_in_a_callback_is_that_of_the_next(app):
     """It is the handshake's session, for as long as the connection lives."""
     snapshot = snapshot_of(app)
     for count in (1, 2):
-        context = CallbackContext(snapshot)
-        context.push()
+        context = entered(snapshot)
         session["count"] = session.get("count", 0) + 1
         assert session["count"] == count
         context.pop()
@@ -108,8 +105,7 @@ def test_a_session_changed_in_a_callback_is_that_of_the_next(app):
 
 def test_a_copied_context_works_in_another_place(app):
     """`copy_current_request_context` gives an ordinary one."""
-    context = CallbackContext(snapshot_of(app))
-    context.push()
+    context = entered(snapshot_of(app))
 
     @copy_current_request_context
     def elsewhere():

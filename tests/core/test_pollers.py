@@ -1,12 +1,15 @@
 """As few threads as the callbacks allow."""
 
 import os
+import queue
 import random
 import select
 import threading
 import time
 
 import pytest
+
+from flask_wshandler.transports.pollers import Pollers
 
 from .rig import FrameReader, ManualClock, Rig, echo, text, wait_for
 
@@ -109,6 +112,81 @@ def test_who_is_slow_does_not_take_the_last_thread(rig):
     release.set()
     for _, recorded in slow:
         wait_for(lambda recorded=recorded: recorded.messages[-1] == "stuck")
+
+
+def test_who_was_unlucky_once_does_not_stand_behind_the_slow(rig):
+    """A suspect goes first of those who wait for a thread: it is soon found to be quick."""
+    releases = {str(number): threading.Event() for number in range(10)}
+    started = []
+
+    def be_slow(connection, message):
+        started.append(message)
+        assert releases[message].wait(10)
+
+    slow = [rig.serve(be_slow) for _ in releases]
+    suspect, _ = rig.serve(lambda connection, message: started.append(message))
+    *slow_channels, suspected = rig.transport._channels.values()
+    for channel in slow_channels:
+        channel.slow_turns = 16
+    suspected.slow_turns = 1
+    for (peer, _), message in zip(slow, releases, strict=True):
+        peer.sendall(text(message))
+    wait_for(lambda: len(started) == 7, "all threads but one")
+    wait_for(lambda: len(rig.transport._pollers._slow) == 3, "three that wait")
+    suspect.sendall(text("suspect"))
+    wait_for(lambda: len(rig.transport._pollers._slow) == 4, "the suspect among them")
+    releases[started[0]].set()
+    wait_for(lambda: len(started) >= 8)
+    assert started[7] == "suspect"
+    for release in releases.values():
+        release.set()
+    wait_for(lambda: len(started) == 11)
+    assert not suspected.slow_turns
+
+
+class Inbox(queue.SimpleQueue):
+    """A source whose events come from the test."""
+
+    def poll(self, seconds):
+        try:
+            return [turn for turn in [self.get(timeout=seconds)] if turn is not None]
+        except queue.Empty:
+            return []
+
+    def wake(self, count):
+        for _ in range(count):
+            self.put(None)
+
+
+class OneTurn:
+    """Notes that it has begun, and waits until it may end."""
+
+    def __init__(self, slow_turns):
+        self.slow_turns = slow_turns
+        self.has_begun, self.may_end = threading.Event(), threading.Event()
+
+    def turn(self, events):
+        self.has_begun.set()
+        assert self.may_end.wait(10)
+
+    def uncork(self):
+        pass
+
+
+def test_who_is_known_as_slow_has_another_thread_poll_meanwhile():
+    """At once: the monitor, which would see to it, is not there."""
+    inbox = Inbox()
+    pollers = Pollers(inbox, 8)
+    with pollers._lock:
+        pollers._start_thread()
+    slow, quick = OneTurn(slow_turns=16), OneTurn(slow_turns=0)
+    inbox.put((slow, 0))
+    assert slow.has_begun.wait(10)
+    inbox.put((quick, 0))
+    assert quick.has_begun.wait(10)
+    slow.may_end.set()
+    quick.may_end.set()
+    wait_for(pollers.stop)
 
 
 def cpu_times_s():
