@@ -10,6 +10,7 @@ from .groups import WebSocketGroups
 from .handler import WebSocketHandler
 from .http_handler import HttpContext, HttpHandler
 from .presence import Presence
+from .signals import message_received, websocket_connected, websocket_disconnected
 from .transports.engine import Stats
 
 __version__ = "0.1.0"
@@ -32,4 +33,7 @@ __all__ = [
     "WebSockets",
     "accept_websocket_request",
     "is_websocket_request",
+    "message_received",
+    "websocket_connected",
+    "websocket_disconnected",
 ]

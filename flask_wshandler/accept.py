@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, request
@@ -23,15 +23,13 @@ from .context import RequestSnapshot, WebSocketContext
 from .context.websocket import user_id_of
 from .errors import SocketUnreachable
 from .handler import WebSocketHandler
-from .hub import Hub
-from .room import Seat
+from .observers import ObservedCallbacks, Observer, observers_of
+from .room import RefusalReason, Seat
 from .settings import ClientSettings, Settings, Transport
-from .slow import SlowCallbackWatch
-from .transports.engine import Engine
+from .state import AppState, state_of
 from .transports.handoff import ServerSocket, find_server_socket
 from .upgrade import upgrade_response
 
-EXTENSION_KEY = "wshandler"
 _ACCEPTED_KEY = "flask_wshandler.accepted"
 _RETRY_AFTER_S = 5
 
@@ -51,27 +49,6 @@ class UpgradeRequired(HTTPException):
         ]
 
 
-@dataclasses.dataclass(slots=True)
-class AppState:
-    """What the extension keeps in `app.extensions`."""
-
-    settings: Settings
-    engine: Engine
-    hub: Hub
-    slow_callbacks: SlowCallbackWatch
-    reasons_logged: set[str] = dataclasses.field(default_factory=set)
-
-
-def _state() -> AppState:
-    state = current_app.extensions.get(EXTENSION_KEY)
-    if not isinstance(state, AppState):
-        raise RuntimeError(
-            f"the app {current_app.name!r} has no WebSockets: call WebSockets(app), or "
-            "init_app(app) of the WebSockets object"
-        )
-    return state
-
-
 def is_websocket_request() -> bool:
     """Whether the current request asks to become a WebSocket, and can.
 
@@ -80,7 +57,7 @@ def is_websocket_request() -> bool:
     """
     if not handshake.asks_for_upgrade(request.environ):
         return False
-    state = _state()
+    state = state_of(_current_app())
     try:
         _find_socket(state.settings)
     except SocketUnreachable as error:
@@ -133,25 +110,22 @@ def accept_websocket_request(
         raise RuntimeError("this request has been accepted already")
     if handler._is_accepted:
         raise RuntimeError(f"this {type(handler).__name__} serves another client already")
-    state = _state()
-    try:
-        agreement = handshake.agree(request.environ, state.settings.compression)
-        server_socket = _find_socket(state.settings)
-    except SocketUnreachable as error:
-        raise BadRequest(str(error)) from None
-    except handshake.Refusal as refusal:
-        raise _http_error(refusal) from None
-    _check_origin(state.settings, require_same_origin)
+    app = _current_app()
+    state = state_of(app)
+    observers = observers_of(app)
+    for observer in observers:
+        observer.handshake_came()
+    agreement, server_socket = _agree(state)
+    _check_origin(state, require_same_origin)
     headers = agreement.headers
     if subprotocol is not None:
         _check_subprotocol(subprotocol)
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
     seat = _take_seat(state)
 
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     snapshot = RequestSnapshot(app, _current_request(), _kept_session(), subprotocol)
     connection = Connection(
-        HandlerCallbacks(handler, snapshot, state.slow_callbacks),
+        _callbacks_of(handler, snapshot, state, observers),
         ClientSettings.of(handler, state.settings),
         agreement.deflate,
         budget=state.engine.budget,
@@ -165,6 +139,35 @@ def accept_websocket_request(
     return upgrade_response(app, headers, state.engine, server_socket, connection)
 
 
+def _agree(state: AppState) -> tuple[handshake.Agreement, ServerSocket]:
+    try:
+        agreement = handshake.agree(request.environ, state.settings.compression)
+        return agreement, _find_socket(state.settings)
+    except SocketUnreachable as error:
+        state.engine.refusals.add(RefusalReason.SERVER)
+        raise BadRequest(str(error)) from None
+    except handshake.Refusal as refusal:
+        is_version = refusal.status == UpgradeRequired.code
+        state.engine.refusals.add(RefusalReason.VERSION if is_version else RefusalReason.INVALID)
+        raise (UpgradeRequired if is_version else BadRequest)(refusal.reason) from None
+
+
+def _callbacks_of(
+    handler: WebSocketHandler,
+    snapshot: RequestSnapshot,
+    state: AppState,
+    observers: Sequence[Observer],
+) -> HandlerCallbacks:
+    if not observers:
+        return HandlerCallbacks(handler, snapshot, state.slow_callbacks)
+    arounds = [observer.accepted(handler, snapshot) for observer in observers]
+    return ObservedCallbacks(handler, snapshot, state.slow_callbacks, arounds)
+
+
+def _current_app() -> Flask:
+    return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
+
+
 def _current_request() -> Request:
     return request._get_current_object()  # type: ignore[attr-defined, no-any-return]
 
@@ -175,13 +178,14 @@ def _kept_session() -> SessionMixin | None:
     return session if session or session.modified else None
 
 
-def _check_origin(settings: Settings, require_same_origin: bool | None) -> None:
-    allowed: str | tuple[str, ...] = settings.allowed_origins
+def _check_origin(state: AppState, require_same_origin: bool | None) -> None:
+    allowed: str | tuple[str, ...] = state.settings.allowed_origins
     if require_same_origin is not None:
         allowed = "same-origin" if require_same_origin else "*"
     origin = request.headers.get("Origin")
     if origin is None or handshake.is_origin_allowed(origin, allowed, request.scheme, request.host):
         return
+    state.engine.refusals.add(RefusalReason.ORIGIN)
     if allowed == "same-origin" and handshake.is_origin_allowed(
         origin, allowed, "https", request.host
     ):
@@ -205,10 +209,13 @@ def _check_subprotocol(subprotocol: str) -> None:
 
 
 def _take_seat(state: AppState) -> Seat:
+    refusals = state.engine.refusals
     if state.engine.is_stopping:
+        refusals.add(RefusalReason.STOPPING)
         raise ServiceUnavailable("This server is restarting.", retry_after=_RETRY_AFTER_S)
     room, address = state.engine.room, request.remote_addr
     if room.has_too_many(address):
+        refusals.add(RefusalReason.ADDRESS)
         current_app.logger.warning(
             "A WebSocket from %s was refused: it has %d already", address, room.max_per_address
         )
@@ -218,6 +225,7 @@ def _take_seat(state: AppState) -> Seat:
         )
     seat = room.take(address)
     if seat is None:
+        refusals.add(RefusalReason.FULL)
         current_app.logger.warning(
             "A WebSocket was refused: there are %d already, of %d (WSHANDLER_MAX_CONNECTIONS, or "
             "fewer if the limit of open files, `ulimit -n`, is lower)",
@@ -228,9 +236,3 @@ def _take_seat(state: AppState) -> Seat:
             f"There are {room.taken} connections already.", retry_after=_RETRY_AFTER_S
         )
     return seat
-
-
-def _http_error(refusal: handshake.Refusal) -> HTTPException:
-    if refusal.status == UpgradeRequired.code:
-        return UpgradeRequired(refusal.reason)
-    return BadRequest(refusal.reason)

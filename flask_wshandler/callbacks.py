@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING
 
 from flask import got_request_exception
 
+from .access_log import log_close
 from .context import entered
 from .context.websocket import connect
 from .errors import CloseCode
 from .handler import leave_all
+from .signals import (
+    announced,
+    announced_message,
+    followed,
+    message_received,
+    websocket_connected,
+    websocket_disconnected,
+)
+from .state import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +60,10 @@ class HandlerCallbacks:
         handler = self._handler
         handler._peer = connection
         connect(handler.context, connection)
-        return self._call(handler.on_open)
+        on_open: Callable[..., None] = handler.on_open
+        if websocket_connected.receivers:
+            on_open = announced(on_open, handler, self._snapshot.app)
+        return self._call(on_open)
 
     def message_received(self, message: Message) -> int | None:
         """Call `on_text` or `on_binary`, which call `on_message` unless overridden."""
@@ -59,9 +72,10 @@ class HandlerCallbacks:
         if name is None:
             return CloseCode.UNSUPPORTED_DATA
         # As _call does, which would cost another 0.1 µs.
-        error = run_in_context(
-            self._running, handler, self._snapshot, getattr(handler, name), message
-        )
+        callback = getattr(handler, name)
+        if message_received.receivers:
+            callback = announced_message(callback, handler, self._snapshot.app)
+        error = run_in_context(self._running, handler, self._snapshot, callback, message)
         return None if error is None else self._failed(error)
 
     def session_check_came(self) -> int | None:
@@ -79,15 +93,19 @@ class HandlerCallbacks:
         return code
 
     def closed(self, code: int, reason: str) -> None:
-        """Call `on_close`."""
+        """Call `on_close`, and log the end."""
         handler = self._handler
         handler.close_code = code
         handler.close_reason = reason
         leave_all(handler)
-        self._call(handler.on_close)
+        on_close: Callable[..., None] = handler.on_close
+        if websocket_disconnected.receivers:
+            on_close = followed(on_close, handler, self._snapshot.app)
+        self._call(on_close)
+        log_close(handler)
 
-    def _call(self, callback: Callable[..., None]) -> int | None:
-        error = run_in_context(self._running, self._handler, self._snapshot, callback)
+    def _call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
+        error = run_in_context(self._running, self._handler, self._snapshot, callback, message)
         return None if error is None else self._failed(error)
 
     def _failed(self, error: BaseException) -> int:
@@ -161,11 +179,13 @@ def _log(
     callback: Callable[..., None],
     error: BaseException,
 ) -> None:
+    name = getattr(callback, "__name__", "callback")
+    state_of(snapshot.app).engine.failures.add(name)
     snapshot.app.logger.error(
         "Exception in %s%s.%s on %s",
         where,
         type(handler).__qualname__,
-        getattr(callback, "__name__", callback),
+        name,
         snapshot.get("PATH_INFO"),
         exc_info=error,
     )

@@ -152,9 +152,12 @@ class Connection:
         "close_reason",
         "dropped_messages",
         "is_closed",
+        "opened_at_s",
         "outbox",
+        "received_bytes",
         "received_messages",
         "seat",
+        "sent_bytes",
         "sent_messages",
         "wants_data",
     )
@@ -183,6 +186,10 @@ class Connection:
         self._messages: TokenBucket | None = None
         self._controls: TokenBucket | None = None
         self.received_messages = 0
+        #: Of frames and their heads, as they were on the way; the transport counts them.
+        self.received_bytes = 0
+        #: By the transport's clock.
+        self.opened_at_s = 0.0
         #: Whether it is time for `check_session`. Set by the timer, cleared by the turn.
         self.check_is_due = False
         self._checked_at_s = 0.0  # the timer's
@@ -199,6 +206,8 @@ class Connection:
         self.outbox = Outbox(settings.max_queue_size, budget)
         self._room_made: threading.Event | None = None
         self.sent_messages = 0
+        #: What the system has taken of the frames; the transport counts it, in `write`.
+        self.sent_bytes = 0
         self.dropped_messages = 0
         self._pauses = 0
         self._held_until_s = 0.0
@@ -213,7 +222,7 @@ class Connection:
     def attach(self, transport: Transport) -> None:
         """Connect to the socket. Once, before the first turn."""
         self._transport = transport
-        self._pinged_at_s = self._checked_at_s = transport.now_s()
+        self._pinged_at_s = self._checked_at_s = self.opened_at_s = transport.now_s()
         if self._settings.ping_interval is not None:
             transport.request_wake(self._settings.ping_interval)
         if self._settings.recheck_session_s is not None:
@@ -240,6 +249,12 @@ class Connection:
     def is_lost(self) -> bool:
         """Whether the network is gone, so that nothing queued will ever be taken."""
         return self._is_lost
+
+    @property
+    def age_s(self) -> float:
+        """How long it has been open; 0 once its socket is gone."""
+        transport = self._transport
+        return 0.0 if transport is _NO_TRANSPORT else transport.now_s() - self.opened_at_s
 
     @property
     def close_timeout_s(self) -> float:

@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_sock import Sock
 
 from . import handshake, hub, serialization
-from .accept import EXTENSION_KEY, AppState, accept_websocket_request
+from .accept import accept_websocket_request
 from .addresses import without_password
 from .bus import Bus, BusStats, UnsafeDirectory, connect
 from .errors import SettingError
@@ -22,6 +22,7 @@ from .handler import WebSocketHandler
 from .routing import admit_upgrades
 from .settings import Settings
 from .slow import SlowCallbackWatch
+from .state import EXTENSION_KEY, AppState
 from .timer import Clock, Timer
 from .transports.engine import Engine, Stats
 

@@ -132,6 +132,10 @@ class FunctionHandler(WebSocketHandler):
         """The connection, once it is open."""
         return self._peer  # type: ignore[return-value]  # nothing else is ever given
 
+    @property
+    def _shown_name(self) -> str:
+        return getattr(self._function, "__qualname__", "function")
+
     def on_open(self) -> None:
         """Start the function's thread."""
         name = f"wshandler-{getattr(self._function, '__name__', 'function')}"

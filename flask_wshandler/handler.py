@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 class Peer(Protocol):
     """The connection, as a handler sees it."""
 
+    received_messages: int
+    received_bytes: int
+    sent_messages: int
+    sent_bytes: int
     dropped_messages: int
+
+    @property
+    def age_s(self) -> float: ...
 
     @property
     def queued_bytes(self) -> int: ...
@@ -191,6 +198,11 @@ class WebSocketHandler:
     def dropped_messages(self) -> int:
         """Messages that the full queue has dropped."""
         return 0 if self._peer is None else self._peer.dropped_messages
+
+    @property
+    def _shown_name(self) -> str:
+        """What logs and metrics call handlers of this kind: there are few of these names."""
+        return type(self).__qualname__
 
     def _not_connected(self) -> RuntimeError:
         return RuntimeError(

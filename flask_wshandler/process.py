@@ -26,6 +26,8 @@ class Stage(enum.IntEnum):
     COLLECTIONS = 1
     """After the last callbacks, which broadcast that somebody has gone."""
     BUS = 2
+    FIGURES = 3
+    """When there is nothing more to count."""
 
 
 class Lived(Protocol):

@@ -1,4 +1,4 @@
-"""How many connections there may be in a process: in all, and from one address.
+"""How many connections there may be in a process: in all, and from one address; why there is none.
 
 Invariant: a seat is given back once, whoever has it: when its connection ends, or when it is
 forgotten because the handshake's response never left.
@@ -6,10 +6,30 @@ forgotten because the handshake's response never left.
 
 from __future__ import annotations
 
+import enum
 import threading
 from collections.abc import Callable
 
 _SPARE_DESCRIPTORS = 100
+
+
+class RefusalReason(str, enum.Enum):
+    """Why a handshake got no connection."""
+
+    #: 400: it is no valid WebSocket request.
+    INVALID = "invalid"
+    #: 426: another WebSocket version than 13.
+    VERSION = "version"
+    #: 400: the server does not give its socket away.
+    SERVER = "server"
+    #: 403: a page of an origin that is not allowed.
+    ORIGIN = "origin"
+    #: 503: this process ends.
+    STOPPING = "stopping"
+    #: 429: `WSHANDLER_MAX_CONNECTIONS_PER_IP`.
+    ADDRESS = "address"
+    #: 503: `WSHANDLER_MAX_CONNECTIONS`, or no more descriptors.
+    FULL = "full"
 
 
 class Room:

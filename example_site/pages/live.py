@@ -48,7 +48,11 @@ def start_publishing() -> Callable[[], None]:
     def publish() -> None:
         nonlocal before, before_s
         now, now_s = sockets.stats(), time.monotonic()
-        elapsed_s = now_s - before_s
+
+        def per_s(counter: str) -> float:
+            increase: int = getattr(now, counter) - getattr(before, counter)
+            return increase / (now_s - before_s)
+
         watchers.broadcast_json(
             {
                 "host": host,
@@ -57,8 +61,11 @@ def start_publishing() -> Callable[[], None]:
                 "accepted": now.accepted,
                 "threads": now.threads,
                 "queued_bytes": now.queued_bytes,
-                "received_per_s": (now.messages_received - before.messages_received) / elapsed_s,
-                "sent_per_s": (now.messages_sent - before.messages_sent) / elapsed_s,
+                "received_per_s": per_s("messages_received"),
+                "sent_per_s": per_s("messages_sent"),
+                "received_bytes_per_s": per_s("bytes_received"),
+                "sent_bytes_per_s": per_s("bytes_sent"),
+                "closes": now.closes,
             }
         )
         before, before_s = now, now_s

@@ -2,6 +2,7 @@
 // them.
 
 import { Chart } from "./chart.js";
+import { Closes } from "./closes.js";
 import { Connection } from "./connection.js";
 import { wireLamp } from "./lamp.js";
 import { Traffic } from "./traffic.js";
@@ -15,6 +16,7 @@ const page = document.querySelector("[data-live]");
 const connection = new Connection(page.dataset.socket);
 const figures = page.querySelectorAll("[data-figure]");
 const workers = new Workers(page.querySelector("[data-workers]"));
+const closes = new Closes(page.querySelector("[data-closes]"));
 const charts = [
   new Chart(
     page.querySelector("[data-chart=messages]"),
@@ -32,6 +34,7 @@ function tick() {
   const total = workers.total();
   for (const chart of charts) chart.add(total);
   if (!total) return;
+  closes.show(total.closes);
   for (const figure of figures) figure.textContent = shown(total[figure.dataset.figure]);
 }
 

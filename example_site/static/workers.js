@@ -11,9 +11,20 @@ const FIGURES = [
   ["sent_per_s", "out / s"],
   ["queued_bytes", "bytes queued"],
 ];
+// Shown for all workers together only.
+const SUMMED = [...FIGURES.map(([key]) => key), "received_bytes_per_s", "sent_bytes_per_s"];
 
 export function shown(figure) {
   return Math.round(figure).toLocaleString("en");
+}
+
+// Adds up objects of numbers.
+function sumByKey(objects) {
+  const sums = {};
+  for (const [key, number] of objects.flatMap((each) => Object.entries(each))) {
+    sums[key] = (sums[key] ?? 0) + number;
+  }
+  return sums;
 }
 
 export class Workers {
@@ -50,9 +61,9 @@ export class Workers {
     if (!this.#workers.size) return null;
     const all = [...this.#workers.values()].map(({ figures }) => figures);
     const sum = (key) => all.reduce((total, figures) => total + figures[key], 0);
-    const total = Object.fromEntries(FIGURES.map(([key]) => [key, sum(key)]));
+    const total = Object.fromEntries(SUMMED.map((key) => [key, sum(key)]));
     this.#share(total.connections);
-    return total;
+    return { ...total, closes: sumByKey(all.map(({ closes }) => closes)) };
   }
 
   clear() {

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
-from ..accept import EXTENSION_KEY, AppState
 from ..bus.memory import MemoryBus, MemoryNetwork
 from ..extension import new_state, state_on
+from ..state import EXTENSION_KEY, AppState
 from .clock import Clock
 from .engine import EngineUnderTest
 from .errors import TimedOut

@@ -159,13 +159,15 @@ class Channel:
     def write(self, data: bytes | memoryview) -> int:
         """Write without waiting; how many bytes were taken."""
         try:
-            return self.socket.send(data)
+            taken = self.socket.send(data)
         except WOULD_BLOCK:
             return 0
         except OSError as error:
             if not self._waits_for_memory(error):
                 raise
             return 0
+        self.connection.sent_bytes += taken
+        return taken
 
     def request_turn(self) -> None:
         """Have the connection looked at."""
@@ -283,12 +285,14 @@ class Channel:
                 if not self._waits_for_memory(error):
                     connection.abort()
                 return
-            if not data:
+            size = len(data)
+            if not size:
                 connection.receive_eof()
                 return
+            connection.received_bytes += size
             connection.receive_data(data)
             # A short read has emptied the socket, unless its end is behind it.
-            if len(data) < _READ_BYTES and not events & _READ_TO_END:
+            if size < _READ_BYTES and not events & _READ_TO_END:
                 return
             if not connection.wants_data:
                 return

@@ -17,15 +17,17 @@ import weakref
 from typing import TYPE_CHECKING
 
 from .. import process
+from ..errors import CloseCode
 from ..outbox import Budget
-from ..room import Room
+from ..room import RefusalReason, Room
 from ..settings import Settings, Transport
+from ..tally import Tally
 from ..timer import Clock, MonotonicClock, Target, Timer
 from . import handoff
 from .blocking import BlockingTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..connection import Connection
     from .channel import Channel
@@ -54,10 +56,15 @@ _SHARE_OF_TIME_TO_STOP = 0.7
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stats:
-    """What an app's WebSockets in this process have done and are doing."""
+    """What an app's WebSockets in this process have done and are doing.
+
+    What is counted "since the start" never gets less, whoever connects and leaves.
+    """
 
     #: Open connections.
     connections: int
+    #: Connections that there may be: `WSHANDLER_MAX_CONNECTIONS`, or what descriptors allow.
+    max_connections: int
     #: Connections that have been opened since the start.
     accepted: int
     #: Messages that handlers have received since the start.
@@ -66,10 +73,24 @@ class Stats:
     messages_sent: int
     #: Messages that a full queue has dropped since the start.
     messages_dropped: int
+    #: Bytes of frames, with their heads and pings, that have come since the start.
+    bytes_received: int
+    #: Bytes of frames, with their heads and pings, that the system has taken since the start.
+    bytes_sent: int
     #: Bytes that clients have not taken yet.
     queued_bytes: int
-    #: Threads for callbacks, of which there may be `WSHANDLER_THREADS`.
+    #: Bytes that they may leave untaken together: `WSHANDLER_MAX_TOTAL_QUEUE_SIZE`.
+    max_queued_bytes: int
+    #: Threads for callbacks.
     threads: int
+    #: Threads that there may be: `WSHANDLER_THREADS`.
+    max_threads: int
+    #: Connections that have ended since the start, by `close_code`.
+    closes: Mapping[int, int]
+    #: Handshakes that were refused since the start, by the values of `RefusalReason`.
+    refusals: Mapping[str, int]
+    #: Exceptions of callbacks since the start, by the callback's name.
+    failures: Mapping[str, int]
 
 
 class Engine:
@@ -103,6 +124,10 @@ class Engine:
         self._lingering: set[Channel] = set()
         self._accepted = 0
         self._ended = _Totals()
+        #: What ended, was refused and has raised, with why or where. Any thread.
+        self.closes: Tally[int] = Tally()
+        self.refusals: Tally[RefusalReason] = Tally()
+        self.failures: Tally[str] = Tally()
         self._epoll: EpollTransport | None = None
         self._timer: Timer | None = None
         self._stop_watch: _StopWatch | None = None
@@ -160,19 +185,29 @@ class Engine:
         """Count everything. Any thread."""
         with self._lock:
             totals = dataclasses.replace(self._ended)
-            connections = [channel.connection for channel in self._open]
+            count = len(self._open)
+            # Until its socket is closed a connection may still send what is queued.
+            connections = [channel.connection for channel in (*self._open, *self._lingering)]
             accepted = self._accepted
             epoll = self._epoll
         for connection in connections:
             totals.add(connection)
         return Stats(
-            connections=len(connections),
+            connections=count,
+            max_connections=self.room.max_seats,
             accepted=accepted,
             messages_received=totals.received,
             messages_sent=totals.sent,
             messages_dropped=totals.dropped,
-            queued_bytes=sum(connection.queued_bytes for connection in connections),
+            bytes_received=totals.received_bytes,
+            bytes_sent=totals.sent_bytes,
+            queued_bytes=sum([connection.queued_bytes for connection in connections]),
+            max_queued_bytes=self.budget.max_bytes,
             threads=epoll.thread_count if epoll is not None else 0,
+            max_threads=self.settings.threads,
+            closes=self.closes.counts(),
+            refusals={reason.value: n for reason, n in self.refusals.counts().items()},
+            failures=self.failures.counts(),
         )
 
     def stop(self) -> None:
@@ -256,12 +291,14 @@ class Engine:
         with self._lock:
             self._open.discard(channel)
             self._lingering.add(channel)
-            self._ended.add(channel.connection)
+        code = channel.connection.close_code
+        self.closes.add(CloseCode.ABNORMAL_CLOSURE if code is None else code)
 
     def released(self, channel: Channel) -> None:
         """A channel has closed its socket."""
         with self._has_one_gone:
             self._lingering.discard(channel)
+            self._ended.add(channel.connection)
             self._has_one_gone.notify_all()
 
     def _started_timer(self) -> Timer:
@@ -309,11 +346,15 @@ class _Totals:
     received: int = 0
     sent: int = 0
     dropped: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
 
     def add(self, connection: Connection) -> None:
         self.received += connection.received_messages
         self.sent += connection.sent_messages
         self.dropped += connection.dropped_messages
+        self.received_bytes += connection.received_bytes
+        self.sent_bytes += connection.sent_bytes
 
 
 class _StopWatch:

@@ -129,6 +129,26 @@ def stop_close_code() -> int:
     return CloseCode.GOING_AWAY
 
 
+def server_name() -> str:
+    """What the processes that serve one address have in common, and no others on this machine.
+
+    The sockets that they listen on: gunicorn's stay the same over reloads, and when another master
+    takes over. Any other server is one process.
+    """
+    listeners = getattr(_gunicorn_worker(), "sockets", None) or ()
+    inodes = sorted(os.fstat(listener.fileno()).st_ino for listener in listeners)
+    if not inodes:
+        return f"process {os.getpid()}"
+    return f"sockets {inodes} since {_boot_id()}"
+
+
+def _boot_id() -> str:
+    """Numbers of sockets begin anew when the machine does."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+    return ""
+
+
 _seen: tuple[int, Any] | None = None
 
 

@@ -12,7 +12,8 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 MAY_USE_FLASK = re.compile(
-    r"(accept|callbacks|context\..*|extension|function|http_handler|routing|upgrade"
+    r"(accept|callbacks|context\..*|extension|function|http_handler|observers|otel|prometheus"
+    r"|routing|upgrade"
     r"|testing\.(client|worker))"
 )
 #: A module, and what of ours it may import at run time.
@@ -23,6 +24,11 @@ MAY_IMPORT = {
     "rate": set(),
     "room": set(),
     "slow": set(),
+    "tally": set(),
+    "wrapped": set(),
+    "signals": {"wrapped"},
+    "access_log": set(),
+    "state": set(),
     "addresses": set(),
     "settings": {"addresses", "errors"},
     "serialization": set(),
@@ -55,8 +61,26 @@ MAY_IMPORT = {
     "transports.blocking": {"transports.channel"},
     "transports.handoff": {"errors"},
     "transports.engine": {
-        "outbox", "process", "room", "settings", "timer",
+        "errors", "outbox", "process", "room", "settings", "tally", "timer",
         "transports.blocking", "transports.epoll", "transports.handoff",
+    },
+    "observers": {"callbacks", "errors", "signals", "wrapped"},
+    "metrics.__init__": set(),
+    "metrics.families": set(),
+    "metrics.times": set(),
+    "metrics.figures": {"errors", "metrics.families"},
+    "metrics.books": {"bus.run_directory", "metrics.figures"},
+    "metrics.ledger": {
+        "bus.run_directory", "metrics.books", "metrics.figures", "process", "transports.handoff",
+    },
+    "metrics.measured": {
+        "metrics.figures", "metrics.ledger", "metrics.times", "process", "state",
+    },
+    "prometheus": {
+        "metrics.families", "metrics.figures", "metrics.measured", "metrics.times", "observers",
+    },
+    "otel": {
+        "metrics.families", "metrics.figures", "metrics.times", "observers", "state",
     },
     "testing.errors": {"errors"},
     "testing.failures": set(),
@@ -65,7 +89,7 @@ MAY_IMPORT = {
     "testing.wire": {"errors"},
     "testing.websocket": {"errors", "testing.errors", "testing.wire"},
     "testing.worker": {
-        "accept", "bus.memory", "extension", "testing.client", "testing.clock", "testing.engine",
+        "bus.memory", "extension", "state", "testing.client", "testing.clock", "testing.engine",
         "testing.errors", "testing.failures", "testing.websocket",
     },
     "testing.client": {

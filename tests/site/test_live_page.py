@@ -66,3 +66,19 @@ def test_each_worker_shows_its_own(visit, site):
         # The page's worker has two connections, the other one.
         expect(workers.locator("[data-own=connections]", has_text="1")).to_have_count(1)
         expect(workers.locator("[data-own=connections]", has_text="2")).to_have_count(1)
+
+
+def test_ends_are_counted_by_code(visit, site):
+    """What this page closes, and what another loses; bytes move with a burst."""
+    page = visit("/live/")
+    ended = page.locator("[data-closes]")
+    page.get_by_role("button", name="Open 25 connections").click()
+    expect(figure(page, "connections")).to_have_text("26", timeout=20_000)
+    before = ended.locator("[data-code='1000'] b")
+    count = int(before.inner_text()) if before.count() else 0
+    page.get_by_role("button", name="Close them").click()
+    expect(ended.locator("[data-code='1000'] b")).to_have_text(str(count + 25), timeout=20_000)
+    expect(ended.locator("[data-code='1000']")).to_contain_text("closed")
+    page.get_by_role("button", name="Send a burst").click()
+    for name in ("received_bytes_per_s", "sent_bytes_per_s"):
+        expect(figure(page, name)).to_have_text(re.compile(r"\d{3}"), timeout=10_000)

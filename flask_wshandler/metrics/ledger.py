@@ -1,0 +1,235 @@
+"""The figures of all processes that serve an app at one address, whichever of them is asked.
+
+Each process listens on a socket in their run directory. Who is asked for the sum asks all others,
+and takes for one that does not answer what it wrote last. A process writes its figures whenever it
+tells them, and at its end: so no sum that anybody has seen is ever greater than a later one, also
+when a process was killed meanwhile. What is lost then is what it counted since it was asked last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from .. import process
+from ..bus.run_directory import RunDirectory, UnsafeDirectory
+from ..transports import handoff
+from .books import Books
+from .figures import Figures, add, counters_of, dump, load
+
+logger = logging.getLogger(__name__)
+
+_ANSWER_S = 1.0
+"""For all processes that are asked, together. One that is stopped does not answer."""
+
+_PAUSE_S = 1.0
+_READ_BYTES = 65536
+
+
+class Ledger:
+    """The books of one app at one address. Any thread."""
+
+    def __init__(self, app_name: str, tell: Callable[[], Figures]) -> None:
+        """`tell` says what this process has counted."""
+        self._app_name = app_name
+        self._tell = tell
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        # Guarded by _lock.
+        self._member: _Member | None = None
+        #: Whether there is no use in joining: it has failed, or the process ends.
+        self._is_alone = False
+        self._has_logged = False
+
+    def join(self) -> None:
+        """Be asked by the others from now on. Quick, but for the first time in a process."""
+        if self._member is not None or self._is_alone:
+            return
+        with self._lock:
+            if self._member is not None or self._is_alone:
+                return
+            try:
+                self._member = _Member(self._app_name, self._tell)
+            except (OSError, UnsafeDirectory) as error:
+                self._is_alone = True
+                self._log_once(error)
+        process.stop_at_exit()
+
+    def sum(self) -> Figures:
+        """What all processes have counted, this one included. Waits a second at most."""
+        self.join()
+        member = self._member
+        if member is not None:
+            try:
+                return member.sum()
+            except OSError as error:
+                self._log_once(error)
+        return self._tell()
+
+    def stop(self) -> None:
+        """The process ends: leave its last figures to the others."""
+        member = self._member
+        if member is not None:
+            member.write()
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave to the others what was told last."""
+        with self._lock:
+            member, self._member = self._member, None
+            self._is_alone = True
+        if member is not None:
+            member.close()
+
+    def _log_once(self, error: Exception) -> None:
+        if not self._has_logged:
+            self._has_logged = True
+            logger.error(
+                "The figures of %r are those of one process each: its processes can't find each "
+                "other, because %s",
+                self._app_name,
+                error,
+            )
+
+    def forget(self) -> None:
+        """In a forked child: be another process."""
+        member = self._member
+        if member is not None:
+            member.forget()
+        self._begin()
+
+
+class _Member:
+    """A process among those of its server."""
+
+    def __init__(self, app_name: str, tell: Callable[[], Figures]) -> None:
+        """Raises OSError or `UnsafeDirectory`."""
+        self._directory = RunDirectory(f"figures of {app_name}")
+        self._directory.make()
+        self._books = Books(self._directory, handoff.server_name())
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._is_closed = threading.Event()
+        self._name = self._books.new_name()
+        # First the socket, then the file: who has a file and no socket is gone.
+        self._listener = self._directory.listen(self._name)
+        self._listener.setblocking(True)
+        self._record()
+        self._clear_up()
+        threading.Thread(target=self._answer_all, name="wshandler-figures", daemon=True).start()
+
+    def sum(self) -> Figures:
+        """What all have counted."""
+        told = {self._name: self._record()}
+        others = [name for name in self._books.names() if name != self._name]
+        answers, dead = self._ask(others)
+        for name in others:
+            if name in dead:
+                told[name] = counters_of(self._books.read(name))
+            else:
+                told[name] = answers.get(name) or self._books.read(name)
+        # Last: who has gone since the names were read is in there, or in what he told.
+        gone, total = self._books.gone()
+        for name, figures in told.items():
+            if name not in gone:
+                add(total, figures)
+        if dead:
+            self._books.enter(dead)
+        return total
+
+    def write(self) -> None:
+        """Write the figures down."""
+        with contextlib.suppress(OSError):
+            self._record()
+
+    def close(self) -> None:
+        """Be gone."""
+        self._is_closed.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # the thread waits there
+        self._listener.close()
+
+    def forget(self) -> None:
+        """In a forked child: else the parent would seem to live on in it."""
+        self._listener.close()
+
+    def _record(self) -> Figures:
+        """Write this process's figures down before anybody sees them."""
+        # With the lock held to the end of the writing, or older ones could be written last. Nobody
+        # waits for it but who wants the same.
+        with self._lock:
+            figures = self._tell()
+            self._books.write(self._name, figures)
+            return figures
+
+    def _answer_all(self) -> None:
+        while True:
+            try:
+                asking, _ = self._listener.accept()
+            except OSError:  # it is closed, or there are no more descriptors for a while
+                if self._is_closed.wait(_PAUSE_S):
+                    return
+                continue
+            with asking, contextlib.suppress(OSError):
+                asking.settimeout(_ANSWER_S)
+                asking.sendall(dump(self._record()))
+
+    def _ask(self, names: list[str]) -> tuple[dict[str, Figures], list[str]]:
+        """What those say who answer in time, and who is gone."""
+        answers: dict[str, Figures] = {}
+        until_s = time.monotonic() + _ANSWER_S
+        with contextlib.ExitStack() as open_ones:
+            asked, dead = self._reach(names, open_ones)
+            for name, sock in asked.items():
+                with contextlib.suppress(OSError, ValueError):
+                    answers[name] = load(_read_all(sock, until_s))
+        return answers, dead
+
+    def _reach(
+        self, names: list[str], open_ones: contextlib.ExitStack
+    ) -> tuple[dict[str, socket.socket], list[str]]:
+        """Sockets to those who live, and who is gone."""
+        reached, dead = {}, []
+        for name in names:
+            sock = open_ones.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            sock.setblocking(False)
+            try:
+                sock.connect(self._directory.address(name))
+            except BlockingIOError:
+                pass  # his queue is full: he lives
+            except ConnectionRefusedError:
+                dead.append(name)
+            except FileNotFoundError:  # somebody has tidied up here
+                if not self._books.is_running(name):
+                    dead.append(name)
+            else:
+                reached[name] = sock
+        return reached, dead
+
+    def _clear_up(self) -> None:
+        """Enter whom nobody has asked since he went, and remove what other servers have left."""
+        with contextlib.ExitStack() as open_ones:
+            _, dead = self._reach([n for n in self._books.names() if n != self._name], open_ones)
+            if dead:
+                self._books.enter(dead)
+            for server, names in self._books.foreign_names().items():
+                _, dead = self._reach(names, open_ones)
+                if len(dead) == len(names):
+                    self._books.remove_server(server, names)
+
+
+def _read_all(sock: socket.socket, until_s: float) -> bytes:
+    """What comes until the end. Raises OSError when it is past `until_s`."""
+    data = bytearray()
+    while True:
+        sock.settimeout(max(0.001, until_s - time.monotonic()))
+        part = sock.recv(_READ_BYTES)
+        if not part:
+            return bytes(data)
+        data += part
