@@ -3,8 +3,6 @@
 import contextlib
 import http.client
 import json
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,9 +24,8 @@ PAGE_DEADLINE_MS = 15_000
 
 
 @pytest.fixture
-def walk(tmp_path, monkeypatch):
-    """A reader whose `python`, `gunicorn` and `celery` are those of this environment."""
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+def walk(tmp_path):
+    """A reader who has installed what the tests have."""
     with contextlib.ExitStack() as stack:
 
         def walk(name, **options):
@@ -39,11 +36,15 @@ def walk(tmp_path, monkeypatch):
 
 @pytest.fixture
 def visit(browser):
-    """Opens a page of a server and lets it load a script; it ends with the test."""
+    """Opens a page of a server and lets it load a script; it ends with the test.
+
+    `before` is what the script finds on the page.
+    """
     with contextlib.ExitStack() as stack:
 
-        def visit(netloc, script):
+        def visit(netloc, script, before=""):
             page = stack.enter_context(contextlib.closing(browser.new_page()))
+            page.add_init_script(before)
             page.set_default_timeout(PAGE_DEADLINE_MS)
             page.goto(f"http://{netloc}{script}")
             page.add_script_tag(url=script)
@@ -156,8 +157,11 @@ class TestFlaskSocketIO:
         reader = walk("from-flask-socketio.md")
         reader.read_on()
         reader.type_in("gunicorn --threads 4 after:app")
-        page = visit(reader.netloc, "/static/chat.js")
-        page.evaluate("() => { window.said = []; window.show = (text) => said.push(text); }")
+        page = visit(
+            reader.netloc,
+            "/static/chat.js",
+            before="window.said = []; window.show = (text) => said.push(text);",
+        )
         page.wait_for_function("said.length == 1 && said[0] == 'hello'")
 
     def test_both_may_be_in_one_app(self, walk):

@@ -17,6 +17,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,7 @@ _FILE = re.compile(
 )
 _WITHOUT_EXTENSION = {"Dockerfile"}
 _SERVES = re.compile(r"gunicorn |flask (--app \S+ )?run|celery .* worker")
+_NOT_THE_READERS = {"FORCE_COLOR", "PYTEST_ADDOPTS", "PY_COLORS", "VIRTUAL_ENV"}
 _READY = {"gunicorn": "Listening at", "flask": "Running on", "celery": " ready."}
 
 
@@ -45,6 +47,14 @@ def file_name(block: Block) -> re.Match[str] | None:
     if found and ("." in found["name"] or found["name"] in _WITHOUT_EXTENSION):
         return found
     return None
+
+
+def _environment() -> dict[str, str]:
+    """This one's, whose `python3` is the one that runs the tests, and with a plain terminal."""
+    environment = {name: os.environ[name] for name in os.environ if name not in _NOT_THE_READERS}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment["COLUMNS"] = "80"
+    return environment
 
 
 class Walk:
@@ -65,7 +75,7 @@ class Walk:
         self._page = page
         self._instead = {WRITTEN_ADDRESS: self.netloc, **(instead or {})}
         self._blocks = page.blocks
-        self._environment = {**os.environ, "HOME": str(home)}
+        self._environment = _environment() | {"HOME": str(home)}
         self._start = start or home
         self._state = home / ".walk"
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
