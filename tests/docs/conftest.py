@@ -39,7 +39,8 @@ def installed_state(installed: Walk) -> str:
     return installed.state
 
 
-@pytest.fixture(scope="session")
+# Not for the session: there can be one Playwright at a time, and tests/site has its own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Debian's Chromium, headless."""
     playwright = pytest.importorskip("playwright.sync_api")
