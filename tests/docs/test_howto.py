@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 
 from tests.bus.networks import RedisServer
 
-from .chat import README, greeting
+from .chat import greeting
 from .markdown_page import MarkdownPage
 from .programs import gunicorn
 from .walk import Walk
@@ -19,6 +19,7 @@ from .walk import Walk
 ROOT = Path(__file__).resolve().parents[2]
 HOWTO = ROOT / "docs" / "howto"
 DOCKER = MarkdownPage(HOWTO / "docker.md")
+QUICK_START = MarkdownPage(ROOT / "docs" / "quickstart.md")
 DEADLINE_S = 10
 PAGE_DEADLINE_MS = 15_000
 
@@ -194,7 +195,7 @@ class TestDocker:
         """Without an engine: in a directory, with the environment that the quick start makes."""
         checkout = installed.home / "checkout"
         (tmp_path / "chat").mkdir()
-        [program, _] = README.code("A chat in twenty lines", "python")
+        [program] = QUICK_START.code("The app", "python")
         [setting] = DOCKER.code("Several containers", "python")
         app = "app = Flask(__name__)\n"
         (tmp_path / "chat" / "chat.py").write_text(
