@@ -29,7 +29,8 @@ def test_every_step_works_as_printed(installed, browser):
         pages[1].click("button")
         for page in pages:
             page.wait_for_selector("li:has-text('Bob said: hello')")
-    installed.read_on()
+        # With the two still there: who leaves late would be heard by the programs that follow.
+        installed.read_on()
 
 
 def test_the_handler_is_the_readmes():
