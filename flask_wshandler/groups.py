@@ -15,7 +15,7 @@ Key = str | int | uuid.UUID
 
 
 class WebSocketGroups(Mapping[Key, WebSocketCollection]):
-    """A mapping of named collections, each of which is there whenever it is asked for.
+    """A mapping of named collections, each of which is there whenever it is asked for::
 
         rooms = WebSocketGroups("room")
         rooms["lobby"].add(self)

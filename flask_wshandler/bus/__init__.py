@@ -30,7 +30,7 @@ __all__ = [
 def connect(
     url: str, name: str | None = None, *, max_queue_bytes: int = DEFAULT_QUEUE_BYTES
 ) -> Bus:
-    """A bus for programs outside of the Flask app: scripts, task workers, other services.
+    """A bus for programs outside of the Flask app: scripts, task workers, other services::
 
         bus = flask_wshandler.bus.connect("redis://localhost:6379/0")
         WebSocketCollection("orders", bus=bus).broadcast_json({"id": 7})

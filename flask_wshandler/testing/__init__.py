@@ -5,7 +5,7 @@
         ws.send("hi")
         assert ws.receive(timeout=1) == "ann said: hi"
 
-With pytest nothing needs to be enabled: see docs/testing.md. Importing the package does not
+With pytest nothing needs to be enabled: see docs/howto/testing.md. Importing the package does not
 import this module.
 """
 

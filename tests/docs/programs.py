@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.ports import free_port
 
 START_DEADLINE_S = 20
-STOP_DEADLINE_S = 20
+# More than gunicorn's 30: a worker that is told to stop while it starts does not hear it.
+STOP_DEADLINE_S = 40
 
 
 class Program:

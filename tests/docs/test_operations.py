@@ -20,20 +20,14 @@ from websockets.sync.client import connect
 
 from flask_wshandler.settings import PREFIX, Settings
 
+from .chat import DOCS, NGINX_PAGE, UPGRADE, chat_program, greeting, handshake_status
 from .markdown_page import MarkdownPage
 from .programs import Program, gunicorn, haproxy, nginx
-from .test_readme import (
-    CHAT,
-    NGINX,
-    README,
-    UPGRADE,
-    greeting,
-    handshake_status,
-)
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = MarkdownPage(ROOT / "docs" / "operations.md")
-CHROMIUM = Path("/usr/bin/chromium")
+SYSTEMD = MarkdownPage(DOCS / "howto" / "systemd.md")
+REFERENCE = MarkdownPage(DOCS / "reference" / "statuses-and-codes.md")
 DEADLINE_S = 10
 PAGE_DEADLINE_MS = 15_000
 
@@ -51,15 +45,6 @@ def nginx_executable() -> str:
 def haproxy_executable() -> str:
     found = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/sbin")
     return found or pytest.skip("haproxy is missing: apt install haproxy")
-
-
-def chat_program(settings: str = "") -> str:
-    """The README's chat behind a proxy, with `settings` (lines of code) for the app."""
-    [program, _] = README.code(CHAT, "python")
-    [addition] = README.code(NGINX, "python")
-    app = "app = Flask(__name__)\n"
-    assert program.count(app) == 1
-    return program.replace(app, app + settings) + "\n" + addition
 
 
 @pytest.fixture
@@ -83,7 +68,7 @@ def unfinished_requests(front: Program, count: int) -> Iterator[list[socket.sock
 
 
 class TestUnit:
-    [UNIT] = PAGE.code("Deploy", "ini")
+    [UNIT] = SYSTEMD.code("The unit", "ini")
 
     def parsed(self) -> configparser.ConfigParser:
         parser = configparser.ConfigParser(interpolation=None)
@@ -115,7 +100,7 @@ class TestUnit:
         settings = Settings()
         least_s = (settings.drain_seconds + 2 * settings.close_timeout) / 0.7
         assert least_s <= int(graceful_s) < int(service["TimeoutStopSec"])
-        assert f"{least_s + 0.5:.0f} seconds with the defaults" in PAGE.text
+        assert f"{least_s + 0.5:.0f} seconds with the defaults" in SYSTEMD.text
 
     def test_lets_the_workers_find_each_other(self):
         """A run directory of its own, which the variable names."""
@@ -126,7 +111,7 @@ class TestUnit:
         assert int(service["LimitNOFILE"]) > Settings().max_connections
 
     def test_the_command_lines_start(self, tmp_path):
-        """Both of the section, and the unit's, but for its address."""
+        """Both of the page, and the unit's, but for its address."""
         commands = [*PAGE.code("Deploy", "sh"), self.parsed()["Service"]["ExecStart"]]
         (tmp_path / "shop.py").write_text(chat_program())
         for command in commands:
@@ -134,17 +119,6 @@ class TestUnit:
             with gunicorn(command, tmp_path) as server:
                 origin = f"http://{server.netloc}"
                 assert greeting(f"ws://{server.netloc}", origin) == "Ada has connected."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing: apt install chromium")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 RETURNING = """
@@ -246,25 +220,29 @@ def plain(text: str) -> str:
 
 STATUSES = {row[0]: row[1:] for row in PAGE.rows("Refused before the upgrade")}
 CODES = {row[0]: row[1:] for row in PAGE.rows("Closed after it")}
-README_ROWS = {row[0]: row[1] for row in README.rows("What a client can see")}
+REFERENCE_ROWS = {
+    row[0]: row[1]
+    for heading in ("Before the upgrade", "After the upgrade")
+    for row in REFERENCE.rows(heading)
+}
 
 
 class TestRefusals:
-    def test_are_those_of_the_readme(self):
+    def test_are_those_of_the_reference(self):
         """Neither more nor fewer statuses and codes."""
-        assert STATUSES.keys() | CODES.keys() == README_ROWS.keys()
+        assert STATUSES.keys() | CODES.keys() == REFERENCE_ROWS.keys()
         assert not STATUSES.keys() & CODES.keys()
 
-    def test_name_the_settings_that_the_readme_names(self):
+    def test_name_the_settings_that_the_reference_names(self):
         """Row by row."""
-        for code, why in README_ROWS.items():
+        for code, why in REFERENCE_ROWS.items():
             _, setting, *_ = {**STATUSES, **CODES}[code]
             assert set(_SETTING.findall(why)) <= set(_SETTING.findall(setting)), code
 
     def test_say_when_to_come_back(self):
-        """Where the README says that it is said."""
+        """Where the reference says that it is said."""
         for status, (_, _, retry_after_s, shown) in STATUSES.items():
-            assert (retry_after_s != "no") == ("Retry-After" in README_ROWS[status])
+            assert (retry_after_s != "no") == ("Retry-After" in REFERENCE_ROWS[status])
             assert shown == "1006"
 
     def test_retry_after_is_what_is_sent(self, tmp_path):
@@ -340,8 +318,8 @@ class TestNginx:
     def started(
         self, executable: str, backend: Program, directory: Path, **changed: str
     ) -> Program:
-        """nginx with the page's main configuration around the README's site."""
-        [site] = README.code(NGINX, "nginx")
+        """nginx with the page's main configuration around the site of the how-to."""
+        [site] = NGINX_PAGE.code("The site", "nginx")
         front = nginx(executable, site, "", backend, directory)
         # Its directories for the user that the tests run as, but the page's own limits.
         made = directory / "nginx.conf"
@@ -364,7 +342,7 @@ class TestNginx:
 
     def test_is_valid(self, nginx_executable, tmp_path):
         """As it is on the page, but for the files that it includes."""
-        [site] = README.code(NGINX, "nginx")
+        [site] = NGINX_PAGE.code("The site", "nginx")
         (tmp_path / "site.conf").write_text(site)
         configuration = self.CONFIGURATION.replace(
             self.INCLUDE, f"include {tmp_path}/site.conf; access_log off;"

@@ -10,9 +10,8 @@ from .markdown_page import MarkdownPage
 from .programs import gunicorn
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVER, LOAD, CONTEXTS = MarkdownPage(ROOT / "docs" / "performance.md").code(
-    "How to repeat it", "python"
-)
+PAGE = MarkdownPage(ROOT / "docs" / "performance.md")
+SERVER, LOAD, CONTEXTS = PAGE.code("How to repeat it", "python")
 
 
 def printed_by(program: str, *arguments: str) -> str:

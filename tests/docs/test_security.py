@@ -1,4 +1,4 @@
-"""docs/security.md holds what it says: its tests exist, its logout closes."""
+"""docs/topics/security.md holds what it says: its tests exist, its logout closes."""
 
 import ast
 import contextlib
@@ -14,7 +14,7 @@ from .markdown_page import MarkdownPage
 from .programs import Program, gunicorn
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = MarkdownPage(ROOT / "docs" / "security.md")
+PAGE = MarkdownPage(ROOT / "docs" / "topics" / "security.md")
 DEADLINE_S = 10
 
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::([\w:]+)`")

@@ -1,4 +1,4 @@
-"""docs/testing.md holds what it says: its blocks are a project whose tests pass."""
+"""docs/howto/testing.md holds what it says: its blocks are a project whose tests pass."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from flask_wshandler import testing
 from .markdown_page import MarkdownPage
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = MarkdownPage(ROOT / "docs" / "testing.md")
+PAGE = MarkdownPage(ROOT / "docs" / "howto" / "testing.md")
 _BLOCK = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _MODULE_APP = """
 from flask import Flask

@@ -38,7 +38,7 @@ def test_text_and_binary_come_back_as_they_were(server):
 
 
 def test_simple_websocket_client_is_served(server):
-    """The client of the README."""
+    """The client of the quick start."""
     client = connect_simply(server, "/echo")
     client.send("hello")
     assert client.receive(timeout=5) == "hello"

@@ -1,0 +1,54 @@
+"""What tests of several pages need: an installation as the quick start makes it, and a browser."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .markdown_page import MarkdownPage
+from .walk import Walk
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = Path("/usr/bin/chromium")
+PARTS = ("flask_wshandler", "pytest_flask_wshandler.py", "setup.cfg", "pyproject.toml")
+PARTS += ("README.md", "LICENSE")
+FLAGS = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
+FLAGS += " disable-component-update disable-sync"
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    """A reader of the quick start who has installed the package and done no more yet."""
+    home = tmp_path_factory.mktemp("home")
+    # A copy: pip builds a package in the directory that it is given.
+    checkout = home / "checkout"
+    checkout.mkdir()
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, checkout / part)
+    with Walk(MarkdownPage(ROOT / "docs" / "quickstart.md"), home, checkout) as walk:
+        walk.read_to("The app")
+        yield walk
+
+
+@pytest.fixture(scope="session")
+def installed_state(installed: Walk) -> str:
+    """What the reader's shell knows after that: the environment is active."""
+    return installed.state
+
+
+# Not for the session: there can be one Playwright at a time, and tests/site has its own.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, headless."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is missing: apt install chromium")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(
+            executable_path=str(CHROMIUM), args=[f"--{flag}" for flag in FLAGS.split()]
+        )
+        yield started
+        started.close()

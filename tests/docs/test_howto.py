@@ -1,0 +1,257 @@
+"""docs/howto, page by page, as a reader does them, and what a page's own test does not show."""
+
+import contextlib
+import http.client
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from websockets.sync.client import connect
+
+from tests.bus.networks import RedisServer
+
+from .chat import greeting
+from .markdown_page import MarkdownPage
+from .programs import gunicorn
+from .walk import Walk
+
+ROOT = Path(__file__).resolve().parents[2]
+HOWTO = ROOT / "docs" / "howto"
+DOCKER = MarkdownPage(HOWTO / "docker.md")
+QUICK_START = MarkdownPage(ROOT / "docs" / "quickstart.md")
+DEADLINE_S = 10
+PAGE_DEADLINE_MS = 15_000
+
+
+@pytest.fixture
+def walk(tmp_path):
+    """A reader who has installed what the tests have."""
+    with contextlib.ExitStack() as stack:
+
+        def walk(name, **options):
+            return stack.enter_context(Walk(MarkdownPage(HOWTO / name), tmp_path, **options))
+
+        yield walk
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a page of a server and lets it load a script; it ends with the test.
+
+    `before` is what the script finds on the page.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def visit(netloc, script, before=""):
+            page = stack.enter_context(contextlib.closing(browser.new_page()))
+            page.add_init_script(before)
+            page.set_default_timeout(PAGE_DEADLINE_MS)
+            page.goto(f"http://{netloc}{script}")
+            page.add_script_tag(url=script)
+            return page
+
+        yield visit
+
+
+@pytest.fixture
+def redis_server(tmp_path):
+    running = RedisServer(tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["blueprints.md", "from-aspnet.md", "from-flask-sock.md", "json-messages.md", "rooms.md"],
+)
+def test_the_page_works_as_printed(walk, page):
+    """Its files, its server, its test: there is nothing else to see."""
+    walk(page).read_on()
+
+
+def test_the_flask_sock_program_echoes(walk):
+    """Under a server, with the one import changed and nothing else."""
+    reader = walk("from-flask-sock.md")
+    reader.read_to("And then")
+    reader.type_in("gunicorn --threads 4 sock_echo:app")
+    with connect(f"ws://{reader.netloc}/echo") as client:
+        client.send("hello")
+        assert client.recv(DEADLINE_S) == "hello"
+
+
+def test_authentication(walk, visit):
+    """And a browser that has a token says so by the page's script."""
+    reader = walk("authentication.md")
+    reader.read_on()
+    reader.type_in("python -c \"from tokens import tokens; print(tokens.dumps('ada'))\"")
+    token = reader.printed.strip()
+    reader.type_in("gunicorn --threads 4 tokens:app")
+    page = visit(reader.netloc, "/static/greet.js")
+    said = page.evaluate("(token) => new Promise((show) => greet(token, show))", token)
+    assert said == "hello ada"
+
+
+def test_files(walk, visit):
+    """And a browser sends one up and gets it back, by the page's script."""
+    reader = walk("files.md")
+    reader.read_on()
+    reader.type_in("gunicorn --threads 4 files:app")
+    page = visit(reader.netloc, "/static/files.js")
+    size, name, is_same = page.evaluate(
+        """async () => {
+            const bytes = new Uint8Array(300000).map((_, i) => i % 251);
+            const shown = [];
+            const name = await upload(new Blob([bytes]), (part) => shown.push(part));
+            const back = new Uint8Array(await (await download(name)).arrayBuffer());
+            return [shown.length, name, back.every((byte, i) => byte === bytes[i])];
+        }"""
+    )
+    assert (size, is_same) == (5, True)
+    assert (reader.directory / "uploads" / name).stat().st_size == 300_000
+
+
+def test_sqlalchemy(walk):
+    """And under two workers, one client hears of what another's worker has committed."""
+    reader = walk("sqlalchemy.md")
+    reader.read_on()
+    url = f"ws://{reader.netloc}/notes/0"
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(url)) for _ in range(8)]
+        # In the collection: its answer to a ping comes after `on_open`.
+        for client in clients:
+            assert client.ping().wait(DEADLINE_S)
+        clients[0].send("hello")
+        for client in clients:
+            assert json.loads(client.recv(DEADLINE_S)) == {"id": 1, "text": "hello"}
+
+
+def test_celery(walk, redis_server):
+    """And with a broker, a worker and two processes of gunicorn, the progress is seen."""
+    written = "127.0.0.1:6379/"
+    [netloc] = [redis_server.url.removeprefix("redis://").partition("/")[0]]
+    reader = walk("celery.md", instead={written: f"{netloc}/"})
+    reader.read_on()
+    with connect(f"ws://{reader.netloc}/reports/7") as client:
+        assert json.loads(client.recv(DEADLINE_S)) == {"report": 7, "percent": 0}
+        connection = http.client.HTTPConnection(reader.netloc, timeout=DEADLINE_S)
+        with contextlib.closing(connection):
+            connection.request("POST", "/reports/7")
+            assert connection.getresponse().status == 202
+        told = [json.loads(client.recv(DEADLINE_S))["percent"] for _ in range(4)]
+    assert told == [25, 50, 75, 100]
+
+
+BOTH = """
+import after
+import before
+from flask_wshandler import WebSockets
+
+app = before.app
+WebSockets(app).route("/rooms/<room>/<name>")(after.Visitor)
+"""
+
+
+class TestFlaskSocketIO:
+    def test_the_page_works_as_printed(self, walk, visit):
+        """And the script that comes after, in a browser."""
+        reader = walk("from-flask-socketio.md")
+        reader.read_on()
+        reader.type_in("gunicorn --threads 4 after:app")
+        page = visit(
+            reader.netloc,
+            "/static/chat.js",
+            before="window.said = []; window.show = (text) => said.push(text);",
+        )
+        page.wait_for_function("said.length == 1 && said[0] == 'hello'")
+
+    def test_both_may_be_in_one_app(self, walk):
+        """Socket.IO answers at its address, a handler at another."""
+        reader = walk("from-flask-socketio.md")
+        reader.read_to("The page")
+        (reader.directory / "both.py").write_text(BOTH)
+        reader.type_in("gunicorn --threads 8 both:app")
+        connection = http.client.HTTPConnection(reader.netloc, timeout=DEADLINE_S)
+        with contextlib.closing(connection):
+            connection.request("GET", "/socket.io/?EIO=4&transport=polling")
+            response = connection.getresponse()
+            assert (response.status, response.read(5)) == (200, b'0{"si')
+        with connect(f"ws://{reader.netloc}/rooms/lobby/Ada") as client:
+            assert json.loads(client.recv(DEADLINE_S)) == {"event": "joined", "data": "Ada"}
+
+
+class TestDocker:
+    [DOCKERFILE] = DOCKER.code("The image", "dockerfile")
+    [COMPOSE] = DOCKER.code("Several containers", "yaml")
+
+    def instructions(self):
+        """Each line of the file: an instruction and its arguments."""
+        lines = [line for line in self.DOCKERFILE.splitlines() if not line.startswith("#")]
+        return [tuple(line.split(" ", 1)) for line in lines]
+
+    def test_its_commands_make_a_chat_that_spans_containers(
+        self, walk, tmp_path, redis_server, installed, monkeypatch
+    ):
+        """Without an engine: in a directory, with the environment that the quick start makes."""
+        checkout = installed.home / "checkout"
+        (tmp_path / "chat").mkdir()
+        [program] = QUICK_START.code("The app", "python")
+        [setting] = DOCKER.code("Several containers", "python")
+        app = "app = Flask(__name__)\n"
+        (tmp_path / "chat" / "chat.py").write_text(
+            "import os\n" + program.replace(app, app + setting)
+        )
+        (tmp_path / "chat" / "templates").mkdir()
+        reader = walk("docker.md", start=checkout)
+        reader.read_to("The image")
+        directory = reader.directory
+        steps = self.instructions()
+        for instruction, arguments in steps:
+            if instruction == "COPY":
+                assert (directory / arguments.split()[0]).exists(), arguments
+        # useradd is for root, and would stay.
+        [install] = [each for kind, each in steps if kind == "RUN" and "useradd" not in each]
+        assert install.startswith("pip install ")
+        # With what is installed here, which is what would be fetched.
+        reader.type_in("python -m venv --without-pip --system-site-packages venv")
+        reader.type_in(f"{install.replace('pip', 'pip -q --python venv/bin/python', 1)}")
+        [command] = [json.loads(each) for kind, each in steps if kind == "CMD"]
+        at = command.index("--bind")
+        assert command[at + 1] == "0.0.0.0:8000"
+        del command[at : at + 2]
+        monkeypatch.setenv("BUS", redis_server.url)
+        with contextlib.ExitStack() as stack:
+            clients = []
+            for container in ("one", "two"):
+                # Where one does not find the other's run directory.
+                run_directory = tmp_path / container
+                run_directory.mkdir(mode=0o700)
+                monkeypatch.setenv("XDG_RUNTIME_DIR", str(run_directory))
+                server = stack.enter_context(gunicorn(" ".join(command), directory))
+                assert greeting(f"ws://{server.netloc}", f"http://{server.netloc}")
+                client = connect(f"ws://{server.netloc}/ws.ashx?name={container}")
+                clients.append(stack.enter_context(client))
+            one, two = clients
+            assert two.recv(DEADLINE_S) == "two has connected."
+            two.send("hello")
+            while one.recv(DEADLINE_S) != "two said: hello":
+                pass
+
+    def test_a_stop_has_more_time_than_gunicorn_takes(self):
+        """In both ways to start it."""
+        [command] = [json.loads(each) for kind, each in self.instructions() if kind == "CMD"]
+        graceful_s = int(command[command.index("--graceful-timeout") + 1])
+        compose = yaml.safe_load(self.COMPOSE)["services"]["chat"]
+        assert int(compose["stop_grace_period"].removesuffix("s")) > graceful_s
+        [run] = [code for code in DOCKER.code("The image", "sh") if "docker run" in code]
+        assert int(run.partition("--stop-timeout ")[2].split()[0]) > graceful_s
+
+    def test_the_compose_file_names_what_there_is(self):
+        """The service that the address names, the variable that the program reads."""
+        services = yaml.safe_load(self.COMPOSE)["services"]
+        [setting] = DOCKER.code("Several containers", "python")
+        [(variable, address)] = services["chat"]["environment"].items()
+        assert f'"{variable}"' in setting
+        assert address == "redis://redis:6379/0"
+        assert services["chat"]["depends_on"] == ["redis"]
+        assert services["redis"]["image"].startswith("redis:")

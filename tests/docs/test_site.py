@@ -1,0 +1,77 @@
+"""The built documentation: no warning, no dead link, and nothing wider than a phone."""
+
+import contextlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .markdown_page import MarkdownPage
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+SOURCES = [ROOT / "README.md"]
+SOURCES += sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+PHONE_PX, DESK_PX = 390, 1280
+BUILD_DEADLINE_S = 120
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """All pages, built as `docs/build` builds them; a warning is an error."""
+    output = tmp_path_factory.mktemp("site")
+    options = re.findall(r"-m sphinx (.+) \"\$@\"", (DOCS / "build").read_text(encoding="utf-8"))
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options[0].split(), DOCS, output],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=BUILD_DEADLINE_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return output
+
+
+def test_every_page_is_built(site):
+    """And can be found from another: Sphinx warns of a page in no table of contents."""
+    for source in SOURCES[1:]:
+        assert (site / source.relative_to(DOCS).with_suffix(".html")).exists()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    """On a code host, too: files that are linked to or shown exist."""
+    targets = MarkdownPage(path).linked_files()
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_nothing_comes_from_elsewhere(site):
+    """A reader without a network sees all of it."""
+    for page in site.rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        assert not re.findall(r"<(?:script|img|link)[^>]+(?:src|href)=\"(?:https?:)?//[^\"]+", html)
+
+
+def test_docstrings_are_shown(site):
+    """A public name with its signature and its text, single backticks as code."""
+    html = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    assert 'id="flask_wshandler.WebSocketHandler.on_open"' in html
+    assert '<code class="code docutils literal notranslate"><span class="pre">on_error' in html
+
+
+@pytest.mark.parametrize("width", [PHONE_PX, DESK_PX])
+def test_no_page_is_wider_than_the_window(site, browser, width):
+    """Wide tables and long lines scroll within themselves; every picture is there."""
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    with contextlib.closing(context), contextlib.closing(context.new_page()) as page:
+        too_wide = {}
+        for path in sorted(site.rglob("*.html")):
+            page.goto(path.as_uri())
+            shown_px = page.evaluate("document.documentElement.scrollWidth")
+            if shown_px > width:
+                too_wide[str(path.relative_to(site))] = shown_px
+            broken = "[...document.images].filter((i) => !i.naturalWidth).map((i) => i.src)"
+            assert page.evaluate(broken) == [], path
+        assert too_wide == {}
