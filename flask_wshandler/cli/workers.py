@@ -1,0 +1,136 @@
+"""What the commands learn of the running workers, and have them do: by inquiries over the bus.
+
+Invariant: whatever a process answers is checked before it is used; what makes no sense is left
+out, and counts as no answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, get_type_hints
+
+from ..answers import Row
+from ..bus import NoBus
+from ..hub import Hub
+from ..inquiry import Answer
+
+Record = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Heard:
+    """What the processes of an app have answered."""
+
+    #: One for each connection or process, with the process's name as `process`.
+    records: list[Record]
+    #: How many processes have answered, apart from this one.
+    process_count: int
+    #: How many are there and have not answered in time.
+    silent_count: int
+
+
+class Workers:
+    """The processes of one app; this one, too, in case it serves somebody."""
+
+    def __init__(self, hub: Hub, timeout_s: float) -> None:
+        """`timeout_s` is for each question."""
+        self._hub = hub
+        self._timeout_s = timeout_s
+
+    @property
+    def are_visible(self) -> bool:
+        """Whether other processes can be asked at all."""
+        return not isinstance(self._hub.bus, NoBus)
+
+    @property
+    def bus_trouble(self) -> str:
+        """Why they can't be reached, as far as is known; empty if all is well."""
+        return self._hub.bus.trouble
+
+    def connections(self) -> Heard:
+        """All open connections, those of one process together, the oldest first."""
+        found: dict[str, Record] = {}
+        processes: set[str] = set()
+        silent_count = 0
+        after: str | None = ""
+        while after is not None:
+            # Everybody is asked for what comes behind one id, so some tell a row twice.
+            answers, silent = self._ask("connections", {"after": after})
+            silent_count = max(silent_count, silent)
+            lasts = []
+            for process, answer in answers.items():
+                rows = _rows(answer)
+                processes.add(process)
+                found.update({row["id"]: {"process": process, **row} for row in rows})
+                if answer.get("has_more") is True and rows:
+                    lasts.append(rows[-1]["id"])
+            after = min((last for last in lasts if last > after), default=None)
+        records = sorted(found.values(), key=lambda row: (row["process"], -row["age_s"]))
+        return Heard(records, self._count_others(processes), silent_count)
+
+    def stats(self) -> Heard:
+        """The figures of each process that has ever served somebody."""
+        answers, silent = self._ask("stats", {})
+        records = []
+        for process, answer in sorted(answers.items()):
+            engine, bus, facts = (_numbers(answer.get(key)) for key in ("engine", "bus", "process"))
+            if engine.get("accepted"):
+                records.append({"process": process, **engine, "bus": bus, "facts": facts})
+        return Heard(records, self._count_others(set(answers)), silent)
+
+    def process_facts(self) -> list[Record]:
+        """Of each other process that has served somebody: see `answers.process_facts`."""
+        return [
+            record["facts"]
+            for record in self.stats().records
+            if record["process"] != self._hub.process
+        ]
+
+    def close(self, connection_id: str, code: int, reason: str) -> tuple[str | None, int]:
+        """Close a connection: the process that had it, if any, and how many have not answered."""
+        arguments = {"id": connection_id, "code": code, "reason": reason}
+        if _has_closed(self._hub.answer("close", arguments)):
+            return self._hub.process, 0
+        heard = self._hub.ask("close", arguments, timeout_s=self._timeout_s, is_enough=_has_closed)
+        had = [name for name, answer in heard.by_process.items() if _has_closed(answer)]
+        return (had[0] if had else None), heard.silent_count
+
+    def _ask(self, verb: str, arguments: dict[str, Any]) -> tuple[dict[str, Answer], int]:
+        heard = self._hub.ask(verb, arguments, timeout_s=self._timeout_s)
+        own = self._hub.answer(verb, arguments)
+        return {self._hub.process: own, **heard.by_process}, heard.silent_count
+
+    def _count_others(self, processes: set[str]) -> int:
+        return len(processes - {self._hub.process})
+
+
+def _has_closed(answer: Answer) -> bool:
+    return answer.get("has_closed") is True
+
+
+_ROW_TYPES = get_type_hints(Row)
+
+
+def _rows(answer: Answer) -> list[Row]:
+    rows = answer.get("connections")
+    if not isinstance(rows, list):
+        return []
+    return [row for row in rows if _is_row(row)]
+
+
+def _is_row(row: object) -> bool:
+    return (
+        isinstance(row, dict)
+        and row.keys() == _ROW_TYPES.keys()
+        and all(_is_of(row[name], wanted) for name, wanted in _ROW_TYPES.items())
+    )
+
+
+def _is_of(value: object, wanted: Any) -> bool:
+    if wanted is float:
+        wanted = int | float
+    return isinstance(value, wanted) and not isinstance(value, bool)
+
+
+def _numbers(found: object) -> Record:
+    return found if isinstance(found, dict) else {}
