@@ -35,7 +35,7 @@ _KEY_BYTES = 32
 def name_of(app: Flask) -> str:
     """What tells this app from others on this machine."""
     # Many apps are called "app": the directory tells them apart.
-    return f"{app.import_name} in {app.root_path}"
+    return f"{app.name} in {app.root_path}"
 
 
 @contextlib.contextmanager

@@ -42,8 +42,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 def print_json(value: object) -> None:
-    """Print for programs: one document."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print for programs: one document, in ASCII."""
+    click.echo(json.dumps(value, indent=2))
 
 
 def print_table(columns: Sequence[Column], records: Sequence[Record]) -> None:

@@ -73,8 +73,9 @@ class Workers:
         answers, silent = self._ask("stats", {})
         records = []
         for process, answer in sorted(answers.items()):
-            engine, bus, facts = (_numbers(answer.get(key)) for key in ("engine", "bus", "process"))
+            engine, bus = _figures(answer.get("engine")), _figures(answer.get("bus"))
             if engine.get("accepted"):
+                facts = _facts(answer.get("process"))
                 records.append({"process": process, **engine, "bus": bus, "facts": facts})
         return Heard(records, self._count_others(set(answers)), silent)
 
@@ -127,10 +128,43 @@ def _is_row(row: object) -> bool:
 
 
 def _is_of(value: object, wanted: Any) -> bool:
-    if wanted is float:
-        wanted = int | float
-    return isinstance(value, wanted) and not isinstance(value, bool)
+    if wanted in (int, float):
+        return type(value) in (int, wanted) and 0 <= value <= _MOST  # type: ignore[operator]
+    return isinstance(value, wanted)
 
 
-def _numbers(found: object) -> Record:
-    return found if isinstance(found, dict) else {}
+_MOST = 2**63
+"""A figure that is larger, or no number at all, is none of ours."""
+
+
+def _figures(found: object) -> Record:
+    """What counts, by name; `is_up` of a bus, too."""
+    if not isinstance(found, dict):
+        return {}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, bool) or _is_of(value, int) or _is_of(value, float)
+    }
+
+
+_FACT_TYPES: dict[str, Any] = {
+    "pid": int,
+    "host": str,
+    "worker_class": str,
+    "worker_count": int | None,
+    "unpatched_modules": list,
+    "descriptor_limit": int | None,
+    "max_connections": int,
+}
+
+
+def _facts(found: object) -> Record:
+    """Of `answers.process_facts`, what is of its type."""
+    if not isinstance(found, dict):
+        return {}
+    return {
+        name: found[name]
+        for name, wanted in _FACT_TYPES.items()
+        if name in found and isinstance(found[name], wanted)
+    }

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
+from typing import Any
 
 import click
 from flask import Flask, current_app
@@ -29,6 +31,7 @@ from .visit import Address, Visit, Visitor
 
 CHECKS = (*server_checks.CHECKS, *app_checks.CHECKS)
 
+_LOOK_AGAIN_S = 0.1
 _VARIABLE = re.compile(r"<[^>]*>")
 
 
@@ -74,13 +77,10 @@ def look_at(
     visit = None
     if url is not None:
         visit = _visit(app, url, timeout_s, checks_certificate)
-    workers = Workers(state.hub, timeout_s)
-    # After the visit: a worker is on the bus from its first WebSocket on.
-    processes = workers.process_facts()
-    visited = None if visit is None or visit.upgrade is None else visit.upgrade["process"]
-    is_on_bus = None
-    if visited is not None and visit is not None and visit.has_exchanged:
-        is_on_bus = _is_on_bus(visited, processes, state.hub)
+    visited = None
+    if visit is not None and visit.upgrade is not None and visit.has_exchanged:
+        visited = visit.upgrade["process"]
+    processes, is_on_bus = _ask_all(state.hub, visited, timeout_s)
     if visit is not None and visit.page is not None:
         processes = [*processes, visit.page["process"]]
     limit = most_descriptors()
@@ -113,13 +113,29 @@ def _path_to_ask(app: Flask) -> str:
     return _VARIABLE.sub("1", routes[0].url) if routes else "/"
 
 
-def _is_on_bus(
-    visited: dict[str, object], processes: list[dict[str, object]], hub: Hub
-) -> bool | None:
-    if isinstance(hub.bus, NoBus) or not hub.bus.is_up:
-        return None
-    name = (visited.get("host"), visited.get("pid"))
-    return any((each.get("host"), each.get("pid")) == name for each in processes)
+def _ask_all(
+    hub: Hub, visited: dict[str, Any] | None, timeout_s: float
+) -> tuple[list[dict[str, Any]], bool | None]:
+    """What the processes on the bus say of themselves, and whether the visited one is among them.
+
+    A worker is on the bus from its first WebSocket on, but not at the same moment: who is not
+    found is looked for again.
+    """
+    workers = Workers(hub, timeout_s)
+    until_s = time.monotonic() + timeout_s
+    while True:
+        processes = workers.process_facts()
+        if visited is None or isinstance(hub.bus, NoBus) or not hub.bus.is_up:
+            return processes, None
+        if any(_is_same(each, visited) for each in processes):
+            return processes, True
+        if time.monotonic() > until_s:
+            return processes, False
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return (one.get("host"), one.get("pid")) == (other.get("host"), other.get("pid"))
 
 
 def _bus_trouble(hub: Hub, timeout_s: float) -> str:
