@@ -2,11 +2,11 @@
 
     connections    after: a connection id, or ""
                    -> connections: a page of rows in the order of their ids; has_more
-    stats          -> engine, bus: as `Stats` and `BusStats`; process: see `process_facts`
+    stats          -> engine, bus: as `Stats` and `BusStats`; process: `ProcessFacts`
     close          id, code, reason
                    -> has_closed: whether the connection was here
 
-A row has the fields of `Row`. The bus's thread answers, from memory: nothing here runs code of the
+A row is a `Row`. The bus's thread answers, from memory: nothing here runs code of the
 app, whose session interface, request class and user loader may take their time.
 """
 
@@ -55,6 +55,23 @@ class Row(TypedDict):
     sent: int
     #: What the client has not taken.
     queued_bytes: int
+
+
+class ProcessFacts(TypedDict):
+    """What a process is and may do: for the doctor."""
+
+    pid: int
+    host: str
+    #: gunicorn's; empty in another server.
+    worker_class: str
+    #: How many gunicorn was started with; None in another server.
+    worker_count: int | None
+    #: In a gevent worker: the modules of the standard library that block.
+    unpatched_modules: list[str]
+    #: Files that it may have open; None: any number.
+    descriptor_limit: int | None
+    #: `WSHANDLER_MAX_CONNECTIONS`.
+    max_connections: int
 
 
 class Answerer:
@@ -136,20 +153,16 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
-def process_facts(engine: Engine) -> dict[str, Any]:
-    """What a process is and may do: for the doctor.
-
-    `pid`, `host`, `worker_class` and `worker_count` of gunicorn, `unpatched_modules` of gevent,
-    `descriptor_limit` (None: none), `max_connections` as set.
-    """
+def process_facts(engine: Engine) -> ProcessFacts:
+    """Look at this process. Any thread."""
     limit = most_descriptors()
     server = handoff.server_process()
-    return {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "worker_class": server.worker_class,
-        "worker_count": server.worker_count,
-        "unpatched_modules": list(server.unpatched_modules),
-        "descriptor_limit": None if limit == sys.maxsize else limit,
-        "max_connections": engine.settings.max_connections,
-    }
+    return ProcessFacts(
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        worker_class=server.worker_class,
+        worker_count=server.worker_count,
+        unpatched_modules=list(server.unpatched_modules),
+        descriptor_limit=None if limit == sys.maxsize else limit,
+        max_connections=engine.settings.max_connections,
+    )

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from . import handshake, operator_key
 from .accept import EXTENSION_KEY, AppState, accept_websocket_request
-from .answers import process_facts
+from .answers import ProcessFacts, process_facts
 from .errors import SocketUnreachable
 from .handler import WebSocketHandler
 from .transports.handoff import find_server_socket
@@ -54,8 +54,7 @@ class Report(TypedDict):
     #: The beginning of `WSHANDLER_BUS`, and whether it works.
     bus: str
     is_bus_up: bool
-    #: See `answers.process_facts`.
-    process: dict[str, Any]
+    process: ProcessFacts
 
 
 def answer_operators(app: Flask) -> None:

@@ -153,18 +153,22 @@ _CONNECTION_COLUMNS = (
 
 def _finish(workers: Workers, heard: Heard) -> None:
     """Say how far what was printed can be trusted; the exit status says it, too."""
+    if _warn_if_incomplete(workers, heard.silent_count):
+        sys.exit(1)
+    if not heard.records:
+        _warn(_nobody(heard))
+
+
+def _warn_if_incomplete(workers: Workers, silent_count: int) -> bool:
     if not workers.are_visible:
         _warn(_ONLY_THIS_PROCESS)
     elif workers.bus_trouble:
         _warn(f"The workers can't be asked: {printable(workers.bus_trouble)}")
-    elif heard.silent_count:
-        of = heard.process_count + heard.silent_count
-        _warn(f"{heard.silent_count} of {of} processes have not answered; see --timeout.")
+    elif silent_count:
+        _warn(f"Processes that have not answered in time: {silent_count}. See --timeout.")
     else:
-        if not heard.records:
-            _warn(_nobody(heard))
-        return
-    sys.exit(1)
+        return False
+    return True
 
 
 def _nobody(heard: Heard) -> str:
@@ -298,7 +302,7 @@ def close_connection(connection_id: str, code: int, reason: str, timeout_s: floa
         click.echo(f"Closed in {printable(process)}.")
         return
     _warn(f"Nobody has the connection {connection_id!r}.")
-    _finish(workers, Heard([{}], 0, silent_count))
+    _warn_if_incomplete(workers, silent_count)
     sys.exit(1)
 
 

@@ -7,12 +7,13 @@ out, and counts as no answer.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, get_type_hints
+from typing import Any
 
-from ..answers import Row
+from ..answers import ProcessFacts, Row
 from ..bus import NoBus
 from ..hub import Hub
 from ..inquiry import Answer
+from .shapes import has_shape
 
 Record = dict[str, Any]
 
@@ -75,16 +76,19 @@ class Workers:
         for process, answer in sorted(answers.items()):
             engine, bus = _figures(answer.get("engine")), _figures(answer.get("bus"))
             if engine.get("accepted"):
-                facts = _facts(answer.get("process"))
-                records.append({"process": process, **engine, "bus": bus, "facts": facts})
+                facts = answer.get("process")
+                is_told = has_shape(facts, ProcessFacts)
+                records.append(
+                    {"process": process, **engine, "bus": bus, "facts": facts if is_told else None}
+                )
         return Heard(records, self._count_others(set(answers)), silent)
 
-    def process_facts(self) -> list[Record]:
-        """Of each other process that has served somebody: see `answers.process_facts`."""
+    def process_facts(self) -> list[ProcessFacts]:
+        """Of each other process that has served somebody."""
         return [
             record["facts"]
             for record in self.stats().records
-            if record["process"] != self._hub.process
+            if record["process"] != self._hub.process and record["facts"] is not None
         ]
 
     def close(self, connection_id: str, code: int, reason: str) -> tuple[str | None, int]:
@@ -109,62 +113,13 @@ def _has_closed(answer: Answer) -> bool:
     return answer.get("has_closed") is True
 
 
-_ROW_TYPES = get_type_hints(Row)
-
-
 def _rows(answer: Answer) -> list[Row]:
     rows = answer.get("connections")
-    if not isinstance(rows, list):
-        return []
-    return [row for row in rows if _is_row(row)]
-
-
-def _is_row(row: object) -> bool:
-    return (
-        isinstance(row, dict)
-        and row.keys() == _ROW_TYPES.keys()
-        and all(_is_of(row[name], wanted) for name, wanted in _ROW_TYPES.items())
-    )
-
-
-def _is_of(value: object, wanted: Any) -> bool:
-    if wanted in (int, float):
-        return type(value) in (int, wanted) and 0 <= value <= _MOST  # type: ignore[operator]
-    return isinstance(value, wanted)
-
-
-_MOST = 2**63
-"""A figure that is larger, or no number at all, is none of ours."""
+    return [row for row in rows if has_shape(row, Row)] if isinstance(rows, list) else []
 
 
 def _figures(found: object) -> Record:
-    """What counts, by name; `is_up` of a bus, too."""
+    """What counts, by name; and what is so or not, such as `is_up` of a bus."""
     if not isinstance(found, dict):
         return {}
-    return {
-        name: value
-        for name, value in found.items()
-        if isinstance(value, bool) or _is_of(value, int) or _is_of(value, float)
-    }
-
-
-_FACT_TYPES: dict[str, Any] = {
-    "pid": int,
-    "host": str,
-    "worker_class": str,
-    "worker_count": int | None,
-    "unpatched_modules": list,
-    "descriptor_limit": int | None,
-    "max_connections": int,
-}
-
-
-def _facts(found: object) -> Record:
-    """Of `answers.process_facts`, what is of its type."""
-    if not isinstance(found, dict):
-        return {}
-    return {
-        name: found[name]
-        for name, wanted in _FACT_TYPES.items()
-        if name in found and isinstance(found[name], wanted)
-    }
+    return {name: value for name, value in found.items() if has_shape(value, int | float | bool)}

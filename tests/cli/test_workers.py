@@ -152,7 +152,7 @@ class TestSilentWorkers:
         server, two = half
         done = commands_of(server).run(*command, "--timeout", "0.7")
         assert done.returncode == 1
-        assert "processes have not answered" in done.stderr
+        assert "Processes that have not answered in time: 1." in done.stderr
         if command == ["list"]:
             assert two.id in done.stdout
 

@@ -106,4 +106,4 @@ def test_answers_of_strangers_are_checked(app, monkeypatch):
         monkeypatch.setattr(workers, "_ask", lambda *asked, answer=answer: ({"p": answer}, 0))
         assert workers.connections().records == []
         for record in workers.stats().records:
-            assert record == {"process": "p", "accepted": 1, "bus": {}, "facts": {}}
+            assert record == {"process": "p", "accepted": 1, "bus": {}, "facts": None}

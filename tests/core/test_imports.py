@@ -13,7 +13,7 @@ MODULES = {
 }
 MAY_USE_FLASK = re.compile(
     r"(accept|callbacks|context\..*|diagnosis|extension|function|http_handler|operator_key|routing"
-    r"|upgrade|cli\.(__init__|commands|routes|doctor\.(__init__|facts))|testing\.(client|worker))"
+    r"|upgrade|cli\.(__init__|commands|routes|doctor\.(__init__|examination|facts))|testing\.(client|worker))"
 )
 #: A module, and what of ours it may import at run time.
 MAY_IMPORT = {
@@ -70,25 +70,29 @@ MAY_IMPORT = {
     },
     "cli.__init__": {"cli.commands"},
     "cli.tables": set(),
-    "cli.workers": {"answers", "bus", "hub", "inquiry"},
+    "cli.shapes": set(),
+    "cli.workers": {"answers", "bus", "hub", "inquiry", "cli.shapes"},
     "cli.routes": {"accept", "errors", "handler", "http_handler", "settings"},
     "cli.commands": {
         "accept", "bus.envelope", "collection", "errors", "groups", "inquiry",
         "cli.doctor", "cli.routes", "cli.tables", "cli.workers",
     },
     "cli.doctor.findings": set(),
-    "cli.doctor.visit": {"diagnosis", "operator_key"},
+    "cli.doctor.visit": {"diagnosis", "operator_key", "cli.shapes"},
     "cli.doctor.server_config": set(),
-    "cli.doctor.facts": {"settings", "cli.doctor.visit"},
+    "cli.doctor.facts": {"answers", "settings", "cli.doctor.visit"},
     "cli.doctor.app_checks": {"room", "cli.doctor.facts", "cli.doctor.findings"},
     "cli.doctor.server_checks": {
         "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.visit",
     },
+    "cli.doctor.examination": {
+        "accept", "answers", "bus", "hub", "operator_key", "transports.engine",
+        "cli.doctor.facts", "cli.doctor.server_config", "cli.doctor.visit",
+        "cli.routes", "cli.workers",
+    },
     "cli.doctor.__init__": {
-        "accept", "bus", "hub", "operator_key", "transports.engine",
-        "cli.doctor.app_checks", "cli.doctor.facts", "cli.doctor.findings",
-        "cli.doctor.server_checks", "cli.doctor.server_config", "cli.doctor.visit",
-        "cli.routes", "cli.tables", "cli.workers",
+        "answers", "cli.doctor.app_checks", "cli.doctor.examination", "cli.doctor.facts",
+        "cli.doctor.findings", "cli.doctor.server_checks", "cli.doctor.visit", "cli.tables",
     },
     "testing.errors": {"errors"},
     "testing.failures": set(),

@@ -92,8 +92,8 @@ def workers_without_bus(facts: Facts) -> Finding | None:
 def descriptor_limit(facts: Facts) -> Finding | None:
     """A process can't have the files for as many clients as it may have."""
     wanted = facts.settings.max_connections
-    limits = [facts_of.get("descriptor_limit") for facts_of in facts.processes]
-    limit = min((each for each in limits if isinstance(each, int)), default=None)
+    limits = [process["descriptor_limit"] for process in facts.processes]
+    limit = min((each for each in limits if each is not None), default=None)
     if not facts.processes:
         limit = facts.shell_descriptor_limit
     if limit is None:
@@ -114,9 +114,7 @@ def descriptor_limit(facts: Facts) -> Finding | None:
 
 def gevent_unpatched(facts: Facts) -> Finding | None:
     """In a gevent worker, what blocks stops all clients."""
-    unpatched = sorted(
-        {str(name) for each in facts.processes for name in each.get("unpatched_modules", ())}
-    )
+    unpatched = sorted({name for each in facts.processes for name in each["unpatched_modules"]})
     if not unpatched:
         return None
     return Finding(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
 
 from flask import Flask
 
+from ...answers import ProcessFacts
 from ...settings import Settings
 from .visit import Visit
 
@@ -23,9 +23,8 @@ class Facts:
     settings: Settings
     #: Why the bus does not work from here; empty if it does, or there is none.
     bus_trouble: str
-    #: Of the workers that answer on the bus, and the one that was visited: see
-    #: `answers.process_facts`.
-    processes: list[dict[str, Any]]
+    #: Of the workers that answer on the bus, and the one that was visited.
+    processes: list[ProcessFacts]
     #: Whether the visited worker is among those on the bus; None if that could not be seen.
     is_visited_on_bus: bool | None
     #: None if no address was given.
@@ -40,9 +39,8 @@ class Facts:
     @property
     def worker_count(self) -> int | None:
         """How many workers serve the app; None if nothing says so."""
-        counts = [facts.get("worker_count") for facts in self.processes]
-        known = [count for count in counts if isinstance(count, int)]
-        return max(known) if known else self.configured_workers
+        counts = [facts["worker_count"] for facts in self.processes]
+        return max((count for count in counts if count), default=self.configured_workers)
 
 
 def memory_bytes() -> int:

@@ -15,7 +15,7 @@ import http.client
 import json
 import socket
 import ssl
-from typing import Any, cast
+from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
 from websockets.exceptions import InvalidStatus, WebSocketException
@@ -24,6 +24,7 @@ from websockets.typing import Origin
 
 from ...diagnosis import MEDIA_TYPE, Report
 from ...operator_key import HEADER
+from ..shapes import has_shape
 
 _MOST_BODY_BYTES = 2**20
 _GATEWAY_STATUSES = (502, 503, 504)
@@ -253,8 +254,8 @@ def _report_in(content_type: str | None, body: bytes | bytearray) -> Report | No
     return None
 
 
-def _checked(found: Any) -> Report:
+def _checked(found: object) -> Report:
     """The report that JSON is. Raises ValueError."""
-    if not isinstance(found, dict) or not Report.__annotations__.keys() <= found.keys():
+    if not has_shape(found, Report):
         raise ValueError("what came is no report")
     return cast(Report, found)
