@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import sys
 from typing import Any
 
@@ -33,7 +32,7 @@ from .tables import (
     print_table,
     printable,
 )
-from .workers import Heard, Workers
+from .workers import Heard, Workers, hush_the_log
 
 _ONLY_THIS_PROCESS = (
     'WSHANDLER_BUS is "none": only this process can be seen, and the running workers can\'t.'
@@ -55,8 +54,7 @@ def _app() -> Flask:
 
 
 def _workers(timeout_s: float) -> Workers:
-    # What the bus logs of its troubles is said by the commands.
-    logging.getLogger("flask_wshandler").addHandler(logging.NullHandler())
+    hush_the_log()
     state: AppState = _app().extensions[EXTENSION_KEY]
     return Workers(state.hub, timeout_s)
 

@@ -7,6 +7,7 @@ out, and counts as no answer.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any
 
 from ..answers import ProcessFacts, Row
@@ -28,6 +29,17 @@ class Heard:
     process_count: int
     #: How many are there and have not answered in time.
     silent_count: int
+
+
+_SAYS_NOTHING = logging.NullHandler()
+
+
+def hush_the_log() -> None:
+    """Have troubles of the bus not logged to the terminal: the commands say what there is to say.
+
+    Where the app has configured its logging, they are logged there.
+    """
+    logging.getLogger("flask_wshandler").addHandler(_SAYS_NOTHING)
 
 
 class Workers:

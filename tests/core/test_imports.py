@@ -93,6 +93,7 @@ MAY_IMPORT = {
     "cli.doctor.__init__": {
         "answers", "cli.doctor.app_checks", "cli.doctor.examination", "cli.doctor.facts",
         "cli.doctor.findings", "cli.doctor.server_checks", "cli.doctor.visit", "cli.tables",
+        "cli.workers",
     },
     "testing.errors": {"errors"},
     "testing.failures": set(),

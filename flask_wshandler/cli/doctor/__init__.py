@@ -5,7 +5,6 @@ First everything is looked at, then each check judges what was seen, one functio
 
 from __future__ import annotations
 
-import logging
 import sys
 
 import click
@@ -14,6 +13,7 @@ from flask.cli import with_appcontext
 
 from ...answers import ProcessFacts
 from ..tables import json_option, print_json, printable
+from ..workers import hush_the_log
 from . import app_checks, server_checks
 from .examination import examine, path_to_ask
 from .facts import Facts
@@ -44,8 +44,7 @@ def doctor(url: str | None, insecure: bool, timeout_s: float, as_json: bool) -> 
     two requests that are answered before the app's own code. The exit status is 1 if there are
     errors or warnings.
     """
-    # What the bus logs of its troubles is a finding.
-    logging.getLogger("flask_wshandler").addHandler(logging.NullHandler())
+    hush_the_log()
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     facts = examine(app, _address(app, url), timeout_s, checks_certificate=not insecure)
     findings = [found for check in CHECKS if (found := check(facts)) is not None]
