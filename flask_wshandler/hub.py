@@ -18,7 +18,7 @@ import socket
 import struct
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from . import process
@@ -289,14 +289,16 @@ class Hub:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         is_enough: Callable[[Answer], bool] | None = None,
+        known: Collection[str] = (),
     ) -> Answers:
         """Ask every other process of the app; wait for all, or for an answer that `is_enough`.
 
-        Waits for `timeout_s` at most. See `answers` for what can be asked.
+        Waits for `timeout_s` at most. See `answers` for what can be asked, and `Inquiries.ask`
+        for `known`.
         """
         with self._start_lock:
             self._attach()
-        return self._inquiries.ask(verb, arguments, timeout_s, is_enough)
+        return self._inquiries.ask(verb, arguments, timeout_s, is_enough, known)
 
     def answer(self, verb: str, arguments: dict[str, Any]) -> Answer:
         """What this process answers if another one asks."""

@@ -22,7 +22,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from .bus import Kind, Malformed
@@ -33,7 +33,7 @@ DEFAULT_TIMEOUT_S = 2.0
 MAX_QUESTION_BYTES = 4096
 MAX_ANSWER_BYTES = 2**20
 _MOST_ANSWERS = 10_000
-_SETTLE_S = 0.75
+SETTLE_S = 0.75
 """After the last answer, on a bus that can't tell how many there will be."""
 
 _NUMBER = re.compile(r"[0-9a-f]{16}")
@@ -90,10 +90,12 @@ class Inquiries:
         arguments: dict[str, Any],
         timeout_s: float,
         is_enough: Callable[[Answer], bool] | None = None,
+        known: Collection[str] = (),
     ) -> Answers:
         """Ask all others; wait for all of them, for `timeout_s` at most, or for one that is enough.
 
-        The bus's own thread must not call it.
+        On a bus that can't count them, all are those who answer while no pause is too long; or
+        just the `known` processes, if there are any. The bus's own thread must not call it.
         """
         number = os.urandom(8).hex()
         topic = _topic_of(number)
@@ -105,7 +107,7 @@ class Inquiries:
             self._publisher.wait_until_subscribed(timeout_s)
             self._publisher.publish(Kind.QUESTION, "", _encoded([number, verb, arguments]))
             asked = self._publisher.peer_count()
-            silent_count = self._gather(gathered, asked, until_s, is_enough)
+            silent_count = self._gather(gathered, asked, until_s, is_enough, known)
         finally:
             self._publisher.unsubscribe(topic)
             self._publisher.wait_until_subscribed(0)
@@ -119,12 +121,15 @@ class Inquiries:
         asked: int | None,
         until_s: float,
         is_enough: Callable[[Answer], bool] | None,
+        known: Collection[str],
     ) -> int:
         """Wait; returns how many of those that were asked and are still there have not answered."""
         with self._changed:
             while True:
                 now = self._publisher.peer_count()
                 expected = None if asked is None or now is None else min(asked, now)
+                if expected is None and known and gathered.keys() >= set(known):
+                    return 0
                 if is_enough is not None and any(map(is_enough, gathered.values())):
                     return 0
                 if expected is not None and len(gathered) >= expected:
@@ -134,7 +139,7 @@ class Inquiries:
                     return 0 if expected is None else expected - len(gathered)
                 if expected is not None:
                     self._changed.wait(rest_s)
-                elif not self._publisher.is_up or not self._changed.wait(min(rest_s, _SETTLE_S)):
+                elif not self._publisher.is_up or not self._changed.wait(min(rest_s, SETTLE_S)):
                     return 0
 
     def take_question(self, body: bytes) -> None:

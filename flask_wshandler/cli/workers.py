@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Collection
 from typing import Any
 
 from ..answers import ProcessFacts, Row
@@ -68,7 +69,8 @@ class Workers:
         after: str | None = ""
         while after is not None:
             # Everybody is asked for what comes behind one id, so some tell a row twice.
-            answers, silent = self._ask("connections", {"after": after})
+            known = processes - {self._hub.process}
+            answers, silent = self._ask("connections", {"after": after}, known)
             silent_count = max(silent_count, silent)
             lasts = []
             for process, answer in answers.items():
@@ -112,8 +114,10 @@ class Workers:
         had = [name for name, answer in heard.by_process.items() if _has_closed(answer)]
         return (had[0] if had else None), heard.silent_count
 
-    def _ask(self, verb: str, arguments: dict[str, Any]) -> tuple[dict[str, Answer], int]:
-        heard = self._hub.ask(verb, arguments, timeout_s=self._timeout_s)
+    def _ask(
+        self, verb: str, arguments: dict[str, Any], known: Collection[str] = ()
+    ) -> tuple[dict[str, Answer], int]:
+        heard = self._hub.ask(verb, arguments, timeout_s=self._timeout_s, known=known)
         own = self._hub.answer(verb, arguments)
         return {self._hub.process: own, **heard.by_process}, heard.silent_count
 

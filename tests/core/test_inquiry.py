@@ -10,7 +10,7 @@ from flask_wshandler.bus import Kind
 from flask_wshandler.bus.envelope import encode
 from flask_wshandler.bus.memory import MemoryBus, MemoryNetwork
 from flask_wshandler.hub import Hub
-from flask_wshandler.inquiry import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES
+from flask_wshandler.inquiry import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES, SETTLE_S
 
 from .rig import wait_for
 
@@ -92,6 +92,32 @@ def test_one_answer_can_be_enough(make_hub):
     )
     assert heard.silent_count == 0
     lets_go.set()
+
+
+class CantCount(MemoryBus):
+    """As Redis, which does not tell how many listen."""
+
+    def peer_count(self):
+        return None
+
+
+def test_a_bus_that_can_not_count_is_waited_for_until_it_is_quiet(network, make_hub):
+    """All the same, whoever is known is not waited for any longer than he takes."""
+    others = [make_hub(says("")) for _ in range(3)]
+    for other in others:
+        other.be_reachable()
+    hub = Hub(CantCount(network))
+    names = {other.process for other in others}
+    began_s = time.monotonic()
+    assert hub.ask("what", {}, timeout_s=60).by_process.keys() == names
+    took_s = time.monotonic() - began_s
+    assert SETTLE_S <= took_s < 30
+    began_s = time.monotonic()
+    for _ in range(40):
+        assert hub.ask("what", {}, timeout_s=60, known=names).by_process.keys() == names
+    assert time.monotonic() - began_s < 40 * SETTLE_S / 2
+    hub.stop()
+    hub.bus.close()
 
 
 def test_an_answer_that_is_too_large_is_none(make_hub):
