@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from typing import Any
 
@@ -15,13 +14,11 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 
 from ..accept import EXTENSION_KEY, AppState
-from ..bus.envelope import MAX_ENVELOPE_BYTES
-from ..collection import WebSocketCollection
 from ..errors import CloseCode, check_close
-from ..groups import WebSocketGroups
 from ..inquiry import DEFAULT_TIMEOUT_S
 from .doctor import doctor
 from .routes import Route, routes_of
+from .sending import send
 from .tables import (
     Column,
     Record,
@@ -31,6 +28,7 @@ from .tables import (
     print_json,
     print_table,
     printable,
+    warn,
 )
 from .workers import Heard, Workers, hush_the_log
 
@@ -59,10 +57,6 @@ def _workers(timeout_s: float) -> Workers:
     return Workers(state.hub, timeout_s)
 
 
-def _warn(text: str) -> None:
-    click.echo(text, err=True)
-
-
 # routes
 
 
@@ -80,7 +74,7 @@ def routes(as_json: bool) -> None:
     elif found:
         print_table(_ROUTE_COLUMNS, [_shown_route(each) for each in found])
     else:
-        _warn("No route of this app speaks WebSocket.")
+        warn("No route of this app speaks WebSocket.")
 
 
 _ROUTE_COLUMNS = (
@@ -154,16 +148,16 @@ def _finish(workers: Workers, heard: Heard) -> None:
     if _warn_if_incomplete(workers, heard.silent_count):
         sys.exit(1)
     if not heard.records:
-        _warn(_nobody(heard))
+        warn(_nobody(heard))
 
 
 def _warn_if_incomplete(workers: Workers, silent_count: int) -> bool:
     if not workers.are_visible:
-        _warn(_ONLY_THIS_PROCESS)
+        warn(_ONLY_THIS_PROCESS)
     elif workers.bus_trouble:
-        _warn(f"The workers can't be asked: {printable(workers.bus_trouble)}")
+        warn(f"The workers can't be asked: {printable(workers.bus_trouble)}")
     elif silent_count:
-        _warn(f"Processes that have not answered in time: {silent_count}. See --timeout.")
+        warn(f"Processes that have not answered in time: {silent_count}. See --timeout.")
     else:
         return False
     return True
@@ -214,65 +208,6 @@ def _total(records: list[dict[str, Any]]) -> Record:
     return {"process": "all", **sums}
 
 
-# send
-
-
-@click.command("send")
-@click.argument("collection")
-@click.argument("message")
-@click.option("--group", metavar="KEY", help="Send to this one of the WebSocketGroups COLLECTION.")
-@click.option("--json", "is_json", is_flag=True, help="MESSAGE is JSON: check it first.")
-@click.option("--binary", "is_binary", is_flag=True, help="Send a binary message.")
-@with_appcontext
-def send(collection: str, message: str, group: str | None, is_json: bool, is_binary: bool) -> None:
-    """Send MESSAGE to all members of COLLECTION, in all workers.
-
-    With "-" as MESSAGE it is read from standard input.
-    """
-    if is_json and is_binary:
-        raise click.UsageError("--json and --binary exclude each other: JSON is text.")
-    content = _content(message, is_json=is_json, is_binary=is_binary)
-    target = _collection(collection, group)
-    _workers(DEFAULT_TIMEOUT_S)
-    members = target.presence()
-    try:
-        target.broadcast(content)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="MESSAGE") from None
-    if not members:
-        _warn(f"Nobody is in {target.name!r}.")
-        sys.exit(1)
-    processes = len({member.process for member in members})
-    click.echo(f"Sent to {_many(len(members), 'member')} in {_many(processes, 'process', 'es')}.")
-
-
-def _content(message: str, *, is_json: bool, is_binary: bool) -> str | bytes:
-    data = message.encode("utf-8", "surrogateescape")  # arguments are bytes
-    if message == "-":
-        data = sys.stdin.buffer.read(MAX_ENVELOPE_BYTES + 1)  # one more than can be sent
-    if is_binary:
-        return data
-    try:
-        text = data.decode()
-        if is_json:
-            json.loads(text)
-    except ValueError as error:
-        what = "is no JSON" if is_json else "is no text; see --binary"
-        raise click.BadParameter(f"it {what}: {error}", param_hint="MESSAGE") from None
-    return text
-
-
-def _collection(name: str, group: str | None) -> WebSocketCollection:
-    try:
-        return WebSocketCollection(name) if group is None else WebSocketGroups(name)[group]
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="COLLECTION") from None
-
-
-def _many(number: int, what: str, plural: str = "s") -> str:
-    return f"{number:,} {what}{'' if number == 1 else plural}"
-
-
 # close
 
 
@@ -299,7 +234,7 @@ def close_connection(connection_id: str, code: int, reason: str, timeout_s: floa
     if process is not None:
         click.echo(f"Closed in {printable(process)}.")
         return
-    _warn(f"Nobody has the connection {connection_id!r}.")
+    warn(f"Nobody has the connection {connection_id!r}.")
     _warn_if_incomplete(workers, silent_count)
     sys.exit(1)
 

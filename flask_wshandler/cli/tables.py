@@ -1,4 +1,4 @@
-"""Tables for people and JSON for programs.
+"""What the commands print: tables for people, JSON for programs.
 
 Invariant: what comes from clients is shown, never obeyed: neither a terminal's control characters
 nor markup get through.
@@ -39,6 +39,11 @@ def count(field: str, heading: str) -> Column:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 """The same for all commands that have it."""
+
+
+def warn(text: str) -> None:
+    """Say something beside the output: on standard error, which programs don't read."""
+    click.echo(text, err=True)
 
 
 def print_json(value: object) -> None:

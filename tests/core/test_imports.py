@@ -13,7 +13,7 @@ MODULES = {
 }
 MAY_USE_FLASK = re.compile(
     r"(accept|callbacks|context\..*|diagnosis|extension|function|http_handler|operator_key|routing"
-    r"|upgrade|cli\.(__init__|commands|routes|doctor\.(__init__|examination|facts))|testing\.(client|worker))"
+    r"|upgrade|cli\.(__init__|commands|routes|sending|doctor\.(__init__|examination|facts))|testing\.(client|worker))"
 )
 #: A module, and what of ours it may import at run time.
 MAY_IMPORT = {
@@ -73,9 +73,10 @@ MAY_IMPORT = {
     "cli.shapes": set(),
     "cli.workers": {"answers", "bus", "hub", "inquiry", "cli.shapes"},
     "cli.routes": {"accept", "errors", "handler", "http_handler", "settings"},
+    "cli.sending": {"bus.envelope", "collection", "groups", "cli.tables", "cli.workers"},
     "cli.commands": {
-        "accept", "bus.envelope", "collection", "errors", "groups", "inquiry",
-        "cli.doctor", "cli.routes", "cli.tables", "cli.workers",
+        "accept", "errors", "inquiry",
+        "cli.doctor", "cli.routes", "cli.sending", "cli.tables", "cli.workers",
     },
     "cli.doctor.findings": set(),
     "cli.doctor.visit": {"diagnosis", "operator_key", "cli.shapes"},
