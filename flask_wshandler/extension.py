@@ -17,7 +17,7 @@ from .accept import EXTENSION_KEY, AppState, accept_websocket_request
 from .addresses import without_password
 from .answers import Answerer
 from .bus import Bus, BusStats, UnsafeDirectory, connect
-from .cli import CommandGroup
+from .cli import GROUP_NAME, CommandGroup
 from .errors import SettingError
 from .function import FunctionHandler
 from .handler import WebSocketHandler
@@ -56,7 +56,8 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         if EXTENSION_KEY not in app.extensions:
             admit_upgrades(app)
             diagnosis.answer_operators(app)
-            app.cli.add_command(CommandGroup())
+            if GROUP_NAME not in app.cli.commands:  # else the app has commands of its own there
+                app.cli.add_command(CommandGroup())
         app.extensions[EXTENSION_KEY] = state
         _apps.add(app)
         super().init_app(app)

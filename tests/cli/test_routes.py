@@ -148,6 +148,15 @@ def test_an_app_without_any(capsys):
     assert "No route of this app speaks WebSocket." in result.output
 
 
+def test_an_apps_own_commands_of_that_name_stay():
+    """It was there first."""
+    app = Flask(__name__)
+    app.config["WSHANDLER_BUS"] = "none"
+    app.cli.command("websockets")(lambda: print("the app's own"))
+    WebSockets(app)
+    assert app.test_cli_runner().invoke(args=["websockets"]).output == "the app's own\n"
+
+
 def test_the_commands_cost_an_app_nothing():
     """They are imported when one is looked up."""
     program = (
