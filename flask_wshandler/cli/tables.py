@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -58,6 +60,17 @@ def print_table(columns: Sequence[Column], records: Sequence[Record]) -> None:
     ]
     if not (_is_terminal() and _print_rich(columns, lines)):
         _print_plain(columns, lines)
+
+
+def print_paragraph(text: str) -> None:
+    """Print below a heading: one line, which on a terminal is broken between words."""
+    line = "  " + printable(text)
+    if _is_terminal():
+        width = shutil.get_terminal_size().columns
+        line = textwrap.fill(
+            line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+    click.echo(line)
 
 
 def printable(text: str) -> str:

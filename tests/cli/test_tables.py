@@ -5,7 +5,14 @@ import pty
 import subprocess
 import sys
 
-from flask_wshandler.cli.tables import Column, count, duration, print_table, printable
+from flask_wshandler.cli.tables import (
+    Column,
+    count,
+    duration,
+    print_paragraph,
+    print_table,
+    printable,
+)
 
 COLUMNS = (Column("name", "Name"), count("size", "Size"))
 RECORDS = [{"name": "[red]a\x1b[31m", "size": 12345}, {"name": "b", "size": None}]
@@ -21,13 +28,18 @@ def test_plain_text_is_aligned(capsys):
     ]
 
 
-def on_a_terminal(hides_rich):
-    """What the table of this module looks like there."""
-    hide = "import sys; sys.modules['rich.table'] = None\n" if hides_rich else ""
-    program = hide + (
-        "from tests.cli.test_tables import COLUMNS, RECORDS, print_table\n"
-        "print_table(COLUMNS, RECORDS)\n"
-    )
+PRINT_TABLE = """
+from tests.cli.test_tables import COLUMNS, RECORDS, print_table
+print_table(COLUMNS, RECORDS)
+"""
+PRINT_PARAGRAPH = """
+from tests.cli.test_tables import print_paragraph
+print_paragraph(10 * "0123456789 and so-on ")
+"""
+
+
+def on_a_terminal(program):
+    """What a program prints there."""
     reading, writing = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
     done = subprocess.run(
@@ -47,7 +59,7 @@ def on_a_terminal(hides_rich):
 
 def test_a_terminal_gets_riches_table():
     """With a rule below the headings; a client's text is neither markup nor an escape."""
-    shown = on_a_terminal(hides_rich=False)
+    shown = on_a_terminal(PRINT_TABLE)
     assert "─" in shown
     assert "[red]a\\x1b[31m" in shown
     assert "\x1b[31m" not in shown
@@ -55,9 +67,20 @@ def test_a_terminal_gets_riches_table():
 
 def test_without_rich_it_is_plain():
     """It is an extra."""
-    shown = on_a_terminal(hides_rich=True)
+    shown = on_a_terminal("import sys; sys.modules['rich.table'] = None\n" + PRINT_TABLE)
     assert "NAME" in shown
     assert "─" not in shown
+
+
+def test_paragraphs_are_broken_on_a_terminal_only(capsys):
+    """Between words; for programs a line is a line."""
+    text = 10 * "0123456789 and so-on "
+    lines = on_a_terminal(PRINT_PARAGRAPH).splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("  ") and len(line) <= 80 for line in lines)
+    assert " ".join(line.strip() for line in lines) == text.strip()
+    print_paragraph(text)
+    assert capsys.readouterr().out == f"  {text}\n"
 
 
 def test_what_a_terminal_would_obey_is_escaped():

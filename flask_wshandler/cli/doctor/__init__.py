@@ -12,7 +12,7 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 
 from ...answers import ProcessFacts
-from ..tables import json_option, print_json, printable
+from ..tables import json_option, print_json, print_paragraph, printable
 from ..workers import hush_the_log
 from . import app_checks, server_checks
 from .examination import examine, path_to_ask
@@ -92,8 +92,8 @@ def _as_json(found: Finding) -> dict[str, str]:
 def _print(findings: list[Finding], facts: Facts) -> None:
     for found in findings:
         click.secho(f"{found.severity.value}: {found.id}", bold=True)
-        click.echo(f"  {printable(found.what)}")
-        click.echo(f"  Do: {printable(found.remedy)}")
+        print_paragraph(found.what)
+        print_paragraph(f"Do: {found.remedy}")
         click.echo(f"  See {found.link}\n")
     looked_at = printable(" and ".join(_looked_at(facts)))
     if facts.visit is None:
