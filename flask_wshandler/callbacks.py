@@ -55,6 +55,16 @@ class HandlerCallbacks:
         self._snapshot = snapshot
         self._running = slow_callbacks.running
 
+    @property
+    def handler(self) -> WebSocketHandler:
+        """Whose callbacks these are. Any thread."""
+        return self._handler
+
+    @property
+    def snapshot(self) -> RequestSnapshot:
+        """The handshake's request. Any thread."""
+        return self._snapshot
+
     def opened(self, connection: Connection) -> int | None:
         """Make the handler's methods work, and call `on_open`."""
         handler = self._handler

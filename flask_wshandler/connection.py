@@ -241,6 +241,11 @@ class Connection:
         return self._state is _OPEN
 
     @property
+    def callbacks(self) -> Callbacks:
+        """What it calls; nobody's after the last one."""
+        return self._callbacks
+
+    @property
     def queued_bytes(self) -> int:
         """Bytes that the peer has not taken yet."""
         return self.outbox.queued_bytes

@@ -12,10 +12,12 @@ import flask.json
 from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_sock import Sock
 
-from . import handshake, hub, serialization
+from . import diagnosis, handshake, hub, operator_key, serialization
 from .accept import accept_websocket_request
 from .addresses import without_password
+from .answers import Answerer
 from .bus import Bus, BusStats, UnsafeDirectory, connect
+from .cli import GROUP_NAME, CommandGroup
 from .errors import SettingError
 from .function import FunctionHandler
 from .handler import WebSocketHandler
@@ -54,6 +56,9 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         state = new_state(app, Settings.from_mapping(app.config), self._clock)
         if EXTENSION_KEY not in app.extensions:
             admit_upgrades(app)
+            diagnosis.answer_operators(app)
+            if GROUP_NAME not in app.cli.commands:  # else the app has commands of its own there
+                app.cli.add_command(CommandGroup())
         app.extensions[EXTENSION_KEY] = state
         _apps.add(app)
         super().init_app(app)
@@ -76,7 +81,9 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
 
         def decorate(routed: Routed) -> Routed:
             options["websocket"] = True
-            self._scaffold(bp).route(path, **options)(_view_of(routed))
+            view = _view_of(routed)
+            view.wshandler_routed = routed  # type: ignore[attr-defined]  # for who lists routes
+            self._scaffold(bp).route(path, **options)(view)
             return routed
 
         return decorate
@@ -139,15 +146,34 @@ def state_on(
         engine.have_woken(slow_callbacks, slow_callbacks.interval_s)
     call = _call_in_context_of(app)
     collections = hub.Hub(
-        bus, lease_s=settings.presence_lease, clock=clock, call=call, make_timer=make_timer
+        bus,
+        lease_s=settings.presence_lease,
+        clock=clock,
+        call=call,
+        make_timer=make_timer,
+        respond=Answerer(engine, bus).respond,
     )
+    engine.have_woken(_Reachability(collections), 0)
     return AppState(settings, engine, collections, slow_callbacks)
+
+
+class _Reachability:
+    """Has a process that serves WebSockets be asked by others, from its first connection on."""
+
+    def __init__(self, collections: hub.Hub) -> None:
+        self.due_tick: int | None = None  # the timer's
+        # Weak: the engine's timer must not keep what refers to the engine.
+        self._hub = weakref.ref(collections)
+
+    def on_time(self, now_s: float) -> float | None:
+        del now_s
+        collections = self._hub()
+        return None if collections is None else collections.be_reachable()
 
 
 def _bus_of(app: Flask, settings: Settings) -> Bus:
     is_local = settings.bus == "local"
-    # Many apps are called "app": the directory tells them apart.
-    name = settings.bus_name or (f"{app.import_name} in {app.root_path}" if is_local else None)
+    name = settings.bus_name or (operator_key.name_of(app) if is_local else None)
     try:
         return connect(settings.bus, name, max_queue_bytes=settings.bus_queue_size)
     except (ValueError, ImportError, UnsafeDirectory) as error:

@@ -141,6 +141,11 @@ class FunctionHandler(WebSocketHandler):
         name = f"wshandler-{getattr(self._function, '__name__', 'function')}"
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
+    @property
+    def function_name(self) -> str:
+        """What the function is called."""
+        return str(getattr(self._function, "__qualname__", "function"))
+
     def on_message(self, message: Message) -> None:
         """Keep a message for `receive`; hold the client up when there are many."""
         with self._changed:

@@ -18,7 +18,7 @@ import socket
 import struct
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from . import process
@@ -34,6 +34,7 @@ from .handler import (
     join,
     leave,
 )
+from .inquiry import DEFAULT_TIMEOUT_S, Answer, Answers, Inquiries, Respond
 from .presence import Account, Presence, checked_metadata
 from .timer import Clock, MonotonicClock, Timer
 from .watchers import Watcher, Watchers
@@ -44,6 +45,9 @@ DEFAULT_LEASE_S = 5.0
 
 _EVERY_PROCESS = ""
 """The topic of what concerns no single collection."""
+
+_LOOK_S = 0.5
+"""How soon a process that listens idly notices that it is asked."""
 
 _CODE = struct.Struct("!H")
 _FIRST_ANSWER_S = 1.0
@@ -100,13 +104,16 @@ class Hub:
         clock: Clock | None = None,
         call: Callable[..., None] | None = None,
         make_timer: Callable[[Clock], Timer] = Timer,
+        respond: Respond | None = None,
     ) -> None:
-        """`call(function, *args)` calls what belongs to the user, in the context he expects."""
+        """`call(function, *args)` calls what belongs to the user, in the context he expects;
+        `respond` answers what other processes ask."""
         self.bus = bus
         self._lease_s = lease_s
         self._clock = clock or MonotonicClock()
         self._call = call or _call
         self._make_timer = make_timer
+        self._respond = respond
         self._begin()
         process.register(self, process.Stage.COLLECTIONS)
 
@@ -117,10 +124,14 @@ class Hub:
         self._start_lock = threading.Lock()
         # Guarded by _start_lock.
         self._has_started = False
+        self._is_attached = False
         self._watchers = Watchers(self._call)
+        #: Its name to the others: host, process id and a random number.
+        self.process = _process_name()
         self._account = Account(
-            _process_name(), self.bus, self._clock, self._lease_s, self._watchers.tell
+            self.process, self.bus, self._clock, self._lease_s, self._watchers.tell
         )
+        self._inquiries = Inquiries(self.process, self.bus, self._respond)
         self._timer = self._make_timer(self._clock)
         self.due_tick: int | None = None  # the timer's
 
@@ -246,14 +257,58 @@ class Hub:
         with self._start_lock:
             if self._has_started:
                 return
-            self.bus.attach(self._receive)
-            self.bus.subscribe(_EVERY_PROCESS)
+            self._attach()
             self.bus.wait_until_subscribed()
             if not isinstance(self.bus, NoBus):
                 process.stop_at_exit()
                 self._account.begin()
                 self._timer.wake(self, self._lease_s / 3)
             self._has_started = True
+
+    def _attach(self) -> None:
+        """With _start_lock held."""
+        if not self._is_attached:
+            self._is_attached = True
+            self.bus.attach(self._receive)
+            self.bus.subscribe(_EVERY_PROCESS)
+
+    def be_reachable(self) -> float | None:
+        """See to it that other processes can ask this one, though it uses no collection.
+
+        Never waits. Returns in how many seconds to call it again; None: not any more.
+        """
+        if self._has_started or isinstance(self.bus, NoBus):
+            return None
+        with self._start_lock:
+            if not self._is_attached:
+                self._attach()
+                is_idle = self.bus.listen_idly()
+            else:
+                is_idle = self.bus.look()
+        self._account.tidy()
+        return _LOOK_S if is_idle else self._lease_s
+
+    def ask(
+        self,
+        verb: str,
+        arguments: dict[str, Any],
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        is_enough: Callable[[Answer], bool] | None = None,
+        known: Collection[str] = (),
+    ) -> Answers:
+        """Ask every other process of the app; wait for all, or for an answer that `is_enough`.
+
+        Waits for `timeout_s` at most. See `answers` for what can be asked, and `Inquiries.ask`
+        for `known`.
+        """
+        with self._start_lock:
+            self._attach()
+        return self._inquiries.ask(verb, arguments, timeout_s, is_enough, known)
+
+    def answer(self, verb: str, arguments: dict[str, Any]) -> Answer:
+        """What this process answers if another one asks."""
+        return self._inquiries.answer(verb, arguments)
 
     def on_time(self, now_s: float) -> float:
         """The timer: tell the others that this process lives."""
@@ -296,6 +351,10 @@ class Hub:
     def _take(self, envelope: Envelope) -> None:
         if envelope.kind is Kind.PRESENCE:
             self._account.receive(envelope.body)
+        elif envelope.kind is Kind.QUESTION:
+            self._inquiries.take_question(envelope.body)
+        elif envelope.kind is Kind.ANSWER:
+            self._inquiries.take_answer(envelope.topic, envelope.body)
         else:
             self._close(envelope.topic, *_close_of(envelope.body))
 

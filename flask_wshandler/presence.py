@@ -230,6 +230,12 @@ class Account:
                     peer.accounts.pop(topic, None)
                     peer.doubted.discard(topic)
 
+    def tidy(self) -> None:
+        """Forget who was not heard of, in a process that has nothing to say itself."""
+        with self._lock:
+            if self._peers:
+                self._expire(self._clock.now_s())
+
     def end(self) -> None:
         """This process ends: its members are gone, at once."""
         with self._lock:

@@ -78,6 +78,7 @@ class Bus(abc.ABC):
         self._dropped = 0
         self._malformed = 0
         self._is_up = True
+        self._trouble = ""
         self._reasons: set[str] = set()
 
     def attach(self, receive: Receive) -> None:
@@ -113,6 +114,20 @@ class Bus(abc.ABC):
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Send what is queued, for `timeout_s` at most, and end."""
 
+    # The same for all, unless there is something to save.
+
+    def listen_idly(self) -> bool:
+        """Have what is subscribed to come, with as little as that takes. Never waits.
+
+        Returns whether `look` must be called from time to time until it returns False.
+        """
+        self.wait_until_subscribed(0)
+        return False
+
+    def look(self) -> bool:
+        """See whether anything has come; returns whether to look again. Never waits."""
+        return False
+
     # The same for all.
 
     def publish(self, kind: Kind, topic: str, body: bytes) -> None:
@@ -126,6 +141,12 @@ class Bus(abc.ABC):
     def is_up(self) -> bool:
         """Whether what carries the envelopes works, as far as is known."""
         return self._is_up
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not work; empty when it does, as far as is known."""
+        with self._count_lock:
+            return "" if self._is_up else self._trouble
 
     def stats(self) -> BusStats:
         """Count everything."""
@@ -186,6 +207,7 @@ class Bus(abc.ABC):
             if self._is_up == is_up:
                 return
             self._is_up = is_up
+            self._trouble = reason
         if is_up:
             logger.warning("%s is back: %s", self, reason)
         else:

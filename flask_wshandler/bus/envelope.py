@@ -32,6 +32,10 @@ class Kind(enum.IntEnum):
     """The members are to be closed: two bytes of code, and the reason in UTF-8."""
     PRESENCE = 4
     """From one process's account of members to the others': see `presence`."""
+    QUESTION = 5
+    """To every process: see `inquiry`."""
+    ANSWER = 6
+    """To the process that has asked, by a topic of its question's own."""
 
 
 class Malformed(ValueError):

@@ -1,6 +1,7 @@
 """The bus of one machine: every process has a Unix socket, and a link to every other's.
 
-There is no broker. A process listens once it subscribes to something. Whoever publishes looks
+There is no broker. A process listens once it subscribes to something; its thread starts when it is
+waited for, or, with `listen_idly`, when another process has come. Whoever publishes looks
 first whether the run directory has changed, and connects to whom he finds there; so a process is
 reached by everything that is published after its `wait_until_subscribed` has returned, and a
 newcomer asks nobody. A link carries one direction only, envelopes one behind the other, each with
@@ -65,6 +66,8 @@ class LocalBus(Bus):
         self._retry_at_s = 0.0
         self._name = self._directory.new_name()
         self._listener: socket.socket | None = None
+        #: Whether nobody accepts yet: who connects waits in the kernel's queue.
+        self._is_idle = False
         self._thread: threading.Thread | None = None
         self._waker: socket.socket | None = None
         self._wakee: socket.socket | None = None
@@ -196,25 +199,56 @@ class LocalBus(Bus):
     def wait_until_subscribed(self, timeout_s: float = 1.0) -> bool:
         """Listen, if that is not done yet. Does not wait."""
         del timeout_s
-        if self._listener is not None:
+        if self._listener is not None and not self._is_idle:
             return True
         with self._lock:
             if not self._is_closed:
                 self._listen()
+                self._accept_from_now_on()
             return self._listener is not None
+
+    def listen_idly(self) -> bool:
+        """Listen without a thread: `look` starts it when somebody has come."""
+        with self._lock:
+            if self._listener is None and not self._is_closed:
+                self._is_idle = True
+                self._listen()
+            return self._is_idle
+
+    def look(self) -> bool:
+        """Start the thread if another process has connected, or can't find this one any more."""
+        with self._lock:
+            listener = self._listener
+            if not self._is_idle or self._is_closed or listener is None:
+                return False
+            if not self._directory.has(self._name) or _is_readable(listener):
+                self._accept_from_now_on()
+            return self._is_idle
 
     def _listen(self) -> None:
         if self._listener is not None:
             return
         try:
             self._directory.make()
-            listener = self._listener = self._directory.listen(self._name)
+            self._listener = self._directory.listen(self._name)
         except (OSError, UnsafeDirectory) as error:
             self._set_up(False, str(error))
+            self._is_idle = False
             self._start()  # the thread tries again
         else:
             self._set_up(True, "its directory can be used")
-            self._order(lambda: self._selector_of_thread.register(listener, READ, self._accept))
+            if not self._is_idle:
+                self._register()
+
+    def _accept_from_now_on(self) -> None:
+        if self._is_idle:
+            self._is_idle = False
+            self._register()
+
+    def _register(self) -> None:
+        listener = self._listener
+        assert listener is not None  # it has just been made, or is idle
+        self._order(lambda: self._selector_of_thread.register(listener, READ, self._accept))
 
     # The thread.
 
@@ -348,6 +382,9 @@ class LocalBus(Bus):
             listener = self._listener
             if self._is_closed or not self._topics:
                 return
+            self._accept_from_now_on()  # the thread runs anyway
+            if self._orders:
+                return  # the listener is about to be registered
             if listener is not None and self._directory.has(self._name):
                 if listener.fileno() in self._selector_of_thread.get_map():
                     return
@@ -390,6 +427,8 @@ class LocalBus(Bus):
             thread = self._thread
             if thread is not None:
                 self._order(self._end)
+            if self._listener is not None and self._is_idle:
+                self._listener.close()  # which the thread would do
         if lost:
             self._count_dropped(lost)
         if thread is not None and thread is not threading.current_thread():
@@ -399,6 +438,12 @@ class LocalBus(Bus):
 
 
 READ = selectors.EVENT_READ
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, READ)
+        return bool(selector.select(0))
 
 
 def _is_ours(sock: socket.socket) -> bool:

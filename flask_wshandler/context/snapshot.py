@@ -137,6 +137,23 @@ class RequestSnapshot:
         self._keys, self._values = _kept(request.environ)
         self._attributes = _added_attributes(request)
 
+    def age_s(self) -> float:
+        """For how long it has been accepted, by the wall clock."""
+        return max(0.0, time.time() - self.taken_at_s)
+
+    def known_user(self) -> str | None:
+        """Who the client is, as far as that can be said without the app's code.
+
+        Flask-Login's id in the session that was kept, or the server's REMOTE_USER.
+        """
+        found: object = self.user_id
+        if found is None and isinstance(self.session, dict):
+            # Flask-Login's. Not by the session's own method, which may be anybody's.
+            found = dict.get(self.session, "_user_id")
+        if found is None:
+            found = self.get("REMOTE_USER")
+        return str(found) if type(found) in (str, int) else None
+
     def reopen_session(self) -> None:
         """Have the session opened anew, if it is more than a cookie of the handshake."""
         if not isinstance(self.app.session_interface, SecureCookieSessionInterface):

@@ -115,7 +115,7 @@ class Engine:
         self.budget = Budget(self.settings.max_total_queue_size)
         #: How many of them there may be.
         self.room = Room(
-            self.settings.max_connections, self.settings.max_connections_per_ip, _most_descriptors
+            self.settings.max_connections, self.settings.max_connections_per_ip, most_descriptors
         )
         self._lock = threading.Lock()
         self._has_one_gone = threading.Condition(self._lock)
@@ -140,6 +140,11 @@ class Engine:
     def connection_count(self) -> int:
         """Open connections."""
         return len(self._open)
+
+    def connections(self) -> list[Connection]:
+        """Those that are open. Any thread."""
+        with self._lock:
+            return [channel.connection for channel in self._open]
 
     @property
     def is_stopping(self) -> bool:
@@ -372,7 +377,7 @@ class _StopWatch:
         return None
 
 
-def _most_descriptors() -> int:
+def most_descriptors() -> int:
     """How many files this process may have open."""
     if resource is None:
         return sys.maxsize

@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -105,6 +106,40 @@ def _epoll_obstacle(sock: socket.socket) -> str:
     return ""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """What this process knows of the server that it belongs to."""
+
+    #: gunicorn's worker class; empty in another server or none.
+    worker_class: str
+    #: How many workers it was started with; None where that is not known.
+    worker_count: int | None
+    #: In a gevent worker: the modules of the standard library that still block all of it.
+    unpatched_modules: tuple[str, ...]
+
+
+def server_process() -> ServerProcess:
+    """Look at the server of this process. Any thread."""
+    worker = _gunicorn_worker()
+    config = getattr(worker, "cfg", None)
+    is_gevent = any("gevent" in base.__module__ for base in type(worker).__mro__)
+    return ServerProcess(
+        worker_class=str(getattr(config, "worker_class_str", "")),
+        worker_count=getattr(config, "workers", None),
+        unpatched_modules=_unpatched_modules() if is_gevent else (),
+    )
+
+
+_MUST_BE_PATCHED = ("select", "socket", "threading", "time")
+
+
+def _unpatched_modules() -> tuple[str, ...]:
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None:
+        return _MUST_BE_PATCHED
+    return tuple(name for name in _MUST_BE_PATCHED if not monkey.is_module_patched(name))
+
+
 def is_worker_stopping() -> bool:
     """Whether the gunicorn worker of this process has been told to stop.
 
@@ -149,6 +184,12 @@ def _boot_id() -> str:
     return ""
 
 
+@functools.cache
+def _is_gunicorn(kind: type) -> bool:
+    # Somebody's own worker class is derived from one of gunicorn's.
+    return any(base.__module__.startswith("gunicorn.") for base in kind.__mro__)
+
+
 _seen: tuple[int, Any] | None = None
 
 
@@ -159,7 +200,7 @@ def _gunicorn_worker() -> Any:  # of a package that need not be there
     """
     global _seen
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    if type(worker).__module__.startswith("gunicorn."):
+    if _is_gunicorn(type(worker)):  # type: ignore[arg-type]  # a class is hashable
         _seen = os.getpid(), worker
         return worker
     return _seen[1] if _seen is not None and _seen[0] == os.getpid() else None

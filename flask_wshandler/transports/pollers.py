@@ -10,8 +10,8 @@ the GIL (measured: 36 to 40 ms at the 99.9th percentile with eight of them, 3 ms
 Whose callbacks have blocked before waits in a queue of its own, and one thread is kept from it:
 so what is quick does not stand in line behind what is slow when all other threads are taken. Who
 takes a turn from that queue sees to it that another thread polls meanwhile; the monitor is needed
-for callbacks that are not known to block. (100 clients that sleep 10 ms, 32 threads, and 10 quick
-ones beside them: their 99th percentile was 40 to 50 ms when only the monitor did so, and is 3 to 9.)
+for callbacks that are not known to block. (10 quick clients beside 100 that sleep 10 ms, on 32
+threads: their 99th percentile was 40 to 50 ms when only the monitor did so, and is 3 to 9.)
 
 Invariants: what is ready is in queues that any poller takes from, so nothing waits behind a
 callback of somebody else for longer than the monitor needs. An idle process sleeps: the monitor

@@ -12,8 +12,9 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 MAY_USE_FLASK = re.compile(
-    r"(accept|callbacks|context\..*|extension|function|http_handler|observers|otel|prometheus"
-    r"|routing|upgrade"
+    r"(accept|callbacks|context\..*|diagnosis|extension|function|http_handler|observers"
+    r"|operator_key|otel|prometheus|routing|upgrade"
+    r"|cli\.(__init__|commands|routes|sending|doctor\.(__init__|examination|facts))"
     r"|testing\.(client|worker))"
 )
 #: A module, and what of ours it may import at run time.
@@ -50,8 +51,10 @@ MAY_IMPORT = {
     "bus.memory": {"bus.contract"},
     "presence": {"bus", "timer"},
     "watchers": {"presence"},
+    "inquiry": {"bus"},
     "hub": {
-        "bus", "errors", "frames", "handler", "presence", "process", "timer", "watchers",
+        "bus", "errors", "frames", "handler", "inquiry", "presence", "process", "timer",
+        "watchers",
     },
     "collection": {"bus", "errors", "handler", "hub", "presence", "serialization"},
     "groups": {"bus", "collection", "handler", "hub"},
@@ -81,6 +84,42 @@ MAY_IMPORT = {
     },
     "otel": {
         "metrics.families", "metrics.figures", "metrics.times", "observers", "state",
+    },
+    "operator_key": {"bus.run_directory"},
+    "answers": {
+        "callbacks", "errors", "function", "transports.engine", "transports.handoff",
+    },
+    "diagnosis": {
+        "accept", "answers", "errors", "handler", "handshake", "operator_key", "state",
+        "transports.handoff",
+    },
+    "cli.__init__": {"cli.commands"},
+    "cli.tables": set(),
+    "cli.shapes": set(),
+    "cli.workers": {"answers", "bus", "hub", "inquiry", "cli.shapes"},
+    "cli.routes": {"errors", "handler", "http_handler", "settings", "state"},
+    "cli.sending": {"bus.envelope", "collection", "groups", "cli.tables", "cli.workers"},
+    "cli.commands": {
+        "errors", "inquiry", "state",
+        "cli.doctor", "cli.routes", "cli.sending", "cli.tables", "cli.workers",
+    },
+    "cli.doctor.findings": set(),
+    "cli.doctor.visit": {"diagnosis", "operator_key", "cli.shapes"},
+    "cli.doctor.server_config": set(),
+    "cli.doctor.facts": {"answers", "settings", "cli.doctor.visit"},
+    "cli.doctor.app_checks": {"room", "cli.doctor.facts", "cli.doctor.findings"},
+    "cli.doctor.server_checks": {
+        "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.visit",
+    },
+    "cli.doctor.examination": {
+        "answers", "state", "bus", "hub", "operator_key", "transports.engine",
+        "cli.doctor.facts", "cli.doctor.server_config", "cli.doctor.visit",
+        "cli.routes", "cli.workers",
+    },
+    "cli.doctor.__init__": {
+        "answers", "cli.doctor.app_checks", "cli.doctor.examination", "cli.doctor.facts",
+        "cli.doctor.findings", "cli.doctor.server_checks", "cli.doctor.visit", "cli.tables",
+        "cli.workers",
     },
     "testing.errors": {"errors"},
     "testing.failures": set(),
@@ -150,15 +189,16 @@ def test_the_protocol_does_no_io(name):
 
 
 def test_no_wait_depends_on_the_wall_clock():
-    """It may be set back, or an hour ahead. Two modules date something, and wait for nothing."""
+    """It may be set back, or an hour ahead. Three modules date something, and wait for nothing."""
     uses = {name for name, path in MODULES.items() if "time.time(" in path.read_text()}
-    assert uses == {"bus.run_directory", "context.snapshot"}  # a file's age, a connection's date
+    # A file's age, a connection's date, a proof's.
+    assert uses == {"bus.run_directory", "context.snapshot", "operator_key"}
 
 
 def test_only_the_hand_off_names_servers():
-    """Elsewhere a server is what `handoff` says of it."""
+    """Elsewhere a server is what `handoff` says of it; the doctor tells people what to do."""
     for name, path in MODULES.items():
-        if name == "transports.handoff":
+        if name == "transports.handoff" or name.startswith("cli.doctor."):
             continue
         tree = ast.parse(path.read_text())
         docstrings = {

@@ -217,6 +217,19 @@ ENVELOPES = st.lists(
             st.sampled_from(["", "t"]),
             MESSAGES.map(lambda message: json.dumps(message).encode()),
         ),
+        st.builds(
+            encode,
+            st.sampled_from([Kind.QUESTION, Kind.ANSWER]),
+            st.just(SENDER),
+            st.sampled_from(["", "t"]),
+            st.one_of(
+                JSON.map(lambda found: json.dumps(found).encode()),
+                st.tuples(st.just("0123456789abcdef"), NAMES, JSON).map(
+                    lambda found: json.dumps(found).encode()
+                ),
+                st.binary(max_size=50),
+            ),
+        ),
         st.binary(max_size=60),
     ),
     max_size=8,

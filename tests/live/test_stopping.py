@@ -95,6 +95,18 @@ def test_other_ways_of_starting(start, arguments):
     assert server.wait_for_event("close", "other")["code"] == RESTART
 
 
+def test_a_worker_class_of_ones_own(start, tmp_path):
+    """What is derived from one of gunicorn's is one: the end is noticed, and closes with 1012."""
+    module = "from gunicorn.workers.gthread import ThreadWorker\n\nclass Worker(ThreadWorker):\n"
+    (tmp_path / "own_worker.py").write_text(module + "    pass\n")
+    server = start("gthread", "--worker-class", "own_worker.Worker", first_path=tmp_path)
+    with server.raw("/record/recorder/own") as client:
+        server.wait_for_event("open", "own")
+        server.signal(signal.SIGTERM)
+        assert client.read_close()[0] == RESTART
+    server.wait_for_end()
+
+
 def test_a_change_of_the_code_restarts_the_development_server(start, tmp_path):
     """`flask run --debug`: clients are told to come back, callbacks run, the new code serves."""
     module = tmp_path / "changing.py"

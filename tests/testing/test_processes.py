@@ -1,5 +1,7 @@
 """A second process of an app: another app object, on the same bus and clock."""
 
+import json
+
 import pytest
 from flask import Flask
 
@@ -34,6 +36,26 @@ def test_broadcasts_reach_the_other_process(client, wshandler):
             clients.broadcast("from a view", exclude=None)
         assert ann.receive() == bob.receive() == "from a view"
         assert bob.receive_all() == ann.receive_all() == []
+
+
+def test_commands_see_both_processes(app, client, wshandler):
+    """`flask websockets`, by Flask's own runner."""
+    run = app.test_cli_runner().invoke
+    with (
+        wshandler.other_process(second_app) as second,
+        client.websocket_connect("/chat?name=ann") as ann,
+        second.websocket_connect("/chat?name=bob") as bob,
+    ):
+        assert ann.receive_all() == bob.receive_all() == []
+        rows = json.loads(run(args=["websockets", "list", "--json"]).output)
+        assert len({row["process"] for row in rows}) == len(rows) == 2
+        result = run(args=["websockets", "send", "chat", "hello"])
+        assert result.output == "Sent to 2 members in 2 processes.\n"
+        assert ann.receive() == bob.receive() == "hello"
+        for row in rows:
+            assert run(args=["websockets", "close", row["id"], "--code", "4000"]).exit_code == 0
+        assert ann.receive_all() == bob.receive_all() == []
+        assert ann.close_code == bob.close_code == 4000
 
 
 def test_members_are_those_of_their_process(app, client, wshandler):

@@ -1,0 +1,245 @@
+"""The commands of `flask websockets`: their options, what they print, their exit status.
+
+0: all is well. 1: not found, not complete, or something is wrong. 2: used wrongly (click's).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+import click
+from flask import Flask, current_app
+from flask.cli import with_appcontext
+
+from ..errors import CloseCode, check_close
+from ..inquiry import DEFAULT_TIMEOUT_S
+from ..state import EXTENSION_KEY, AppState
+from .doctor import doctor
+from .routes import Route, routes_of
+from .sending import send
+from .tables import (
+    Column,
+    Record,
+    count,
+    duration,
+    json_option,
+    print_json,
+    print_table,
+    printable,
+    warn,
+)
+from .workers import Heard, Workers, hush_the_log
+
+_ONLY_THIS_PROCESS = (
+    'WSHANDLER_BUS is "none": only this process can be seen, and the running workers can\'t.'
+)
+
+_timeout_option = click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0.1, 60),
+    default=DEFAULT_TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the workers' answers.",
+)
+
+
+def _app() -> Flask:
+    return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
+
+
+def _workers(timeout_s: float) -> Workers:
+    hush_the_log()
+    state: AppState = _app().extensions[EXTENSION_KEY]
+    return Workers(state.hub, timeout_s)
+
+
+# routes
+
+
+@click.command("routes")
+@json_option
+@with_appcontext
+def routes(as_json: bool) -> None:
+    """List the URLs that speak WebSocket.
+
+    A view that accepts WebSockets by its own code is marked "may": it decides for each request.
+    """
+    found = routes_of(_app())
+    if as_json:
+        print_json([dataclasses.asdict(each) for each in found])
+    elif found:
+        print_table(_ROUTE_COLUMNS, [_shown_route(each) for each in found])
+    else:
+        warn("No route of this app speaks WebSocket.")
+
+
+_ROUTE_COLUMNS = (
+    Column("url", "URL"),
+    Column("endpoint", "Endpoint"),
+    Column("handler", "Handler"),
+    Column("guards", "Guards"),
+)
+
+
+def _shown_route(route: Route) -> Record:
+    handler = route.handler or "?"
+    return {
+        "url": route.url,
+        "endpoint": route.endpoint,
+        "handler": handler if route.is_certain else f"may: {handler}",
+        "guards": "; ".join(_guards(route)),
+    }
+
+
+def _guards(route: Route) -> list[str]:
+    origins = route.allowed_origins
+    if isinstance(origins, list):
+        origins = ", ".join(origins)
+    guards = ["origins: " + (origins or "as the view says")]
+    guards += route.decorators
+    guards += [f"before: {name}" for name in route.before_request]
+    if route.max_message_size is not None:
+        guards.append(f"max {route.max_message_size:,} bytes")
+    if route.message_rate is not None:
+        guards.append(f"{route.message_rate[0]:g} messages/s")
+    if route.recheck_session_s is not None:
+        guards.append(f"session checked every {route.recheck_session_s:g} s")
+    return guards
+
+
+# list
+
+
+@click.command("list")
+@json_option
+@_timeout_option
+@with_appcontext
+def list_connections(as_json: bool, timeout_s: float) -> None:
+    """List the open connections of all workers."""
+    workers = _workers(timeout_s)
+    heard = workers.connections()
+    if as_json:
+        print_json(heard.records)
+    elif heard.records:
+        print_table(_CONNECTION_COLUMNS, heard.records)
+    _finish(workers, heard)
+
+
+_CONNECTION_COLUMNS = (
+    Column("id", "ID"),
+    Column("handler", "Handler"),
+    Column("user", "User"),
+    Column("address", "Address"),
+    Column("path", "Path"),
+    Column("age_s", "Age", duration, True),
+    count("received", "Received"),
+    count("sent", "Sent"),
+    count("queued_bytes", "Queued bytes"),
+    Column("process", "Process"),
+)
+
+
+def _finish(workers: Workers, heard: Heard) -> None:
+    """Say how far what was printed can be trusted; the exit status says it, too."""
+    if _warn_if_incomplete(workers, heard.silent_count):
+        sys.exit(1)
+    if not heard.records:
+        warn(_nobody(heard))
+
+
+def _warn_if_incomplete(workers: Workers, silent_count: int) -> bool:
+    if not workers.are_visible:
+        warn(_ONLY_THIS_PROCESS)
+    elif workers.bus_trouble:
+        warn(f"The workers can't be asked: {printable(workers.bus_trouble)}")
+    elif silent_count:
+        warn(f"Processes that have not answered in time: {silent_count}. See --timeout.")
+    else:
+        return False
+    return True
+
+
+def _nobody(heard: Heard) -> str:
+    if heard.process_count:
+        return f"No connections. Processes that have answered: {heard.process_count}."
+    return (
+        "No connections, and no other process was found. Workers can be asked from their first "
+        "WebSocket on, by processes of the same user with the same XDG_RUNTIME_DIR, or the same "
+        "Redis."
+    )
+
+
+# stats
+
+
+@click.command("stats")
+@json_option
+@_timeout_option
+@with_appcontext
+def stats(as_json: bool, timeout_s: float) -> None:
+    """Show the figures of each worker, and of all together."""
+    workers = _workers(timeout_s)
+    heard = workers.stats()
+    if as_json:
+        print_json(heard.records)
+    elif heard.records:
+        print_table(_STATS_COLUMNS, [*heard.records, _total(heard.records)])
+    _finish(workers, heard)
+
+
+_COUNTS = (
+    count("connections", "Connections"),
+    count("accepted", "Accepted"),
+    count("messages_received", "Received"),
+    count("messages_sent", "Sent"),
+    count("messages_dropped", "Dropped"),
+    count("queued_bytes", "Queued bytes"),
+    count("threads", "Threads"),
+)
+_STATS_COLUMNS = (Column("process", "Process"), *_COUNTS)
+
+
+def _total(records: list[dict[str, Any]]) -> Record:
+    sums = {each.field: sum(record.get(each.field) or 0 for record in records) for each in _COUNTS}
+    return {"process": "all", **sums}
+
+
+# close
+
+
+@click.command("close")
+@click.argument("connection_id", metavar="ID")
+@click.option(
+    "--code",
+    type=int,
+    default=int(CloseCode.NORMAL_CLOSURE),
+    show_default=True,
+    help="The close code: 1000 to 1014 without the reserved ones, or 3000 to 4999.",
+)
+@click.option("--reason", default="", help="At most 123 bytes of UTF-8.")
+@_timeout_option
+@with_appcontext
+def close_connection(connection_id: str, code: int, reason: str, timeout_s: float) -> None:
+    """Close the connection ID, in whatever worker it is; `list` shows the ids."""
+    try:
+        check_close(code, reason)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    workers = _workers(timeout_s)
+    process, silent_count = workers.close(connection_id, code, reason)
+    if process is not None:
+        click.echo(f"Closed in {printable(process)}.")
+        return
+    warn(f"Nobody has the connection {connection_id!r}.")
+    _warn_if_incomplete(workers, silent_count)
+    sys.exit(1)
+
+
+COMMANDS: dict[str, click.Command] = {
+    each.name or "": each
+    for each in (routes, list_connections, stats, send, close_connection, doctor)
+}

@@ -1,0 +1,139 @@
+"""What can be wrong with an app and its processes, whatever stands before them."""
+
+from __future__ import annotations
+
+from ...room import Room
+from .facts import Facts
+from .findings import Finding, Severity
+
+
+def any_origin(facts: Facts) -> Finding | None:
+    """Pages of any site may connect, and a browser sends this app's cookies along."""
+    app = facts.app
+    if facts.settings.allowed_origins != "*":
+        return None
+    has_cookies = app.secret_key is not None or hasattr(app, "login_manager")
+    same_site = app.config.get("SESSION_COOKIE_SAMESITE")
+    if not has_cookies or same_site in ("Lax", "Strict"):
+        return None
+    return Finding(
+        "any-origin",
+        Severity.ERROR,
+        'WSHANDLER_ALLOWED_ORIGINS is "*", and the app has sessions: a page of any site can open '
+        "a WebSocket here with the cookies of whoever looks at it, and act as that user.",
+        'Leave it at "same-origin", or list the sites: ["https://example.org"]. If any site must '
+        'be able to connect, set SESSION_COOKIE_SAMESITE to "Lax", so that it does so as nobody.',
+    )
+
+
+def compression_memory(facts: Facts) -> Finding | None:
+    """Compressed messages can fill the memory from next to nothing."""
+    settings = facts.settings
+    worst = settings.max_connections * settings.max_message_size
+    if not settings.compression or worst <= facts.memory_bytes // 2:
+        return None
+    return Finding(
+        "compression-memory",
+        Severity.WARNING,
+        f"WSHANDLER_COMPRESSION is on: a client can have {settings.max_message_size:,} bytes held "
+        f"for a message by sending a thousandth of that. {settings.max_connections:,} of them make "
+        f"it {_gigabytes(worst)} in each worker; {_gigabytes(facts.memory_bytes)} is all there is "
+        "here.",
+        "Lower WSHANDLER_MAX_MESSAGE_SIZE to what the app needs (4096 is enough for a chat), or "
+        "WSHANDLER_MAX_CONNECTIONS, or switch the compression off.",
+    )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
+def redis_unreachable(facts: Facts) -> Finding | None:
+    """Workers on Redis do not find each other."""
+    if not facts.bus_trouble or facts.settings.bus == "local":
+        return None
+    return Finding(
+        "redis-unreachable",
+        Severity.ERROR,
+        f"Redis can't be used from here: {facts.bus_trouble}. If it is the same for the workers, "
+        "broadcasts reach the clients of one worker only.",
+        "Start Redis, or correct WSHANDLER_BUS: address, port, password, rediss:// for TLS.",
+    )
+
+
+def local_bus_unusable(facts: Facts) -> Finding | None:
+    """Workers on the local bus do not find each other."""
+    if not facts.bus_trouble or facts.settings.bus != "local":
+        return None
+    return Finding(
+        "local-bus-unusable",
+        Severity.ERROR,
+        f"The run directory of the local bus can't be used: {facts.bus_trouble}.",
+        "See to it that the directory is this user's alone (mode 0700), or set XDG_RUNTIME_DIR to "
+        "another, for the server and for commands alike.",
+    )
+
+
+def workers_without_bus(facts: Facts) -> Finding | None:
+    """Collections end at the worker."""
+    count = facts.worker_count
+    if facts.settings.bus != "none" or count is None or count < 2:
+        return None
+    return Finding(
+        "workers-without-bus",
+        Severity.ERROR,
+        f'{count} workers, and WSHANDLER_BUS is "none": each has its own members of every '
+        "collection, and a broadcast reaches those of one worker only.",
+        'Set WSHANDLER_BUS to "local", or to a redis:// address for several machines; or start '
+        "one worker.",
+    )
+
+
+def descriptor_limit(facts: Facts) -> Finding | None:
+    """A process can't have the files for as many clients as it may have."""
+    wanted = facts.settings.max_connections
+    limits = [process["descriptor_limit"] for process in facts.processes]
+    limit = min((each for each in limits if each is not None), default=None)
+    if not facts.processes:
+        limit = facts.shell_descriptor_limit
+    if limit is None:
+        return None
+    room = Room(wanted, None, lambda: limit).max_seats
+    if room >= wanted:
+        return None
+    of = "A worker" if facts.processes else "A server that is started from this shell"
+    return Finding(
+        "descriptor-limit",
+        Severity.WARNING if facts.processes else Severity.NOTE,
+        f"{of} may have {limit:,} files open, enough for {room:,} clients; "
+        f"WSHANDLER_MAX_CONNECTIONS is {wanted:,}.",
+        f"Raise the limit to {wanted + 200:,} or more (LimitNOFILE= in systemd's unit, `ulimit -n` "
+        "in a shell), or lower WSHANDLER_MAX_CONNECTIONS.",
+    )
+
+
+def gevent_unpatched(facts: Facts) -> Finding | None:
+    """In a gevent worker, what blocks stops all clients."""
+    unpatched = sorted({name for each in facts.processes for name in each["unpatched_modules"]})
+    if not unpatched:
+        return None
+    return Finding(
+        "gevent-unpatched",
+        Severity.ERROR,
+        f"The workers are gevent's, but {', '.join(unpatched)} of the standard library are not "
+        "patched: a client that is waited for stops its whole worker.",
+        "Use gunicorn's own gevent worker (`-k gevent`), which patches; in a worker class of your "
+        "own call gevent.monkey.patch_all() before anything else. Or take `--threads`, which "
+        "needs none of it.",
+    )
+
+
+CHECKS = (
+    any_origin,
+    compression_memory,
+    redis_unreachable,
+    local_bus_unusable,
+    workers_without_bus,
+    descriptor_limit,
+    gevent_unpatched,
+)

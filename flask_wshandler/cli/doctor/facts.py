@@ -1,0 +1,52 @@
+"""All that the doctor has seen, on which the checks are made. No check looks at anything else."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from flask import Flask
+
+from ...answers import ProcessFacts
+from ...settings import Settings
+from .visit import Visit
+
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Facts:
+    """The app, its bus, its processes, and the server that was visited."""
+
+    app: Flask
+    settings: Settings
+    #: Why the bus does not work from here; empty if it does, or there is none.
+    bus_trouble: str
+    #: Of the workers that answer on the bus, and the one that was visited.
+    processes: list[ProcessFacts]
+    #: Whether the visited worker is among those on the bus; None if that could not be seen.
+    is_visited_on_bus: bool | None
+    #: None if no address was given.
+    visit: Visit | None
+    #: Workers that gunicorn would be started with from here; None where nothing says so.
+    configured_workers: int | None
+    #: Bytes that this machine, or this container, may use.
+    memory_bytes: int
+    #: Files that a server started from this shell may have open; None: any number.
+    shell_descriptor_limit: int | None
+
+    @property
+    def worker_count(self) -> int | None:
+        """How many workers serve the app; None if nothing says so."""
+        counts = [facts["worker_count"] for facts in self.processes]
+        return max((count for count in counts if count), default=self.configured_workers)
+
+
+def memory_bytes() -> int:
+    """The memory of this machine, or what the container leaves of it."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(physical, int(_CGROUP_LIMIT.read_text()))
+    except (OSError, ValueError):  # no such file, or "max"
+        return physical

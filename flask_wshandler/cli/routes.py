@@ -1,0 +1,207 @@
+"""Which URLs of an app speak WebSocket, by whose hands, and what guards them.
+
+What `sockets.route` was given is known. Whether an ordinary view accepts WebSockets only its code
+can say, so that is looked through for the accepting call; a view that has it done by some other
+function is not found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Flask
+from flask.views import View
+
+from ..errors import SettingError
+from ..handler import WebSocketHandler
+from ..http_handler import HttpHandler
+from ..settings import ClientSettings, Rate, Settings
+from ..state import EXTENSION_KEY, AppState
+
+_ACCEPTING = "accept_websocket_request"
+_MOST_FUNCTIONS = 50
+"""Of decorators around each other."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Route:
+    """A URL that speaks WebSocket, or may."""
+
+    url: str
+    endpoint: str
+    #: Classes or functions by name; empty where a view makes its handler out of sight.
+    handler: str
+    #: Whether the handler is certain, rather than seen in a view's code.
+    is_certain: bool
+    #: "same-origin", "*" or origins; None where the view decides for itself.
+    allowed_origins: str | list[str] | None
+    #: The bounds of a client; None where there is no telling, or no bound.
+    max_message_size: int | None
+    message_rate: tuple[float, int] | None
+    recheck_session_s: float | None
+    #: Decorators around the view, then functions that run before it, by name.
+    decorators: list[str]
+    before_request: list[str]
+
+
+def routes_of(app: Flask) -> list[Route]:
+    """All of them, in the order of their URLs."""
+    found = []
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions.get(rule.endpoint)
+        if view is not None:
+            looked_at = _look_at(view, is_websocket=bool(rule.websocket))
+            if looked_at is not None:
+                found.append(_route(app, rule.rule, rule.endpoint, looked_at))
+    return sorted(found, key=lambda route: (route.url, route.endpoint))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _View:
+    """What a view's code shows."""
+
+    handlers: list[Any]
+    is_certain: bool
+    decides_origins: bool
+    decorators: list[str]
+
+
+def _look_at(view: Callable[..., Any], *, is_websocket: bool) -> _View | None:
+    layers = list(_layers(view))
+    routed = next((each for each in layers if hasattr(each, "wshandler_routed")), None)
+    if routed is not None:
+        inner = list(_layers(routed.wshandler_routed))
+        outer = layers[: layers.index(routed)]
+        return _View([inner[-1]], True, False, _decorators([*outer, *inner[:-1]]))
+    if is_websocket:  # flask-sock's own
+        return _View([layers[-1]], True, False, _decorators(layers[:-1]))
+    codes = list(_codes_of(layers[-1]))
+    if not any(_ACCEPTING in code.co_names for _, code in codes):
+        return None
+    return _View(
+        handlers=_handlers_named(codes),
+        is_certain=False,
+        decides_origins=any(_names_argument(code, "require_same_origin") for _, code in codes),
+        decorators=_decorators(layers[:-1]),
+    )
+
+
+def _layers(view: Any) -> Iterator[Any]:
+    """A function, and what it wraps, to the innermost."""
+    for _ in range(_MOST_FUNCTIONS):
+        yield view
+        if not hasattr(view, "__wrapped__"):
+            return
+        view = view.__wrapped__
+
+
+def _codes_of(view: Any) -> Iterator[tuple[dict[str, Any], types.CodeType]]:
+    """The code of a view, of a view class's methods, and of what is defined in them."""
+    view_class = getattr(view, "view_class", None)
+    functions = [view]
+    if isinstance(view_class, type):
+        functions = [
+            method
+            for each in view_class.__mro__
+            if each not in (View, HttpHandler)
+            for method in vars(each).values()
+        ]
+    for function in functions:
+        while hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        if isinstance(function, types.FunctionType):
+            for code in _nested(function.__code__):
+                yield function.__globals__, code
+
+
+def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _nested(constant)
+
+
+def _handlers_named(codes: list[tuple[dict[str, Any], types.CodeType]]) -> list[type]:
+    found: dict[type, None] = {}
+    for names, code in codes:
+        for name in code.co_names:
+            value = names.get(name)
+            if isinstance(value, type) and issubclass(value, WebSocketHandler):
+                found[value] = None
+    found.pop(WebSocketHandler, None)
+    return list(found)
+
+
+def _names_argument(code: types.CodeType, name: str) -> bool:
+    """Whether a call has `name=`: the names of a call's arguments are a constant of the code."""
+    return any(isinstance(each, tuple) and name in each for each in code.co_consts)
+
+
+def _decorators(layers: list[Any]) -> list[str]:
+    """What has wrapped a view, by the name of the function that the wrapper was made in."""
+    found = []
+    for layer in layers:
+        code = getattr(layer, "__code__", None)
+        if code is not None:
+            # functools.wraps has given the wrapper the view's names; its code has its own.
+            qualified = getattr(code, "co_qualname", None)  # since Python 3.11
+            module = getattr(layer, "__globals__", {}).get("__name__", "")
+            name = qualified.partition(".<locals>")[0] if qualified else _KNOWN.get(module, module)
+            if module != _OURS:
+                found.append(name)
+    return found
+
+
+_OURS = "flask_wshandler.extension"
+_KNOWN = {"flask_login.utils": "login_required"}
+"""For Python 3.10, where a wrapper's code does not say in which decorator it was made."""
+
+
+def _route(app: Flask, url: str, endpoint: str, view: _View) -> Route:
+    state: AppState = app.extensions[EXTENSION_KEY]
+    client = _client_settings(view.handlers, state.settings)
+    origins = state.settings.allowed_origins
+    return Route(
+        url=url,
+        endpoint=endpoint,
+        handler=", ".join(getattr(each, "__qualname__", repr(each)) for each in view.handlers),
+        is_certain=view.is_certain,
+        allowed_origins=(
+            None if view.decides_origins else origins if isinstance(origins, str) else [*origins]
+        ),
+        max_message_size=None if client is None else client.max_message_size,
+        message_rate=None if client is None else _pair(client.message_rate),
+        recheck_session_s=None if client is None else client.recheck_session_s,
+        decorators=view.decorators,
+        before_request=_before(app, endpoint),
+    )
+
+
+def _client_settings(handlers: list[Any], settings: Settings) -> ClientSettings | None:
+    """Of the one handler that a view has; None if there are several, with bounds of their own."""
+    if len(handlers) > 1:
+        return None
+    handler = handlers[0] if handlers and isinstance(handlers[0], type) else WebSocketHandler
+    try:
+        return ClientSettings.of(handler, settings)
+    except SettingError:
+        return None  # each handshake will say so
+
+
+def _pair(rate: Rate | None) -> tuple[float, int] | None:
+    return None if rate is None else (rate.per_second, rate.burst)
+
+
+def _before(app: Flask, endpoint: str) -> list[str]:
+    """The app's own functions that a request passes before its view."""
+    blueprint = app.blueprints.get(endpoint.rpartition(".")[0])
+    scopes = [None, *([blueprint.name] if blueprint is not None else [])]
+    return [
+        str(getattr(function, "__qualname__", function))
+        for scope in scopes
+        for function in app.before_request_funcs.get(scope, [])
+        if not getattr(function, "__module__", "").startswith("flask_wshandler.")
+    ]

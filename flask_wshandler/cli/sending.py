@@ -1,0 +1,71 @@
+"""`flask websockets send`: a message to all members of a collection, from a shell."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from flask.cli import with_appcontext
+
+from ..bus.envelope import MAX_ENVELOPE_BYTES
+from ..collection import WebSocketCollection
+from ..groups import WebSocketGroups
+from .tables import warn
+from .workers import hush_the_log
+
+
+@click.command("send")
+@click.argument("collection")
+@click.argument("message")
+@click.option("--group", metavar="KEY", help="Send to this one of the WebSocketGroups COLLECTION.")
+@click.option("--json", "is_json", is_flag=True, help="MESSAGE is JSON: check it first.")
+@click.option("--binary", "is_binary", is_flag=True, help="Send a binary message.")
+@with_appcontext
+def send(collection: str, message: str, group: str | None, is_json: bool, is_binary: bool) -> None:
+    """Send MESSAGE to all members of COLLECTION, in all workers.
+
+    With "-" as MESSAGE it is read from standard input.
+    """
+    if is_json and is_binary:
+        raise click.UsageError("--json and --binary exclude each other: JSON is text.")
+    content = _content(message, is_json=is_json, is_binary=is_binary)
+    target = _collection(collection, group)
+    hush_the_log()
+    members = target.presence()
+    try:
+        target.broadcast(content)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="MESSAGE") from None
+    if not members:
+        warn(f"Nobody is in {target.name!r}.")
+        sys.exit(1)
+    processes = len({member.process for member in members})
+    click.echo(f"Sent to {_many(len(members), 'member')} in {_many(processes, 'process', 'es')}.")
+
+
+def _content(message: str, *, is_json: bool, is_binary: bool) -> str | bytes:
+    data = message.encode("utf-8", "surrogateescape")  # arguments are bytes
+    if message == "-":
+        data = sys.stdin.buffer.read(MAX_ENVELOPE_BYTES + 1)  # one more than can be sent
+    if is_binary:
+        return data
+    try:
+        text = data.decode()
+        if is_json:
+            json.loads(text)
+    except ValueError as error:
+        what = "is no JSON" if is_json else "is no text; see --binary"
+        raise click.BadParameter(f"it {what}: {error}", param_hint="MESSAGE") from None
+    return text
+
+
+def _collection(name: str, group: str | None) -> WebSocketCollection:
+    try:
+        return WebSocketCollection(name) if group is None else WebSocketGroups(name)[group]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="COLLECTION") from None
+
+
+def _many(number: int, what: str, plural: str = "s") -> str:
+    return f"{number:,} {what}{'' if number == 1 else plural}"

@@ -1,0 +1,141 @@
+"""What the commands learn of the running workers, and have them do: by inquiries over the bus.
+
+Invariant: whatever a process answers is checked before it is used; what makes no sense is left
+out, and counts as no answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Collection
+from typing import Any
+
+from ..answers import ProcessFacts, Row
+from ..bus import NoBus
+from ..hub import Hub
+from ..inquiry import Answer
+from .shapes import has_shape
+
+Record = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Heard:
+    """What the processes of an app have answered."""
+
+    #: One for each connection or process, with the process's name as `process`.
+    records: list[Record]
+    #: How many processes have answered, apart from this one.
+    process_count: int
+    #: How many are there and have not answered in time.
+    silent_count: int
+
+
+_SAYS_NOTHING = logging.NullHandler()
+
+
+def hush_the_log() -> None:
+    """Have troubles of the bus not logged to the terminal: the commands say what there is to say.
+
+    Where the app has configured its logging, they are logged there.
+    """
+    logging.getLogger("flask_wshandler").addHandler(_SAYS_NOTHING)
+
+
+class Workers:
+    """The processes of one app; this one, too, in case it serves somebody."""
+
+    def __init__(self, hub: Hub, timeout_s: float) -> None:
+        """`timeout_s` is for each question."""
+        self._hub = hub
+        self._timeout_s = timeout_s
+
+    @property
+    def are_visible(self) -> bool:
+        """Whether other processes can be asked at all."""
+        return not isinstance(self._hub.bus, NoBus)
+
+    @property
+    def bus_trouble(self) -> str:
+        """Why they can't be reached, as far as is known; empty if all is well."""
+        return self._hub.bus.trouble
+
+    def connections(self) -> Heard:
+        """All open connections, those of one process together, the oldest first."""
+        found: dict[str, Record] = {}
+        processes: set[str] = set()
+        silent_count = 0
+        after: str | None = ""
+        while after is not None:
+            # Everybody is asked for what comes behind one id, so some tell a row twice.
+            known = processes - {self._hub.process}
+            answers, silent = self._ask("connections", {"after": after}, known)
+            silent_count = max(silent_count, silent)
+            lasts = []
+            for process, answer in answers.items():
+                rows = _rows(answer)
+                processes.add(process)
+                found.update({row["id"]: {"process": process, **row} for row in rows})
+                if answer.get("has_more") is True and rows:
+                    lasts.append(rows[-1]["id"])
+            after = min((last for last in lasts if last > after), default=None)
+        records = sorted(found.values(), key=lambda row: (row["process"], -row["age_s"]))
+        return Heard(records, self._count_others(processes), silent_count)
+
+    def stats(self) -> Heard:
+        """The figures of each process that has ever served somebody."""
+        answers, silent = self._ask("stats", {})
+        records = []
+        for process, answer in sorted(answers.items()):
+            engine, bus = _figures(answer.get("engine")), _figures(answer.get("bus"))
+            if engine.get("accepted"):
+                facts = answer.get("process")
+                is_told = has_shape(facts, ProcessFacts)
+                records.append(
+                    {"process": process, **engine, "bus": bus, "facts": facts if is_told else None}
+                )
+        return Heard(records, self._count_others(set(answers)), silent)
+
+    def process_facts(self) -> list[ProcessFacts]:
+        """Of each other process that has served somebody."""
+        return [
+            record["facts"]
+            for record in self.stats().records
+            if record["process"] != self._hub.process and record["facts"] is not None
+        ]
+
+    def close(self, connection_id: str, code: int, reason: str) -> tuple[str | None, int]:
+        """Close a connection: the process that had it, if any, and how many have not answered."""
+        arguments = {"id": connection_id, "code": code, "reason": reason}
+        if _has_closed(self._hub.answer("close", arguments)):
+            return self._hub.process, 0
+        heard = self._hub.ask("close", arguments, timeout_s=self._timeout_s, is_enough=_has_closed)
+        had = [name for name, answer in heard.by_process.items() if _has_closed(answer)]
+        return (had[0] if had else None), heard.silent_count
+
+    def _ask(
+        self, verb: str, arguments: dict[str, Any], known: Collection[str] = ()
+    ) -> tuple[dict[str, Answer], int]:
+        heard = self._hub.ask(verb, arguments, timeout_s=self._timeout_s, known=known)
+        own = self._hub.answer(verb, arguments)
+        return {self._hub.process: own, **heard.by_process}, heard.silent_count
+
+    def _count_others(self, processes: set[str]) -> int:
+        return len(processes - {self._hub.process})
+
+
+def _has_closed(answer: Answer) -> bool:
+    return answer.get("has_closed") is True
+
+
+def _rows(answer: Answer) -> list[Row]:
+    rows = answer.get("connections")
+    return [row for row in rows if has_shape(row, Row)] if isinstance(rows, list) else []
+
+
+def _figures(found: object) -> Record:
+    """What counts, by name; and what is so or not, such as `is_up` of a bus."""
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if has_shape(value, int | float | bool)}

@@ -1,0 +1,135 @@
+"""What the app tells the doctor about a request of his: how it looks when it has come here.
+
+A request with the operator's proof is answered before the app's own code sees it, whatever its
+path: as a WebSocket that gets the report and is closed, if it can be one, else with the report as
+JSON and what is in the way. A request without the proof is an ordinary request.
+
+A report is a JSON object; see `Report`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from flask import Flask, Response, current_app, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from . import handshake, operator_key
+from .accept import accept_websocket_request
+from .answers import ProcessFacts, process_facts
+from .errors import SocketUnreachable
+from .handler import WebSocketHandler
+from .state import EXTENSION_KEY, AppState
+from .transports.handoff import find_server_socket
+
+MEDIA_TYPE = "application/vnd.flask-wshandler.report+json"
+
+_ENVIRON_KEY = "HTTP_" + operator_key.HEADER.upper().replace("-", "_")
+
+
+class Report(TypedDict):
+    """A request as the app sees it."""
+
+    #: The server's name, and the protocol that it has spoken.
+    server: str
+    protocol: str
+    #: As the app takes them, after any ProxyFix.
+    scheme: str
+    host: str
+    is_origin_allowed: bool
+    #: The address that the server has seen, before any ProxyFix; port None where it tells none.
+    peer_address: str
+    peer_port: int | None
+    has_proxy_fix: bool
+    #: What proxies have added: X-Forwarded-For, -Proto.
+    forwarded_for: str | None
+    forwarded_proto: str | None
+    #: The headers of a handshake, None where they are missing.
+    upgrade: str | None
+    connection: str | None
+    asks_for_upgrade: bool
+    #: Why the server's socket can't be taken over; empty if it can.
+    socket_obstacle: str
+    #: Why a valid handshake was refused; empty otherwise.
+    refusal: str
+    #: The beginning of `WSHANDLER_BUS`, and whether it works.
+    bus: str
+    is_bus_up: bool
+    process: ProcessFacts
+
+
+def answer_operators(app: Flask) -> None:
+    """Have `app` answer requests that carry the operator's proof, before anything of its own."""
+    app.before_request_funcs.setdefault(None, []).insert(0, _answer)
+
+
+def _answer() -> Response | None:
+    proof = request.environ.get(_ENVIRON_KEY)
+    if proof is None:
+        return None
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    if not operator_key.is_proven(app, proof):
+        return None
+    report = _report(app.extensions[EXTENSION_KEY])
+    if report["asks_for_upgrade"] and not report["socket_obstacle"]:
+        try:
+            return accept_websocket_request(_Reporting(report), require_same_origin=False)
+        except HTTPException as refusal:
+            report["refusal"] = f"{refusal.code}: {refusal.description}"
+    response = jsonify(report)
+    response.mimetype = MEDIA_TYPE
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+class _Reporting(WebSocketHandler):
+    """Sends the report, and is closed by the one who has it."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def on_open(self) -> None:
+        self.send_json(self._report)
+
+    def on_text(self, message: str) -> None:
+        self.send(message)
+
+
+def _report(state: AppState) -> Report:
+    environ = request.environ
+    original = environ.get("werkzeug.proxy_fix.orig")
+    seen = environ if original is None else original
+    port = str(environ.get("REMOTE_PORT", ""))
+    origin = request.headers.get("Origin")
+    bus = state.hub.bus
+    return Report(
+        server=str(environ.get("SERVER_SOFTWARE", "")),
+        protocol=str(environ.get("SERVER_PROTOCOL", "")),
+        scheme=request.scheme,
+        host=request.host,
+        is_origin_allowed=origin is None
+        or handshake.is_origin_allowed(
+            origin, state.settings.allowed_origins, request.scheme, request.host
+        ),
+        peer_address=seen.get("REMOTE_ADDR") or "",
+        peer_port=int(port) if port.isdecimal() else None,
+        has_proxy_fix=original is not None,
+        forwarded_for=environ.get("HTTP_X_FORWARDED_FOR"),
+        forwarded_proto=environ.get("HTTP_X_FORWARDED_PROTO"),
+        upgrade=environ.get("HTTP_UPGRADE"),
+        connection=environ.get("HTTP_CONNECTION"),
+        asks_for_upgrade=handshake.asks_for_upgrade(environ),
+        socket_obstacle=_socket_obstacle(environ),
+        refusal="",
+        bus=state.settings.bus.partition(":")[0],
+        is_bus_up=bus.is_up,
+        process=process_facts(state.engine),
+    )
+
+
+def _socket_obstacle(environ: dict[str, Any]) -> str:
+    try:
+        find_server_socket(environ)
+    except SocketUnreachable as error:
+        return str(error)
+    return ""

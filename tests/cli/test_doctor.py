@@ -1,0 +1,452 @@
+"""`doctor` finds each of many set-ups that are broken on purpose, and is silent on right ones."""
+
+import socket
+import subprocess
+import sys
+import tempfile
+
+import pytest
+from websockets.sync.client import connect
+
+from tests.bus.networks import RedisServer
+from tests.docs.markdown_page import MarkdownPage
+from tests.docs.programs import Program, gunicorn, haproxy, nginx
+from tests.ports import free_port
+
+from .conftest import ROOT
+
+README = MarkdownPage(ROOT / "README.md")
+[SITE] = README.code("Behind nginx", "nginx")
+[PROXY_FIX] = README.code("Behind nginx", "python")
+GUNICORN = "gunicorn --workers 2 --threads 4 site_app:app"
+
+APP = """\
+from flask import Flask
+from flask_wshandler import WebSocketHandler, WebSockets
+
+app = Flask(__name__)
+app.config["WSHANDLER_MAX_CONNECTIONS"] = 500       # whatever the limit of the machine is
+{settings}
+sockets = WebSockets(app)
+
+@app.before_request
+def nobody_gets_here():
+    raise AssertionError("the doctor's requests are answered before the app's own code")
+
+@sockets.route("/rooms/<room>/ws")
+class Echo(WebSocketHandler):
+    def __init__(self, room):
+        self.room = room
+
+    def on_message(self, message):
+        self.send(message)
+
+{more}
+"""
+
+
+class Site:
+    """The app of one test, its server, and the commands for it."""
+
+    def __init__(self, directory, commands):
+        self.directory = directory
+        self._commands = commands
+
+    def write(self, more="", **settings):
+        lines = [f"app.config[{key!r}] = {value!r}" for key, value in settings.items()]
+        text = APP.format(settings="\n".join(lines), more=more)
+        (self.directory / "site_app.py").write_text(text)
+
+    def serve(self, command=GUNICORN):
+        return gunicorn(command, self.directory)
+
+    def nginx(self, executable, backend, site=SITE, listen=""):
+        return nginx(executable, site, listen, backend, self.directory)
+
+    def findings(self, url=None, *arguments, **environment):
+        """What is found, by id; checks that the exit status says the same."""
+        given = [] if url is None else ["--url", url]
+        done = self._commands.run("doctor", *given, *arguments, **environment)
+        assert done.stderr == ""
+        found = {
+            line.partition(": ")[2]: line.partition(": ")[0]
+            for line in done.stdout.splitlines()
+            if line.startswith(("error: ", "warning: ", "note: "))
+        }
+        is_wrong = any(severity != "note" for severity in found.values())
+        assert done.returncode == int(is_wrong), done.stdout
+        self.text = done.stdout
+        return found
+
+
+@pytest.fixture
+def site(tmp_path, commands):
+    return Site(tmp_path, commands)
+
+
+def http(program):
+    return f"http://{program.netloc}"
+
+
+class TestRight:
+    """Nothing is said of a set-up in which nothing is wrong."""
+
+    def test_an_app_alone(self, site):
+        """Nothing runs."""
+        site.write()
+        assert site.findings() == {}
+        assert "Nothing is wrong. Looked at the app 'site_app'; --url" in site.text
+
+    @pytest.mark.parametrize("options", ["--threads 4", "--worker-class gevent", "--workers 2"])
+    def test_gunicorn_alone(self, site, options):
+        """Each kind of worker, and without a SECRET_KEY: the proof is the file's."""
+        site.write()
+        with site.serve(f"gunicorn {options} site_app:app") as server:
+            assert site.findings(http(server)) == {}
+            assert "Looked at the app 'site_app' and http://" in site.text
+            assert "/rooms/1/ws (gunicorn/" in site.text
+
+    def test_the_development_server(self, site):
+        """`flask run`."""
+        site.write()
+        port = free_port()
+        command = [sys.executable, "-m", "flask", "--app", "site_app", "run", "--port", str(port)]
+        with Program(command, port, site.directory) as server:
+            assert site.findings(http(server)) == {}
+
+    def test_nginx_and_gunicorn(self, site, nginx_executable):
+        """As in the README, on a port of its own."""
+        site.write(PROXY_FIX)
+        with site.serve() as server, site.nginx(nginx_executable, server) as front:
+            assert site.findings(http(front)) == {}
+
+    def test_tls(self, site, nginx_executable):
+        """It ends in nginx."""
+        site.write(PROXY_FIX)
+        listen = tls(site.directory)
+        with site.serve() as server, site.nginx(nginx_executable, server, SITE, listen) as front:
+            cert = str(site.directory / "cert.pem")
+            assert site.findings(f"https://{front.netloc}", SSL_CERT_FILE=cert) == {}
+            assert site.findings(f"wss://{front.netloc}/any", "--insecure") == {}
+
+    def test_haproxy_and_gunicorn(self, site, haproxy_executable):
+        """As in docs/operations.md."""
+        site.write(PROXY_FIX)
+        page = MarkdownPage(ROOT / "docs" / "operations.md")
+        [configuration] = page.code("HAProxy", "haproxy")
+        with (
+            site.serve() as server,
+            haproxy(haproxy_executable, configuration, "", server, site.directory) as front,
+        ):
+            assert site.findings(http(front)) == {}
+
+    def test_another_user_with_the_same_secret(self, site):
+        """The proof by SECRET_KEY, when the run directory is not the server's; that is said."""
+        site.write(SECRET_KEY="the same")
+        with site.serve() as server, tempfile.TemporaryDirectory(prefix="ws-") as elsewhere:
+            found = site.findings(http(server), XDG_RUNTIME_DIR=elsewhere)
+            assert found == {"not-on-the-bus": "warning"}
+
+    def test_redis(self, site):
+        """A bus that answers."""
+        server = RedisServer(site.directory)
+        site.write(WSHANDLER_BUS=server.url)
+        try:
+            with site.serve() as running:
+                assert site.findings() == {}
+                assert site.findings(http(running)) == {}
+        finally:
+            server.stop()
+
+    def test_what_looks_wrong_and_is_not(self, site):
+        """Each setting with what makes it right."""
+        site.write(
+            WSHANDLER_ALLOWED_ORIGINS="*",
+            SECRET_KEY="x",
+            SESSION_COOKIE_SAMESITE="Lax",
+            WSHANDLER_COMPRESSION=True,
+            WSHANDLER_MAX_MESSAGE_SIZE=4096,
+            WSHANDLER_BUS="none",
+        )
+        with site.serve("gunicorn --workers 1 --threads 4 site_app:app") as server:
+            assert site.findings(http(server)) == {}
+
+
+def tls(directory):
+    """What follows the port of nginx's `listen`, for a certificate of 127.0.0.1."""
+    key, cert = directory / "key.pem", directory / "cert.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1"
+    command += " -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(
+        [*command.split(), "-keyout", key, "-out", cert], check=True, capture_output=True
+    )
+    return f" ssl; ssl_certificate {cert}; ssl_certificate_key {key}"
+
+
+class TestTheIssuesTen:
+    """The set-ups that the command was asked for."""
+
+    def test_no_upgrade_headers(self, site, nginx_executable):
+        """nginx as it is without a word: HTTP/1.0, and no Upgrade."""
+        site.write(PROXY_FIX)
+        broken = "\n".join(
+            line
+            for line in SITE.splitlines()
+            if "proxy_http_version" not in line
+            and "proxy_set_header Upgrade" not in line
+            and "proxy_set_header Connection" not in line
+        )
+        with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
+            assert site.findings(http(front)) == {"no-upgrade-headers": "error"}
+            assert "Upgrade: websocket" in site.text
+
+    @pytest.mark.parametrize(
+        "line", ["proxy_http_version", "proxy_set_header Upgrade", "proxy_set_header Connection"]
+    )
+    def test_one_of_them_is_missing(self, site, nginx_executable, line):
+        """It is named."""
+        site.write(PROXY_FIX)
+        [gone] = [each for each in SITE.splitlines(True) if line in each]
+        broken = SITE.replace(gone, "")
+        with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
+            assert site.findings(http(front)) == {"no-upgrade-headers": "error"}
+
+    def test_http2_only(self, site, haproxy_executable):
+        """A frontend that takes nothing else."""
+        site.write(PROXY_FIX)
+        page = MarkdownPage(ROOT / "docs" / "operations.md")
+        [configuration] = page.code("HAProxy", "haproxy")
+        with (
+            site.serve() as server,
+            haproxy(
+                haproxy_executable, configuration, " proto h2", server, site.directory
+            ) as front,
+        ):
+            assert site.findings(http(front)) == {"http2-only": "error"}
+
+    def test_a_server_that_keeps_its_sockets(self, site):
+        """waitress."""
+        site.write()
+        port = free_port()
+        command = [sys.executable, "-m", "waitress", f"--listen=127.0.0.1:{port}", "site_app:app"]
+        with Program(command, port, site.directory) as server:
+            assert site.findings(http(server)) == {"socket-kept": "error"}
+            assert "waitress" in site.text
+
+    def test_several_workers_without_a_bus(self, site):
+        """As the running gunicorn says."""
+        site.write(WSHANDLER_BUS="none")
+        with site.serve() as server:
+            assert site.findings(http(server)) == {"workers-without-bus": "error"}
+            assert "2 workers" in site.text
+
+    @pytest.mark.parametrize(
+        ("environment", "file"),
+        [
+            ({"WEB_CONCURRENCY": "3"}, ""),
+            ({"GUNICORN_CMD_ARGS": "--threads 2 -w 3"}, ""),
+            ({"WEB_CONCURRENCY": "1"}, "workers = 3\n"),
+        ],
+    )
+    def test_several_workers_are_configured(self, site, environment, file):
+        """Where no server is asked, what gunicorn would be started with counts."""
+        site.write(WSHANDLER_BUS="none")
+        if file:
+            (site.directory / "gunicorn.conf.py").write_text(file)
+        assert site.findings(**environment) == {"workers-without-bus": "error"}
+        assert "3 workers" in site.text
+
+    def test_a_low_limit_of_files(self, site):
+        """Of the worker, not of the doctor's shell."""
+        site.write()
+        (site.directory / "gunicorn.conf.py").write_text(
+            "import resource\n"
+            "def post_worker_init(worker):\n"
+            "    resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))\n"
+        )
+        with site.serve() as server:
+            assert site.findings(http(server)) == {"descriptor-limit": "warning"}
+            assert "300 files open, enough for 225 clients" in site.text
+
+    def test_compression_without_the_memory(self, site):
+        """The worst case is more than the machine has."""
+        site.write(WSHANDLER_COMPRESSION=True, WSHANDLER_MAX_MESSAGE_SIZE=2**40)
+        assert site.findings() == {"compression-memory": "warning"}
+
+    def test_any_origin_with_cookies(self, site):
+        """Sessions, and pages of whoever likes."""
+        site.write(WSHANDLER_ALLOWED_ORIGINS="*", SECRET_KEY="secret")
+        assert site.findings() == {"any-origin": "error"}
+
+    def test_no_proxy_fix(self, site, nginx_executable):
+        """nginx tells who the client is; the app does not listen."""
+        site.write()
+        with site.serve() as server, site.nginx(nginx_executable, server) as front:
+            assert site.findings(http(front)) == {"proxy-fix-missing": "warning"}
+
+    def test_gevent_without_its_patches(self, site):
+        """A worker class of somebody's own that leaves them out."""
+        site.write()
+        (site.directory / "unpatched.py").write_text(
+            "from gevent import socket\n"
+            "from gunicorn.workers.ggevent import GeventWorker\n"
+            "class Worker(GeventWorker):\n"
+            "    def patch(self):\n"
+            "        self.sockets = [\n"
+            "            socket.socket(each.FAMILY, fileno=each.sock.detach())\n"
+            "            for each in self.sockets\n"
+            "        ]\n"
+        )
+        with site.serve("gunicorn --worker-class unpatched.Worker site_app:app") as server:
+            found = site.findings(http(server))
+            assert found["gevent-unpatched"] == "error"
+
+    def test_redis_is_away(self, site):
+        """Nobody listens there."""
+        site.write(WSHANDLER_BUS=f"redis://:secret@127.0.0.1:{free_port()}/0")
+        assert site.findings() == {"redis-unreachable": "error"}
+        assert "secret" not in site.text
+
+
+class TestOthers:
+    """What else it knows."""
+
+    def test_nobody_listens(self, site):
+        """The server is not running."""
+        site.write()
+        assert site.findings(f"http://127.0.0.1:{free_port()}") == {"server-unreachable": "error"}
+
+    def test_nobody_answers(self, site):
+        """Something takes connections and says nothing."""
+        site.write()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            found = site.findings(url, "--timeout", "0.5")
+        assert found == {"server-unreachable": "error"}
+
+    def test_nobody_is_behind_the_proxy(self, site, nginx_executable):
+        """502."""
+        site.write(PROXY_FIX)
+        with site.serve() as server:
+            front = site.nginx(nginx_executable, server)
+        with front:
+            assert site.findings(http(front)) == {"bad-gateway": "error"}
+
+    def test_a_certificate_of_ones_own(self, site, nginx_executable):
+        """A browser asks nobody then."""
+        site.write(PROXY_FIX)
+        with (
+            site.serve() as server,
+            site.nginx(nginx_executable, server, SITE, tls(site.directory)) as front,
+        ):
+            assert site.findings(f"https://{front.netloc}") == {"certificate-refused": "error"}
+
+    def test_a_redirect(self, site, nginx_executable):
+        """To https, say."""
+        site.write(PROXY_FIX)
+        location = "    location / {\n        return 301 https://example.org$request_uri;\n"
+        broken = SITE.replace("    location / {\n", location)
+        with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
+            assert site.findings(http(front)) == {"redirected": "error"}
+            assert "https://example.org/rooms/1/ws" in site.text
+
+    def test_another_app(self, site):
+        """It does not know the proof, so no handler of its is asked for a WebSocket."""
+        site.write()
+        other = site.directory / "other"
+        other.mkdir()
+        (other / "site_app.py").write_text(APP.format(settings="", more=""))
+        with gunicorn(GUNICORN, other) as server:
+            assert site.findings(http(server)) == {"not-this-app": "error"}
+
+    @pytest.mark.parametrize(("host", "words"), [("$host", "port is lost"), ("elsewhere", "told")])
+    def test_the_host_is_lost(self, site, nginx_executable, host, words):
+        """`$host` lacks the port; then the site's own pages are refused."""
+        site.write(PROXY_FIX)
+        broken = SITE.replace("$http_host", host)
+        with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
+            assert site.findings(http(front)) == {"host-lost": "error"}
+            assert words in site.text
+            assert "refused with 403" in site.text
+
+    def test_the_scheme_is_lost(self, site, nginx_executable):
+        """TLS ends in nginx, which does not say so."""
+        site.write(PROXY_FIX)
+        [line] = [each for each in SITE.splitlines(True) if "X-Forwarded-Proto" in each]
+        broken = SITE.replace(line, "")
+        listen = tls(site.directory)
+        with site.serve() as server, site.nginx(nginx_executable, server, broken, listen) as front:
+            found = site.findings(f"https://{front.netloc}", "--insecure")
+            assert found == {"forwarded-headers-missing": "error"}
+
+    def test_proxy_fix_does_not_take_the_scheme(self, site, nginx_executable):
+        """Of a proxy whose word gunicorn does not take either."""
+        site.write(PROXY_FIX.replace(", x_proto=1", ", x_proto=0"))
+        listen = tls(site.directory)
+        command = GUNICORN + " --forwarded-allow-ips 192.0.2.1"
+        with (
+            site.serve(command) as server,
+            site.nginx(nginx_executable, server, SITE, listen) as front,
+        ):
+            found = site.findings(f"https://{front.netloc}", "--insecure")
+            assert found == {"proxy-fix-missing": "error"}
+
+    def test_the_setting_leaves_out_the_site_itself(self, site, nginx_executable):
+        """Seen through a proxy; asked directly, the address is not the site's."""
+        site.write(PROXY_FIX, WSHANDLER_ALLOWED_ORIGINS=["https://example.org"])
+        with site.serve() as server, site.nginx(nginx_executable, server) as front:
+            assert site.findings(http(front)) == {"own-origin-refused": "warning"}
+            assert site.findings(http(server)) == {}
+
+    def test_the_worker_is_full(self, site):
+        """A valid handshake is refused, and the doctor says with what."""
+        site.write(
+            "app.before_request_funcs[None].remove(nobody_gets_here)", WSHANDLER_MAX_CONNECTIONS=1
+        )
+        with (
+            site.serve("gunicorn --threads 4 site_app:app") as server,
+            connect(f"ws://{server.netloc}/rooms/1/ws"),
+        ):
+            assert site.findings(http(server)) == {"handshake-refused": "error"}
+            assert "503: There are 1 connections already." in site.text
+
+    def test_an_upgrade_that_something_swallows(self, site):
+        """An `after_request` function that replaces every response with its own."""
+        site.write(
+            "@app.after_request\n"
+            "def replace(response):\n"
+            "    if response.status_code == 101:\n"
+            "        return app.response_class('replaced', 418)\n"
+            "    return response\n"
+        )
+        with site.serve() as server:
+            assert site.findings(http(server)) == {"upgrade-lost": "error"}
+
+    def test_a_run_directory_that_others_may_enter(self, site, runtime):
+        """The local bus does not use it."""
+        site.write()
+        (runtime / "flask-wshandler").mkdir(mode=0o755)
+        assert site.findings() == {"local-bus-unusable": "error"}
+        assert "must be 0700" in site.text
+
+    def test_the_limit_of_this_shell(self, site):
+        """Is a note: the server may have another."""
+        site.write(WSHANDLER_MAX_CONNECTIONS=2**30)
+        assert site.findings() == {"descriptor-limit": "note"}
+
+    def test_an_address_that_is_none(self, site, commands):
+        """Is a mistake of usage."""
+        site.write()
+        for url in ("127.0.0.1:8000", "ftp://example.org", "http://"):
+            done = commands.run("doctor", "--url", url)
+            assert done.returncode == 2
+            assert "is no address such as" in done.stderr
+
+    def test_json(self, site, commands):
+        """The same, for programs."""
+        site.write(WSHANDLER_ALLOWED_ORIGINS="*", SECRET_KEY="secret")
+        found = commands.json("doctor")
+        assert found["looked_at"] == ["the app 'site_app'"]
+        [finding] = found["findings"]
+        assert finding.keys() == {"id", "severity", "what", "remedy", "link"}
+        assert finding["link"] == "docs/command-line.md#any-origin"

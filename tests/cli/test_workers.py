@@ -1,0 +1,226 @@
+"""`list`, `stats`, `send`, `close`: over the bus, to gunicorn's workers, on each bus."""
+
+import json
+import signal
+
+import pytest
+
+from tests.live.serving import starting
+from tests.shared.conftest import Cluster
+
+
+@pytest.fixture
+def server(cluster):
+    return cluster.start(workers=2)
+
+
+def connections(commands):
+    return commands.json("list")
+
+
+def test_list_shows_the_connections_of_all_workers(server, crowd, commands_of):
+    """Each with what is known of it, the oldest of a process first."""
+    crowd.join_each(server, 2)
+    commands = commands_of(server)
+    found = connections(commands)
+    assert {each["id"] for each in found} == {client.id for client in crowd.clients}
+    pid_of = {client.id: client.pid for client in crowd.clients}
+    for each in found:
+        assert int(each["process"].split(":")[1]) == pid_of[each["id"]]
+        assert (each["handler"], each["path"]) == ("Member", "/ws")
+        assert (each["address"], each["user"]) == ("127.0.0.1", None)
+        assert (each["sent"], each["received"], each["queued_bytes"]) == (1, 0, 0)
+        assert each["age_s"] > 0
+    done = commands.run("list")
+    assert (done.returncode, done.stderr) == (0, "")
+    head, *lines = done.stdout.splitlines()
+    assert head.split()[:4] == ["ID", "HANDLER", "USER", "ADDRESS"]
+    assert [line.split()[0] for line in lines] == [each["id"] for each in found]
+
+
+@pytest.mark.parametrize("kind", ["gthread", "gevent", "werkzeug"])
+def test_list_reaches_workers_that_use_no_collection(cluster, tmp_path, commands_of, kind):
+    """They listen from their first WebSocket on; nobody has called anything of the hub."""
+    with starting(tmp_path, **cluster.settings) as start:
+        server = start(kind)
+        commands = commands_of(server, "tests.live.app:app")
+        server.connect("/echo")
+        [found] = server.wait_for(lambda: connections(commands), "connection")
+        assert found["handler"] == "Echo"
+
+
+def test_list_names_users(tmp_path, commands_of):
+    """Whom Flask-Login has logged in, without asking the app's user loader."""
+    with starting(tmp_path) as start:
+        server = start("gthread")
+        commands = commands_of(server, "tests.live.app:app")
+        cookie = server.get("/login/ann").headers["Set-Cookie"].partition(";")[0]
+        server.connect("/private", cookie=cookie)
+        [found] = server.wait_for(lambda: connections(commands), "connection")
+        assert (found["user"], found["path"]) == ("ann", "/private")
+
+
+def test_list_without_connections(server, commands_of):
+    """Is no failure, and says who has been found."""
+    done = commands_of(server).run("list")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "No connections, and no other process was found." in done.stderr
+    assert connections(commands_of(server)) == []
+
+
+def test_stats_shows_each_worker_and_the_sum(server, crowd, commands_of):
+    """And their JSON has all figures."""
+    crowd.join_each(server, 2)
+    commands = commands_of(server)
+    found = commands.json("stats")
+    assert [each["connections"] for each in found] == [2, 2]
+    assert sorted(each["facts"]["pid"] for each in found) == sorted(server.workers)
+    assert all(each["facts"]["worker_count"] == 2 for each in found)
+    assert all(each["bus"]["is_up"] for each in found)
+    done = commands.run("stats")
+    assert (done.returncode, done.stderr) == (0, "")
+    *_, last = done.stdout.splitlines()
+    assert last.split()[:3] == ["all", "4", "4"]
+
+
+def test_send_reaches_all_members(server, crowd, commands_of):
+    """And says how many, in how many processes."""
+    crowd.join_each(server, 2)
+    commands = commands_of(server)
+    done = commands.run("send", "all", "hello")
+    assert (done.stdout, done.returncode) == ("Sent to 4 members in 2 processes.\n", 0)
+    commands.run("send", "all", "--json", '{"n": 1}')
+    commands.run("send", "all", "--binary", "-", given="bytes")
+    for client in crowd.clients:
+        server.wait_for(lambda client=client: len(client.messages) == 3, "3 messages")
+        assert client.messages == ["hello", '{"n": 1}', b"bytes"]
+
+
+def test_send_to_a_group(server, crowd, commands_of):
+    """One of a WebSocketGroups."""
+    one, two = (first for first in crowd.join_each(server, 1))
+    crowd.tell(one, "enter", "lobby")
+    server.wait_for(lambda: "entered lobby" in one.messages, "entry")
+    done = commands_of(server).run("send", "room", "--group", "lobby", "to the lobby")
+    assert (done.stdout, done.returncode) == ("Sent to 1 member in 1 process.\n", 0)
+    server.wait_for(lambda: "to the lobby" in one.messages, "message")
+    assert two.messages == []
+
+
+def test_send_to_nobody(server, commands_of):
+    """A misspelt name, most likely."""
+    done = commands_of(server).run("send", "nobody", "hello")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Nobody is in 'nobody'.\n"
+
+
+def test_close_ends_one_connection_wherever_it_is(server, crowd, commands_of):
+    """With a code and a reason; and a second time nobody has it."""
+    for client in crowd.join_each(server, 1):
+        commands = commands_of(server)
+        done = commands.run("close", client.id, "--code", "4000", "--reason", "bye")
+        assert done.returncode == 0
+        assert done.stdout.startswith("Closed in ")
+        assert f":{client.pid}:" in done.stdout
+        server.wait_for(lambda client=client: client.close_code is not None, "close")
+        assert (client.close_code, client.close_reason) == (4000, "bye")
+        done = commands.run("close", client.id)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"Nobody has the connection '{client.id}'." in done.stderr
+
+
+class TestSilentWorkers:
+    """One that is stopped does not hold up the others, and is told of."""
+
+    @pytest.fixture
+    def half(self, tmp_path, crowd):
+        """A server of which one worker is stopped: (server, a client of the other).
+
+        On the local bus: Redis does not count who listens.
+        """
+        cluster = Cluster(tmp_path, "local")
+        server = cluster.start(workers=2)
+        one, two = crowd.join_each(server, 1)
+        server.signal_process(one.pid, signal.SIGSTOP)
+        yield server, two
+        server.signal_process(one.pid, signal.SIGCONT)
+        cluster.stop()
+
+    @pytest.mark.parametrize("command", [["list"], ["stats"], ["close", "0123456789abcdef"]])
+    def test_are_told_of(self, half, commands_of, command):
+        """The exit status says that the answer is not complete."""
+        server, two = half
+        done = commands_of(server).run(*command, "--timeout", "0.7")
+        assert done.returncode == 1
+        assert "Processes that have not answered in time: 1." in done.stderr
+        if command == ["list"]:
+            assert two.id in done.stdout
+
+    def test_do_not_keep_a_close_from_the_others(self, half, commands_of):
+        """It is over with the one who has the connection."""
+        server, two = half
+        done = commands_of(server).run("close", two.id, "--timeout", "60")
+        assert done.returncode == 0
+
+
+class TestWithoutABus:
+    """Only the own process can be seen, and that is said."""
+
+    @pytest.mark.parametrize("command", [["list"], ["stats"], ["close", "0123456789abcdef"]])
+    def test_is_said(self, tmp_path, commands, command):
+        """With the exit status, too."""
+        self.write(tmp_path)
+        done = commands.run(*command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert 'WSHANDLER_BUS is "none": only this process can be seen' in done.stderr
+
+    @staticmethod
+    def write(directory, bus="none"):
+        (directory / "site_app.py").write_text(
+            "from flask import Flask\nfrom flask_wshandler import WebSockets\n"
+            f"app = Flask(__name__)\napp.config['WSHANDLER_BUS'] = {bus!r}\nWebSockets(app)\n"
+        )
+
+    def test_redis_that_is_away_is_told_of(self, tmp_path, commands):
+        """Without its password."""
+        self.write(tmp_path, "redis://:secret@127.0.0.1:1/0")
+        done = commands.run("list")
+        assert done.returncode == 1
+        assert "The workers can't be asked" in done.stderr
+        assert "secret" not in done.stderr
+
+
+class TestUsage:
+    """What is wrong in the command line itself: status 2, and what is possible."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["close"], "Missing argument 'ID'"),
+            (["close", "x", "--code", "1005"], "close code 1005 can't be sent"),
+            (["close", "x", "--reason", "x" * 124], "longer than 123"),
+            (["send", "all", "{", "--json"], "is no JSON"),
+            (["send", "all", "1", "--json", "--binary"], "exclude each other"),
+            (["send", "", "1"], "a collection's name is a non-empty str"),
+            (["list", "--timeout", "0"], "0.1<=x<=60"),
+            (["nothing"], "No such command 'nothing'"),
+        ],
+    )
+    def test_is_refused(self, tmp_path, commands, arguments, words):
+        """Nothing is asked or sent."""
+        TestWithoutABus.write(tmp_path)
+        done = commands.run(*arguments)
+        assert done.returncode == 2
+        assert words in done.stderr
+
+    def test_help_lists_the_commands(self, tmp_path, commands):
+        """In the order of the documentation."""
+        TestWithoutABus.write(tmp_path)
+        done = commands.run("--help")
+        listed = [line.split()[0] for line in done.stdout.split("Commands:\n")[1].splitlines()]
+        assert listed == ["routes", "list", "stats", "send", "close", "doctor"]
+
+    def test_json_is_json_with_nothing_else_on_the_output(self, tmp_path, commands):
+        """Whatever there is to say is said on standard error."""
+        TestWithoutABus.write(tmp_path)
+        assert json.loads(commands.run("list", "--json").stdout) == []

@@ -1,0 +1,169 @@
+"""Questions to all processes: who is waited for, what is refused, how much one answer may be."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from flask_wshandler.bus import Kind
+from flask_wshandler.bus.envelope import encode
+from flask_wshandler.bus.memory import MemoryBus, MemoryNetwork
+from flask_wshandler.hub import Hub
+from flask_wshandler.inquiry import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES, SETTLE_S
+
+from .rig import wait_for
+
+
+@pytest.fixture
+def network():
+    return MemoryNetwork()
+
+
+@pytest.fixture
+def make_hub(network):
+    hubs = []
+
+    def make(respond=None):
+        hub = Hub(MemoryBus(network), respond=respond)
+        hubs.append(hub)
+        return hub
+
+    yield make
+    for hub in hubs:
+        hub.stop()
+        hub.bus.close()
+
+
+def says(answer):
+    return lambda verb, arguments: {"verb": verb, **arguments, "says": answer}
+
+
+def test_all_others_answer(make_hub):
+    """Those that are reachable, each once; without waiting longer than for the last."""
+    others = [make_hub(says(number)) for number in range(3)]
+    for other in others:
+        assert other.be_reachable() > 0
+    began_s = time.monotonic()
+    heard = make_hub(says("never asked")).ask("what", {"a": 1}, timeout_s=60)
+    assert time.monotonic() - began_s < 30
+    assert heard.silent_count == 0
+    assert heard.by_process == {
+        other.process: {"verb": "what", "a": 1, "says": number}
+        for number, other in enumerate(others)
+    }
+
+
+def test_nobody_is_there(make_hub):
+    """Nobody is waited for."""
+    assert make_hub().ask("what", {}, timeout_s=60).by_process == {}
+
+
+def test_a_process_without_answers_says_so(make_hub):
+    """A program on the bus that is no server is not waited for."""
+    other = make_hub()
+    other.be_reachable()
+    heard = make_hub().ask("what", {}, timeout_s=60)
+    assert (heard.by_process, heard.silent_count) == ({other.process: {}}, 0)
+
+
+def test_who_does_not_answer_is_counted(make_hub):
+    """After the time that was given."""
+    lets_go = threading.Event()
+    slow = make_hub(lambda verb, arguments: {"went": lets_go.wait(60)})
+    quick = make_hub(says("quick"))
+    slow.be_reachable()
+    quick.be_reachable()
+    heard = make_hub().ask("what", {}, timeout_s=0.2)
+    assert list(heard.by_process) == [quick.process]
+    assert heard.silent_count == 1
+    lets_go.set()
+
+
+def test_one_answer_can_be_enough(make_hub):
+    """The others are not waited for."""
+    lets_go = threading.Event()
+    slow = make_hub(lambda verb, arguments: {"went": lets_go.wait(60)})
+    quick = make_hub(says("quick"))
+    slow.be_reachable()
+    quick.be_reachable()
+    heard = make_hub().ask(
+        "what", {}, timeout_s=60, is_enough=lambda answer: answer.get("says") == "quick"
+    )
+    assert heard.silent_count == 0
+    lets_go.set()
+
+
+class CantCount(MemoryBus):
+    """As Redis, which does not tell how many listen."""
+
+    def peer_count(self):
+        return None
+
+
+def test_a_bus_that_can_not_count_is_waited_for_until_it_is_quiet(network, make_hub):
+    """All the same, whoever is known is not waited for any longer than he takes."""
+    others = [make_hub(says("")) for _ in range(3)]
+    for other in others:
+        other.be_reachable()
+    hub = Hub(CantCount(network))
+    names = {other.process for other in others}
+    began_s = time.monotonic()
+    assert hub.ask("what", {}, timeout_s=60).by_process.keys() == names
+    took_s = time.monotonic() - began_s
+    assert SETTLE_S <= took_s < 30
+    began_s = time.monotonic()
+    for _ in range(40):
+        assert hub.ask("what", {}, timeout_s=60, known=names).by_process.keys() == names
+    assert time.monotonic() - began_s < 40 * SETTLE_S / 2
+    hub.stop()
+    hub.bus.close()
+
+
+def test_an_answer_that_is_too_large_is_none(make_hub):
+    """Its process says nothing rather than fill the queues of others."""
+    other = make_hub(says("x" * MAX_ANSWER_BYTES))
+    other.be_reachable()
+    assert make_hub().ask("what", {}, timeout_s=60).by_process == {other.process: {}}
+
+
+QUESTION = ["0123456789abcdef", "what", {}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "topic", "body"),
+    [
+        (Kind.QUESTION, "", b"no JSON"),
+        (Kind.QUESTION, "", b"[" * 100_000),
+        (Kind.QUESTION, "", json.dumps(QUESTION[:2])),
+        (Kind.QUESTION, "", json.dumps(["no number", "what", {}])),
+        (Kind.QUESTION, "", json.dumps([*QUESTION[:2], []])),
+        (Kind.QUESTION, "", json.dumps([*QUESTION[:2], {"x": "x" * MAX_QUESTION_BYTES}])),
+        (Kind.ANSWER, "", b"no JSON"),
+        (Kind.ANSWER, "", json.dumps(["process", None])),
+        (Kind.ANSWER, "", json.dumps([1, {}])),
+        (Kind.ANSWER, "", json.dumps(["process", {"x": "x" * MAX_ANSWER_BYTES}])),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_counted(make_hub, network, kind, topic, body):
+    """And the process goes on."""
+    asked = []
+    hub = make_hub(lambda verb, arguments: asked.append(verb) or {})
+    hub.be_reachable()
+    stranger = MemoryBus(network)
+    data = encode(kind, stranger.sender, topic, body.encode() if isinstance(body, str) else body)
+    stranger.send(topic, data)
+    wait_for(lambda: hub.bus.stats().malformed == 1)
+    assert asked == []
+    assert make_hub(says("")).ask("still there?", {}, timeout_s=60).by_process == {hub.process: {}}
+
+
+def test_answers_to_nobodys_question_are_thrown_away(make_hub, network):
+    """Nothing is kept of what was not asked for."""
+    hub = make_hub()
+    hub.be_reachable()
+    stranger = MemoryBus(network)
+    body = json.dumps(["process", {}]).encode()
+    stranger.send("", encode(Kind.ANSWER, stranger.sender, "", body))
+    wait_for(lambda: hub.bus.is_idle and hub.bus.stats().received == 1)
+    assert hub._inquiries._gathered == {}
