@@ -15,9 +15,9 @@ from tests.ports import free_port
 
 from .conftest import ROOT
 
-README = MarkdownPage(ROOT / "README.md")
-[SITE] = README.code("Behind nginx", "nginx")
-[PROXY_FIX] = README.code("Behind nginx", "python")
+NGINX_PAGE = MarkdownPage(ROOT / "docs" / "howto" / "nginx.md")
+[SITE] = NGINX_PAGE.code("The site", "nginx")
+[PROXY_FIX] = NGINX_PAGE.code("The app", "python")
 GUNICORN = "gunicorn --workers 2 --threads 4 site_app:app"
 
 APP = """\
@@ -115,7 +115,7 @@ class TestRight:
             assert site.findings(http(server)) == {}
 
     def test_nginx_and_gunicorn(self, site, nginx_executable):
-        """As in the README, on a port of its own."""
+        """As in docs/howto/nginx.md, on a port of its own."""
         site.write(PROXY_FIX)
         with site.serve() as server, site.nginx(nginx_executable, server) as front:
             assert site.findings(http(front)) == {}

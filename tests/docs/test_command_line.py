@@ -1,18 +1,23 @@
 """docs/command-line.md holds what it says: its commands, its findings, and where they link to."""
 
 import ast
+import os
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from websockets.sync.client import connect
 
-from flask_wshandler import WebSockets
 from flask_wshandler.cli.commands import COMMANDS
 from flask_wshandler.cli.doctor import app_checks, server_checks
 from flask_wshandler.cli.doctor.findings import Finding, Severity
 
 from .markdown_page import MarkdownPage
+from .programs import gunicorn, nginx
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -89,14 +94,20 @@ def test_examples_have_only_options_that_exist(name):
     assert all(f"{option}" in PAGE.text for option in options)
 
 
-def test_the_examples_of_routes_are_what_is_printed():
-    """For the app that it is about."""
-    program = """
-from flask import request
-from flask_wshandler import WebSocketHandler, accept_websocket_request
+CHAT = """
+from flask import Flask, request
+from flask_wshandler import WebSocketCollection, WebSocketGroups, WebSocketHandler, WebSockets
+from flask_wshandler import accept_websocket_request
+
+app = Flask(__name__)
+sockets = WebSockets(app)
+chat, room = WebSocketCollection("chat"), WebSocketGroups("room")
 
 class ChatHandler(WebSocketHandler):
-    pass
+    def on_open(self):
+        chat.add(self)
+        room["lobby"].add(self)
+        self.send(self.context.connection_id)
 
 @app.route("/ws.ashx")
 def ws():
@@ -104,15 +115,99 @@ def ws():
 
 @sockets.route("/echo")
 def echo(ws):
-    pass
+    ws.receive()
 
 @sockets.route("/game/<room>")
 class Game(WebSocketHandler):
     max_message_size = 4096
 """
-    app = Flask("chat")
-    names = {"app": app, "sockets": WebSockets(app)}
-    exec(program, names)
-    [example] = PAGE.code("routes", "console")
-    printed = app.test_cli_runner().invoke(args=["websockets", "routes"]).output
-    assert example.partition("\n")[2] == printed
+
+
+def example(heading: str) -> list[tuple[str, str]]:
+    """The commands below a heading, each with what is printed."""
+    [console] = [block.code for block in PAGE.blocks if block.heading == heading]
+    return re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", console, re.MULTILINE)
+
+
+def shape(printed: str) -> str:
+    """With numbers, ids and processes as they may be."""
+    printed = re.sub(r"\b[0-9a-f]{16}\b", "<id>", printed)
+    printed = re.sub(r"\S+:\d+:[0-9a-f]{8}", "<process>", printed)
+    return re.sub(r"\d+ (member|process)(s|es)?", r"<n> \1", printed)
+
+
+class Chat:
+    """What the examples are about: a chat under gunicorn, with somebody in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        (directory / "chat.py").write_text(CHAT)
+        (directory / "news.txt").write_text("the news")
+        self._environment = {
+            "HOME": str(directory),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "XDG_RUNTIME_DIR": os.environ["XDG_RUNTIME_DIR"],
+        }
+
+    def print(self, command: str) -> str:
+        """What a command of the page prints."""
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=self._directory,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=60,
+        ).stdout
+
+
+@pytest.fixture
+def chat(tmp_path, monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="ws-") as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        yield Chat(tmp_path)
+
+
+def test_the_examples_of_routes_are_what_is_printed(chat):
+    """To the letter."""
+    [(command, printed)] = example("routes")
+    assert chat.print(command) == printed
+
+
+def test_the_other_examples_are_what_is_printed(chat, tmp_path):
+    """But for numbers and names: the same columns, the same sentences."""
+    with (
+        gunicorn("gunicorn --workers 2 --threads 4 chat:app", tmp_path) as server,
+        connect(f"ws://{server.netloc}/ws.ashx") as client,
+    ):
+        connection_id = str(client.recv(10))
+        for heading in ("list", "stats"):
+            [(command, printed)] = example(heading)
+            columns = re.split(r"  +", printed.splitlines()[0])
+            assert re.split(r"  +", chat.print(command).splitlines()[0]) == columns
+        for command, printed in example("send"):
+            assert shape(chat.print(command)) == shape(printed)
+        for command, printed in example("close"):
+            command = re.sub(r"\b[0-9a-f]{16}\b", connection_id, command)
+            assert shape(chat.print(command)) == shape(printed)
+        assert client.recv(10) == "The server restarts at noon."
+
+
+def test_the_example_of_doctor_is_what_is_printed(chat, tmp_path):
+    """Behind an nginx that does not pass the upgrade on."""
+    executable = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if executable is None:
+        pytest.skip("nginx is missing: apt install nginx")
+    [site] = MarkdownPage(DOCS / "howto" / "nginx.md").code("The site", "nginx")
+    for line in ("proxy_http_version", "proxy_set_header Upgrade", "proxy_set_header Connection"):
+        site = re.sub(rf"^ *{line}.*\n", "", site, flags=re.MULTILINE)
+    [(command, printed)] = example("doctor")
+    first, *others = printed.split("\n\n")[0].splitlines()
+    with (
+        gunicorn("gunicorn --workers 2 --threads 4 chat:app", tmp_path) as server,
+        nginx(executable, site, "", server, tmp_path) as front,
+    ):
+        found = chat.print(command.replace("https://chat.example.org", f"http://{front.netloc}"))
+    assert f"{first}\n" + "\n".join(others) in found

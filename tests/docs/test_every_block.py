@@ -33,7 +33,10 @@ WALKED = {
     "docs/howto/sqlalchemy.md": "test_howto.py",
 }
 #: Pages all of whose blocks one test takes, in its own way.
-TAKEN_WHOLE = {"docs/howto/testing.md": "test_testing_page.py"}
+TAKEN_WHOLE = {
+    "docs/command-line.md": "test_command_line.py",
+    "docs/howto/testing.md": "test_testing_page.py",
+}
 #: The same for the beginning of a page, which stands above its first heading.
 BEGUN = {"docs/howto/docker.md": "test_howto.py"}
 

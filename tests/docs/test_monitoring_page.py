@@ -9,6 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -215,3 +216,11 @@ def test_the_log_lines_are_written_by_their_loggers():
         for piece in re.split(r"…|\d+(?:\.\d+)*|/path", line):
             assert any(piece.strip() in source for source in sources), line
         assert level in ("info", "warning", "error")
+
+
+def test_prometheus_is_told_of_the_address():
+    """What it asks for by default is what the program above serves."""
+    configuration, *_ = PAGE.code("Prometheus", "yaml")
+    [job] = yaml.safe_load(configuration)["scrape_configs"]
+    assert job["static_configs"] == [{"targets": ["127.0.0.1:8000"]}]
+    assert job.get("metrics_path", "/metrics") in PAGE.code("Prometheus", "python")[0]
