@@ -159,9 +159,9 @@ def _callbacks_of(
     observers: Sequence[Observer],
 ) -> HandlerCallbacks:
     if not observers:
-        return HandlerCallbacks(handler, snapshot, state.slow_callbacks)
+        return HandlerCallbacks(handler, snapshot, state.slow_callbacks.running)
     arounds = [observer.accepted(handler, snapshot) for observer in observers]
-    return ObservedCallbacks(handler, snapshot, state.slow_callbacks, arounds)
+    return ObservedCallbacks(handler, snapshot, state.slow_callbacks.running, arounds)
 
 
 def _current_app() -> Flask:

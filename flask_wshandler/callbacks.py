@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .context import RequestSnapshot
     from .frames import Message
     from .handler import WebSocketHandler
-    from .slow import Running, SlowCallbackWatch
+    from .slow import Running
 
 
 FAILURES_KEY = "flask_wshandler.failures"
@@ -49,11 +49,12 @@ class HandlerCallbacks:
         self,
         handler: WebSocketHandler,
         snapshot: RequestSnapshot,
-        slow_callbacks: SlowCallbackWatch,
+        running: Running,
     ) -> None:
+        """In `running` stands each callback while it runs, by its thread."""
         self._handler = handler
         self._snapshot = snapshot
-        self._running = slow_callbacks.running
+        self._running = running
 
     @property
     def handler(self) -> WebSocketHandler:
@@ -73,7 +74,7 @@ class HandlerCallbacks:
         on_open: Callable[..., None] = handler.on_open
         if websocket_connected.receivers:
             on_open = announced(on_open, handler, self._snapshot.app)
-        return self._call(on_open)
+        return self.call(on_open)
 
     def message_received(self, message: Message) -> int | None:
         """Call `on_text` or `on_binary`, which call `on_message` unless overridden."""
@@ -81,12 +82,10 @@ class HandlerCallbacks:
         name = handler._text_callback if type(message) is str else handler._binary_callback
         if name is None:
             return CloseCode.UNSUPPORTED_DATA
-        # As _call does, which would cost another 0.1 µs.
         callback = getattr(handler, name)
         if message_received.receivers:
             callback = announced_message(callback, handler, self._snapshot.app)
-        error = run_in_context(self._running, handler, self._snapshot, callback, message)
-        return None if error is None else self._failed(error)
+        return self.call(callback, message)
 
     def session_check_came(self) -> int | None:
         """Call `check_session`, with the session as it is now."""
@@ -97,7 +96,7 @@ class HandlerCallbacks:
         def check_session() -> None:
             answers.append(handler.check_session())
 
-        code = self._call(check_session)
+        code = self.call(check_session)
         if code is None and not answers[0]:
             return CloseCode.SESSION_ENDED
         return code
@@ -111,94 +110,67 @@ class HandlerCallbacks:
         on_close: Callable[..., None] = handler.on_close
         if websocket_disconnected.receivers:
             on_close = followed(on_close, handler, self._snapshot.app)
-        self._call(on_close)
+        self.call(on_close)
         log_close(handler)
 
-    def _call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
-        error = run_in_context(self._running, self._handler, self._snapshot, callback, message)
+    # Any thread.
+
+    def call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
+        """Call `callback`, with the message if there is one, in Flask's contexts.
+
+        Returns None, or the close code for what it has raised, which `on_error` has been told.
+        """
+        error: BaseException | None = None
+        context = entered(self._snapshot)
+        ident = get_ident()
+        self._running[ident] = callback
+        try:
+            if message is None:
+                callback()
+            else:  # not by *args, which takes a detour through C
+                callback(message)
+        except BaseException as raised:
+            # Also what is no Exception: a CancelledError or gevent's Timeout that got away would
+            # end the thread that serves the others.
+            error = raised
+            self._report(callback, raised)
+        try:
+            context.pop(error)
+        except BaseException as raised:
+            error = error or raised
+            self._log("a teardown function after ", callback, raised)
+        self._running.pop(ident, None)  # a callback may have run another app's in this very thread
         return None if error is None else self._failed(error)
 
     def _failed(self, error: BaseException) -> int:
-        report_to_handler(self._running, self._handler, self._snapshot, error)
+        """Call `on_error`, unless it has been called."""
+        handler = self._handler
+        if handler.error is None:
+            handler.error = error
+            self.call(handler.on_error)
         return CloseCode.INTERNAL_ERROR
 
+    def _report(self, callback: Callable[..., None], error: BaseException) -> None:
+        self._log("", callback, error)
+        app = self._snapshot.app
+        try:
+            if isinstance(error, Exception):
+                got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
+        except Exception as raised:
+            self._log("a receiver of got_request_exception for ", callback, raised)
 
-def report_to_handler(
-    running: Running, handler: WebSocketHandler, snapshot: RequestSnapshot, error: BaseException
-) -> None:
-    """Call `on_error`, unless it has been called."""
-    if handler.error is None:
-        handler.error = error
-        run_in_context(running, handler, snapshot, handler.on_error)
-
-
-def run_in_context(
-    running: Running,
-    handler: WebSocketHandler,
-    snapshot: RequestSnapshot,
-    callback: Callable[..., None],
-    message: Message | None = None,
-) -> BaseException | None:
-    """Run `callback`, with the message if there is one, in Flask's contexts; report and return
-    what it raised. Any thread.
-
-    Meanwhile it stands in `running`, under the thread.
-    """
-    error: BaseException | None = None
-    context = entered(snapshot)
-    ident = get_ident()
-    running[ident] = callback
-    try:
-        if message is None:
-            callback()
-        else:  # not by *args, which takes a detour through C
-            callback(message)
-    except BaseException as raised:
-        # Also what is no Exception: a CancelledError or gevent's Timeout that got away would end
-        # the thread that serves the others.
-        error = raised
-        _report(handler, snapshot, callback, raised)
-    try:
-        context.pop(error)
-    except BaseException as raised:
-        error = error or raised
-        _log("a teardown function after ", handler, snapshot, callback, raised)
-    running.pop(ident, None)  # a callback may have run another app's in this very thread
-    return error
-
-
-def _report(
-    handler: WebSocketHandler,
-    snapshot: RequestSnapshot,
-    callback: Callable[..., None],
-    error: BaseException,
-) -> None:
-    _log("", handler, snapshot, callback, error)
-    app = snapshot.app
-    try:
-        if isinstance(error, Exception):
-            got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
-    except Exception as raised:
-        _log("a receiver of got_request_exception for ", handler, snapshot, callback, raised)
-
-
-def _log(
-    where: str,
-    handler: WebSocketHandler,
-    snapshot: RequestSnapshot,
-    callback: Callable[..., None],
-    error: BaseException,
-) -> None:
-    name = getattr(callback, "__name__", "callback")
-    state_of(snapshot.app).engine.failures.add(name)
-    snapshot.app.logger.error(
-        "Exception in %s%s.%s on %s",
-        where,
-        type(handler).__qualname__,
-        name,
-        snapshot.get("PATH_INFO"),
-        exc_info=error,
-    )
-    failures = snapshot.get(FAILURES_KEY)
-    if failures is not None:
-        failures.append(error)
+    def _log(self, where: str, callback: Callable[..., None], error: BaseException) -> None:
+        snapshot = self._snapshot
+        name = getattr(callback, "__name__", "callback")
+        state_of(snapshot.app).engine.failures.add(name)
+        snapshot.app.logger.error(
+            "Exception in %s%s.%s on %s",
+            where,
+            type(self._handler).__qualname__,
+            name,
+            snapshot.get("PATH_INFO"),
+            exc_info=error,
+        )
+        failures = snapshot.get(FAILURES_KEY)
+        if failures is not None:
+            failures.append(error)

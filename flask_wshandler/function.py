@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from flask import g
 from simple_websocket import ConnectionClosed
 
-from .callbacks import report_to_handler, run_in_context
+from .callbacks import HandlerCallbacks
 from .errors import CloseCode
 from .frames import Message, OutgoingMessage
 from .handler import WebSocketHandler
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .slow import Running
 
 _MOST_WAITING = 64
 _MOST_WAITING_BYTES = 2**20
@@ -183,13 +182,9 @@ class FunctionHandler(WebSocketHandler):
             return message
 
     def _run(self) -> None:
-        snapshot = self.context._snapshot
         # Not among the callbacks that are watched: it may run for as long as the client stays.
-        running: Running = {}
-        error = run_in_context(running, self, snapshot, self._function_in_context)
-        if error is not None:
-            report_to_handler(running, self, snapshot, error)
-        self.close(CloseCode.NORMAL_CLOSURE if error is None else CloseCode.INTERNAL_ERROR)
+        callbacks = HandlerCallbacks(self, self.context._snapshot, running={})
+        self.close(callbacks.call(self._function_in_context) or CloseCode.NORMAL_CLOSURE)
 
     def _function_in_context(self) -> None:
         vars(g._get_current_object()).update(vars(self._handshake_g))

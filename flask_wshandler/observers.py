@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 from flask import Flask
 
 from .callbacks import HandlerCallbacks
-from .errors import CloseCode
-from .signals import announced_message, message_received
 from .wrapped import Wrapped
 
 if TYPE_CHECKING:
     from .context import RequestSnapshot
     from .frames import Message
     from .handler import WebSocketHandler
-    from .slow import SlowCallbackWatch
+    from .slow import Running
 
 Around = Callable[..., None]
 """Is called with a callback and its arguments: calls it with them, and lets out what it raises."""
@@ -59,24 +57,14 @@ class ObservedCallbacks(HandlerCallbacks):
         self,
         handler: WebSocketHandler,
         snapshot: RequestSnapshot,
-        slow_callbacks: SlowCallbackWatch,
+        running: Running,
         arounds: Sequence[Around],
     ) -> None:
-        super().__init__(handler, snapshot, slow_callbacks)
+        super().__init__(handler, snapshot, running)
         self._arounds = arounds
 
-    def message_received(self, message: Message) -> int | None:
-        """Call `on_text` or `on_binary`, which call `on_message` unless overridden."""
-        handler = self._handler
-        name = handler._text_callback if type(message) is str else handler._binary_callback
-        if name is None:
-            return CloseCode.UNSUPPORTED_DATA
-        callback = getattr(handler, name)
-        if message_received.receivers:
-            callback = announced_message(callback, handler, self._snapshot.app)
-        return self._call(callback, message)
-
-    def _call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
+    def call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
+        """As without them, but through each of them."""
         for around in self._arounds:
             callback = Wrapped(callback, functools.partial(around, callback))
-        return super()._call(callback, message)
+        return super().call(callback, message)

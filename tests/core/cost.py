@@ -21,7 +21,6 @@ from flask_wshandler.context import RequestSnapshot
 from flask_wshandler.context.websocket import WebSocketContext
 from flask_wshandler.outbox import Budget
 from flask_wshandler.settings import ClientSettings, Settings
-from flask_wshandler.slow import SlowCallbackWatch
 from flask_wshandler.timer import MonotonicClock, Timer
 from flask_wshandler.transports.channel import READABLE, Channel
 
@@ -179,7 +178,7 @@ def serve(app, sock):
     with app.test_request_context("/echo"):
         snapshot = RequestSnapshot(app, request._get_current_object(), None)
     handler.context = WebSocketContext(snapshot)
-    callbacks = HandlerCallbacks(handler, snapshot, SlowCallbackWatch(None, app.logger))
+    callbacks = HandlerCallbacks(handler, snapshot, running={})
     connection = Connection(
         callbacks,
         ClientSettings.of(handler, settings),

@@ -6,10 +6,10 @@ import pytest
 from flask import Flask
 
 from flask_wshandler import WebSocketHandler, WebSockets, accept_websocket_request
-from flask_wshandler.accept import EXTENSION_KEY
 from flask_wshandler.answers import ROWS_PER_PAGE
 from flask_wshandler.cli.workers import Workers
 from flask_wshandler.inquiry import MAX_ANSWER_BYTES
+from flask_wshandler.state import EXTENSION_KEY
 from flask_wshandler.testing import WebSocketClient
 
 
