@@ -373,7 +373,9 @@ class _StopWatch:
         del now_s
         if not handoff.is_worker_stopping():
             return _LOOK_FOR_STOP_S
-        threading.Thread(target=self._engine.stop, name="wshandler-stop", daemon=True).start()
+        # At the interpreter's end no thread can start any more; atexit stops the engine then.
+        with contextlib.suppress(RuntimeError):
+            threading.Thread(target=self._engine.stop, name="wshandler-stop", daemon=True).start()
         return None
 
 

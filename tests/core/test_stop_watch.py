@@ -1,0 +1,18 @@
+"""Noticing that the process is to end."""
+
+import threading
+
+from flask_wshandler.settings import Settings
+from flask_wshandler.transports import engine, handoff
+
+
+def test_it_bears_that_no_thread_can_start(monkeypatch):
+    """Since Python 3.12 none can while the interpreter shuts down; atexit stops the engine then."""
+
+    def refuse(thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(handoff, "is_worker_stopping", lambda: True)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    watch = engine._StopWatch(engine.Engine(Settings()))
+    assert watch.on_time(0.0) is None
