@@ -135,7 +135,7 @@ def _row(connection_id: str, connection: Connection, callbacks: HandlerCallbacks
         address=None if address is None else _shortened(str(address)),
         # WSGI has the bytes of the path as characters.
         path=_shortened(snapshot.get("PATH_INFO", "").encode("latin-1").decode(errors="replace")),
-        age_s=round(snapshot.age_s(), 3),
+        age_s=round(connection.age_s, 3),
         received=connection.received_messages,
         sent=connection.sent_messages,
         queued_bytes=connection.queued_bytes,

@@ -137,10 +137,6 @@ class RequestSnapshot:
         self._keys, self._values = _kept(request.environ)
         self._attributes = _added_attributes(request)
 
-    def age_s(self) -> float:
-        """For how long it has been accepted, by the wall clock."""
-        return max(0.0, time.time() - self.taken_at_s)
-
     def known_user(self) -> str | None:
         """Who the client is, as far as that can be said without the app's code.
 

@@ -165,13 +165,14 @@ class Engine:
         self, server_socket: handoff.ServerSocket, connection: Connection, head: bytes
     ) -> None:
         """Take the socket from its server, write `head`, and serve it; returns at once."""
-        sock, early = server_socket.take()
+        epoll = self._started_epoll()
+        sock, early = server_socket.take(epoll.decoy)
         try:
             if head:
                 sock.sendall(head)
             _send_small_writes_at_once(sock)
             self._watch_for_stop()
-            self._started_epoll().adopt(sock, connection, early, self)
+            epoll.adopt(sock, connection, early, self)
         except BaseException:
             sock.close()
             raise

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from .channel import LOOK, Channel
+from .handoff import make_decoy
 from .pollers import Pollers
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class EpollTransport:
     def __init__(self, timer: Timer, max_threads: int) -> None:
         self.timer = timer
         self._epoll = select.epoll()
+        #: For the servers that sockets are taken from.
+        self.decoy = make_decoy()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC | os.EFD_SEMAPHORE)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
         # Guards the writing to _wake_fd against its closing: its number may be another file's then.
@@ -124,4 +127,5 @@ class EpollTransport:
             if not self._is_closed:
                 self._is_closed = True
                 self._epoll.close()
+                self.decoy.close()
                 os.close(self._wake_fd)

@@ -41,14 +41,15 @@ class ServerSocket:
     #: What the server holds of the request's body, behind which early frames may stand.
     _input: Any
 
-    def take(self) -> tuple[socket.socket, bytes]:
+    def take(self, decoy: socket.socket) -> tuple[socket.socket, bytes]:
         """Take the socket from the server, and what the server had read too much.
 
-        After the server has sent the response's head. The socket is ours to close.
+        After the server has sent the response's head. The socket is ours to close. Raises OSError
+        when the decoy is closed.
         """
         taken = self.sock.dup()
         try:
-            os.dup2(_decoy_fd(), self.sock.fileno(), inheritable=False)
+            os.dup2(decoy.fileno(), self.sock.fileno(), inheritable=False)
         except BaseException:
             taken.close()
             raise
@@ -71,14 +72,14 @@ class ServerSocket:
         return b""
 
 
-@functools.cache
-def _decoy_fd() -> int:
-    """One decoy for all connections of this process and its children, never closed: what a server
-    does to its copy changes nothing, because there is no other end.
+def make_decoy() -> socket.socket:
+    """What is left in the place of sockets that are taken, one for any number of them.
+
+    What a server does to its copy changes nothing for others: there is no other end any more.
     """
     decoy, other_end = socket.socketpair()
     other_end.close()
-    return decoy.detach()
+    return decoy
 
 
 def find_server_socket(environ: Mapping[str, Any]) -> ServerSocket:

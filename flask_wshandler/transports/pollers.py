@@ -28,21 +28,16 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from .pace import Pace
+
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.002
-_LOOKS_OF_ONE_JAM = 3
-"""A jam that comes back within so many looks is still the same: its newcomers are stuck, too."""
 _CALM_LOOKS = 25
 """The monitor goes to sleep after this many looks without work, 50 ms."""
 _LATE_S = 3 * _LOOK_EVERY_S
 """A look that comes so late shows that this process gets too little of the processor or of the GIL.
 Then a poller that has not moved may have waited just for that: such a look counts half."""
-_RETIRE_EVERY_LOOKS = 50
-"""Extra pollers go after this many looks without a jam, 100 ms, a quarter at a time."""
-_RETIRE_AT_LEAST_EVERY_LOOKS = 1600
-"""When a jam follows at once, they were needed: the next time comes after twice as many looks, up
-to these, 3.2 s."""
 _SPARE_POLL_S = 0.1
 """An extra poller looks this often whether it is still wanted."""
 _SLOW_S = 0.001
@@ -139,40 +134,6 @@ class _Poller:
         else:
             self.unmoved_looks = 0.0
             self.is_known_as_slow = False
-
-
-class _Pace:
-    """How many pollers are to come or to go, look by look. The monitor's."""
-
-    def __init__(self) -> None:
-        self._step = 1
-        self._looks_since_jam = 0
-        self._looks_since_leave = 0
-        self._leave_after_looks = _RETIRE_EVERY_LOOKS
-        self._has_jammed_since_leave = False
-
-    def jammed(self) -> int:
-        """A look has found no poller that can do anything: how many are to come."""
-        is_same_jam = self._looks_since_jam < _LOOKS_OF_ONE_JAM
-        self._step = 2 * self._step if is_same_jam else 1
-        if not self._has_jammed_since_leave and self._looks_since_leave < _RETIRE_EVERY_LOOKS:
-            self._leave_after_looks = min(2 * self._leave_after_looks, _RETIRE_AT_LEAST_EVERY_LOOKS)
-        self._has_jammed_since_leave = True
-        self._looks_since_jam = 0
-        self._looks_since_leave += 1
-        return self._step
-
-    def went_on(self) -> bool:
-        """A look has found that they get on: whether some are to go."""
-        self._looks_since_jam += 1
-        self._looks_since_leave += 1
-        if min(self._looks_since_jam, self._looks_since_leave) < self._leave_after_looks:
-            return False
-        if not self._has_jammed_since_leave:
-            self._leave_after_looks = _RETIRE_EVERY_LOOKS
-        self._has_jammed_since_leave = False
-        self._looks_since_leave = 0
-        return True
 
 
 class Pollers:
@@ -336,7 +297,7 @@ class Pollers:
 
     def _watch_while_busy(self) -> None:
         calm = 0
-        pace = _Pace()
+        pace = Pace()
         looked_s = time.monotonic()
         while calm < _CALM_LOOKS and not self._is_stopping:
             time.sleep(_LOOK_EVERY_S)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.shared.conftest import Cluster
-from tests.shared.crowd import Crowd
+from tests.shared.conftest import cluster, crowd
+
+__all__ = ["cluster", "crowd"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60
@@ -52,20 +53,6 @@ def commands_of():
         return Commands(app, server.directory, server.environment)
 
     return make
-
-
-@pytest.fixture(params=["local", "redis"])
-def cluster(request, tmp_path):
-    cluster = Cluster(tmp_path, request.param)
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture
-def crowd():
-    crowd = Crowd()
-    yield crowd
-    crowd.end()
 
 
 @pytest.fixture

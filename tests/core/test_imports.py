@@ -59,8 +59,9 @@ MAY_IMPORT = {
     "collection": {"bus", "errors", "handler", "hub", "presence", "serialization"},
     "groups": {"bus", "collection", "handler", "hub"},
     "transports.channel": set(),
-    "transports.pollers": set(),
-    "transports.epoll": {"transports.channel", "transports.pollers"},
+    "transports.pace": set(),
+    "transports.pollers": {"transports.pace"},
+    "transports.epoll": {"transports.channel", "transports.handoff", "transports.pollers"},
     "transports.blocking": {"transports.channel"},
     "transports.handoff": {"errors"},
     "transports.engine": {

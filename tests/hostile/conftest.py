@@ -51,6 +51,7 @@ def resting_server(session_server):
     for _ in range(20):
         check_serves(server)
     pid = server.worker_pid
+    server.wait_for(server.is_on_the_bus, "place on the bus")  # it has a descriptor for that
     descriptors, threads = rest(server, pid)
     yield server
     assert server.worker_pid == pid

@@ -245,6 +245,11 @@ class Server:
         status = Path(f"/proc/{pid}/status").read_text()
         return int(re.search(r"Threads:\s+(\d+)", status)[1])
 
+    def is_on_the_bus(self):
+        """Whether a process of it can be asked by others: from soon after the first WebSocket."""
+        runtime = Path(self.environment["XDG_RUNTIME_DIR"])
+        return any(path.is_socket() for path in runtime.glob("flask-wshandler*/*/*"))
+
     def descriptors_of(self, pid):
         return len(os.listdir(f"/proc/{pid}/fd"))
 
