@@ -19,7 +19,8 @@ from .wire import RawClient
 
 HERE = Path(__file__).resolve().parent
 START_DEADLINE_S = 30
-STOP_DEADLINE_S = 30
+# More than gunicorn's 30: a worker that is told to stop while it starts does not hear it.
+STOP_DEADLINE_S = 40
 DEADLINE_S = 10
 
 _ADDRESS = re.compile(r"(?:Listening at|Running on):? (https?)://127\.0\.0\.1:(\d+)")

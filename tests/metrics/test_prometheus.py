@@ -167,6 +167,7 @@ def test_no_counter_goes_back_for_anybody_who_scrapes_at_the_same_time(start):
         finally:
             is_over.set()
         assert all(each.result() > 5 for each in scraping)
+    connected_to_all(server, 3)  # also to the last one: while it starts it would not hear the end
 
 
 def test_a_stopped_worker_is_counted_as_it_was_and_holds_up_for_a_second(start):
