@@ -203,11 +203,19 @@ class Bus(abc.ABC):
 
     def _set_up(self, is_up: bool, reason: str) -> None:
         """Note whether the bus works; log it if that is new."""
+        if self._note_up(is_up, reason):
+            self._log_up(is_up, reason)
+
+    def _note_up(self, is_up: bool, reason: str) -> bool:
+        """Note whether the bus works; return whether that is new."""
         with self._count_lock:
             if self._is_up == is_up:
-                return
+                return False
             self._is_up = is_up
             self._trouble = reason
+            return True
+
+    def _log_up(self, is_up: bool, reason: str) -> None:
         if is_up:
             logger.warning("%s is back: %s", self, reason)
         else:

@@ -345,20 +345,25 @@ class RedisBus(Bus):
         self._threads.append(thread)
         thread.start()
 
+    # What one thread says must not come between the other's finding and its note of it. Log lines
+    # are written without the lock: a handler of the app's may broadcast them.
+
     def _works(self, what: str) -> None:
+        reason = "Redis answers"
         with self._lock:
-            if what not in self._failed:
-                return
-            self._failed.remove(what)
-            is_up = not self._failed
-        if is_up:
-            self._set_up(True, "Redis answers")
+            self._failed.discard(what)
+            is_new = not self._failed and self._note_up(True, reason)
+        if is_new:
+            self._log_up(True, reason)
 
     def _fails(self, what: str, error: Exception) -> None:
+        reason = str(error)
         with self._lock:
             self._failed.add(what)
             self._changed.notify_all()
-        self._set_up(False, str(error))
+            is_new = self._note_up(False, reason)
+        if is_new:
+            self._log_up(False, reason)
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Publish what is queued, and end both threads."""
