@@ -30,7 +30,6 @@ _DEFLATE = ServerPerMessageDeflateFactory(
     # would be up to 300 kB), and a broadcast is compressed once for all.
     server_no_context_takeover=True,
     client_no_context_takeover=True,
-    compress_settings={"memLevel": 5},
 )
 
 _AGREED = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
