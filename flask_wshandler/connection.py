@@ -26,7 +26,6 @@ from .reader import Event, Failed, MessageReader, PeerClosed, Reply
 from .settings import ClientSettings, QueuePolicy, RatePolicy
 
 if TYPE_CHECKING:
-    from websockets.extensions import Extension
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
     from .frames import Message
@@ -175,8 +174,7 @@ class Connection:
         self._callbacks: Callbacks = callbacks
         self._settings = settings
         self._deflate = deflate
-        extensions: list[Extension] | None = None if deflate is None else [deflate]
-        self._reader = MessageReader(settings.max_message_size, extensions)
+        self._reader = MessageReader(settings.max_message_size, deflate)
         self._transport: Transport = _NO_TRANSPORT
         self._lock = threading.Lock()
 
@@ -280,7 +278,7 @@ class Connection:
 
     def receive_data(self, data: bytes) -> None:
         """Run the callbacks of what `data` completes."""
-        text = self._reader.receive_short_text(data)
+        text = self._reader.receive_whole_text(data)
         if text is not None:
             self._awaits_pong = False
             self._take_message(text)

@@ -1,12 +1,13 @@
 """From the bytes on the wire to messages: the receiving half of RFC 6455, without I/O.
 
-The protocol object of the package `websockets` does everything unusual: fragments, compression,
-close frames, oversized and malformed frames. Two things stand before it:
+The protocol object of the package `websockets` does everything unusual: fragments, close frames,
+oversized and malformed frames. Two things stand before it:
 
-- A whole, unfragmented, uncompressed data frame of moderate size, and a well-formed ping or pong,
-  which is nearly all traffic, is taken apart here: 0.5 µs rather than 3.4 µs for a message of 32
-  bytes and its echo, and a connection at rest needs no protocol object (1.1 kB). The object is
-  made when the first other frame begins and dropped as soon as it holds no state.
+- A whole message in one frame, compressed or not, and a well-formed ping or pong, which is nearly
+  all traffic, is taken apart here: 0.5 µs rather than 3.4 µs for a message of 32 bytes and its
+  echo, 16 rather than 66 for one of 64 kB; and a connection at rest needs no protocol object
+  (1.1 kB). The object is made when the first other frame begins and dropped as soon as it holds
+  no state.
 - What the library tolerates and the RFC does not: payload lengths that are not minimal, and a
   close frame between fragments, which is legal, but which it fails. Also fragments without end.
 
@@ -19,6 +20,7 @@ import codecs
 import dataclasses
 from typing import TYPE_CHECKING
 
+from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
@@ -28,7 +30,7 @@ from .frames import Message, pong_frame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from websockets.extensions import Extension
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 try:
     from websockets.speedups import apply_mask
@@ -39,7 +41,9 @@ _WHOLE_TEXT = 0b1000_0000 | Opcode.TEXT
 _WHOLE_BINARY = 0b1000_0000 | Opcode.BINARY
 _WHOLE_PING = 0b1000_0000 | Opcode.PING
 _WHOLE_CONTROL = (_WHOLE_PING, 0b1000_0000 | Opcode.PONG)
+_DEFLATED = 0b0100_0000
 _WHOLE = (_WHOLE_TEXT, _WHOLE_BINARY)
+_WHOLE_OR_DEFLATED = (*_WHOLE, _WHOLE_TEXT | _DEFLATED, _WHOLE_BINARY | _DEFLATED)
 _MASKED = 0b1000_0000
 _LENGTH = 0b0111_1111
 _CONTROL = 0b0000_1000
@@ -49,17 +53,18 @@ _SHORT_TEXT_BYTES = {
     bytes((_WHOLE_TEXT, _MASKED | size)): _HEAD_BYTES + size for size in range(126)
 }
 """How long a whole, short text frame is, by its first two bytes."""
+_LONGER_TEXT = bytes((_WHOLE_TEXT, _MASKED | 126))
+"""How a text frame of 126 to 65,535 bytes begins."""
 # Slices as constants: `data[:2]` would make one anew.
 _BEGINNING = slice(2)
 _MASK = slice(2, _HEAD_BYTES)
 _PAYLOAD = slice(_HEAD_BYTES, None)
+_LONGER_SIZE = slice(2, 4)
+_LONGER_MASK = slice(4, 8)
+_LONGER_PAYLOAD = slice(8, None)
 _OPCODES = frozenset(Opcode)
 _RESERVED = 0b0111_0000
 _RESERVED_BUT_DEFLATE = 0b0011_0000
-
-_LARGEST_KEPT_BYTES = 4096
-"""An incomplete frame up to this size waits here; a longer one streams into the library, which
-appends in linear time whatever pieces it comes in."""
 
 _SMALLEST_FAIR_FRAGMENT_BYTES = 64
 """A message may come in as many fragments as it has room for of this size, at least 1,024."""
@@ -102,27 +107,35 @@ class MessageReader:
     """
 
     __slots__ = (
+        "_body",
         "_decoder",
+        "_deflate",
         "_ended",
-        "_extensions",
         "_fragments",
         "_frame_rest_bytes",
+        "_head",
         "_library",
         "_max_message_bytes",
-        "_most_short_bytes",
+        "_most_bytes",
         "_pieces",
-        "_short_frame_bytes",
         "_waiting",
+        "_whole",
         "control_frames",
     )
 
-    def __init__(self, max_message_bytes: int, extensions: list[Extension] | None = None) -> None:
+    def __init__(self, max_message_bytes: int, deflate: PerMessageDeflate | None = None) -> None:
         self._max_message_bytes = max_message_bytes
-        self._extensions = extensions
-        self._short_frame_bytes = _HEAD_BYTES + min(125, max_message_bytes)
-        # Of a frame that may be taken for a whole message: none amid another.
-        self._most_short_bytes = self._short_frame_bytes
+        self._deflate = deflate
+        # The first bytes of frames that are whole messages.
+        self._whole = _WHOLE if deflate is None else _WHOLE_OR_DEFLATED
+        # Of a short frame that may be taken for a whole message: none amid another.
+        self._most_bytes = _HEAD_BYTES + max_message_bytes
+        # A frame of which so little has come that nothing can be decided.
         self._waiting = b""
+        # Of a frame that is a whole message: its first byte with its mask, and what has come of
+        # its payload. A bytearray, because it grows in linear time whatever pieces it comes in.
+        self._head: tuple[int, bytes] | None = None
+        self._body: bytearray | None = None
         #: Pings and pongs that have come. Whoever counts them sets it back.
         self.control_frames = 0
         self._frame_rest_bytes = 0
@@ -135,18 +148,23 @@ class MessageReader:
     @property
     def is_at_rest(self) -> bool:
         """Whether no message and no frame has been begun."""
-        return not self._waiting and self._library is None
+        return not self._waiting and self._body is None and self._library is None
 
-    def receive_short_text(self, data: bytes) -> str | None:
-        """The message that `data` is, if it is one whole and short text, as nearly all are.
+    def receive_whole_text(self, data: bytes) -> str | None:
+        """The message that `data` is, if it is one whole text, as nearly all are.
 
         None for everything else, also for less or more: that is for `receive_data`.
         """
-        if _SHORT_TEXT_BYTES.get(data[_BEGINNING]) == len(data) <= self._most_short_bytes:
-            try:
+        beginning = data[_BEGINNING]
+        try:
+            if _SHORT_TEXT_BYTES.get(beginning) == len(data) <= self._most_bytes:
                 return apply_mask(data[_PAYLOAD], data[_MASK]).decode()
-            except UnicodeDecodeError:
-                pass  # receive_data says so
+            if beginning == _LONGER_TEXT:
+                size = int.from_bytes(data[_LONGER_SIZE], "big")
+                if 126 <= size == len(data) - 8 <= self._most_bytes - _HEAD_BYTES:
+                    return apply_mask(data[_LONGER_PAYLOAD], data[_LONGER_MASK]).decode()
+        except UnicodeDecodeError:
+            pass  # receive_data says so
         return None
 
     def receive_data(self, data: bytes) -> list[Event]:
@@ -160,7 +178,7 @@ class MessageReader:
             if self._frame_rest_bytes:
                 stop = min(end, position + self._frame_rest_bytes)
                 self._frame_rest_bytes -= stop - position
-                self._stream(data[position:stop], events)
+                self._read_on(data[position:stop], events)
             elif (
                 # As _begin_frame would find out, in a third of the time.
                 data[position] == _WHOLE_TEXT
@@ -179,8 +197,8 @@ class MessageReader:
                     self._waiting = data[position:]
                     break
             position = stop
-        is_between_messages = self.is_at_rest and not self._frame_rest_bytes and not self._ended
-        self._most_short_bytes = self._short_frame_bytes if is_between_messages else 0
+        is_between_messages = self.is_at_rest and not self._ended
+        self._most_bytes = _HEAD_BYTES + self._max_message_bytes if is_between_messages else 0
         return events
 
     def _begin_frame(self, data: bytes, position: int, end: int, events: list[Event]) -> int:
@@ -214,13 +232,17 @@ class MessageReader:
                 payload = apply_mask(data[payload_at:stop], data[mask_at:payload_at])
                 events.append(Reply(pong_frame(payload)))
             return stop
-        if first in _WHOLE and length <= self._max_message_bytes and self._library is None:
-            if stop <= end:
-                payload = apply_mask(data[payload_at:stop], data[mask_at:payload_at])
-                self._finish_whole(first, payload, events)
-                return stop
-            if length <= _LARGEST_KEPT_BYTES:
+        if first in self._whole and length <= self._max_message_bytes and self._library is None:
+            if end < payload_at:
                 return position
+            mask = data[mask_at:payload_at]
+            if stop <= end:
+                self._finish_whole(first, apply_mask(data[payload_at:stop], mask), events)
+                return stop
+            self._head = (first, mask)
+            self._body = bytearray(memoryview(data)[payload_at:end])
+            self._frame_rest_bytes = stop - end
+            return end
         head_stop = min(end, payload_at)
         self._begin_stream(first, data[position:head_stop], stop - head_stop, events)
         return head_stop
@@ -235,7 +257,7 @@ class MessageReader:
 
     def _is_malformed(self, first: int, second: int, events: list[Event]) -> bool:
         """Fail on what the first two bytes show; the library would wait for more."""
-        if first & (_RESERVED_BUT_DEFLATE if self._extensions else _RESERVED):
+        if first & (_RESERVED if self._deflate is None else _RESERVED_BUT_DEFLATE):
             self._fail(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0", events)
         elif first & 0x0F not in _OPCODES:
             self._fail(CloseCode.PROTOCOL_ERROR, f"opcode {first & 0x0F} is reserved", events)
@@ -245,14 +267,44 @@ class MessageReader:
             self._fail(CloseCode.PROTOCOL_ERROR, "control frame too long", events)
         return self._ended
 
+    def _read_on(self, piece: bytes, events: list[Event]) -> None:
+        """Take a piece of the frame that has begun; its last one, if no rest is left."""
+        body = self._body
+        if body is None:
+            self._stream(piece, events)
+            return
+        body += piece
+        if not self._frame_rest_bytes:
+            assert self._head is not None  # it comes before the body
+            first, mask = self._head
+            self._head = self._body = None
+            self._finish_whole(first, apply_mask(body, mask), events)
+
     def _finish_whole(self, first: int, payload: bytes, events: list[Event]) -> None:
-        if first == _WHOLE_BINARY:
+        if first & _DEFLATED:
+            inflated = self._inflated(first, payload, events)
+            if inflated is None:
+                return
+            payload = inflated
+        if first & Opcode.BINARY:
             events.append(payload)
             return
         try:
             events.append(payload.decode())
         except UnicodeDecodeError as error:
             self._fail(CloseCode.INVALID_DATA, _utf8_reason(error), events)
+
+    def _inflated(self, first: int, payload: bytes, events: list[Event]) -> bytes | None:
+        """The payload of a whole compressed message. None if that was found to be bad."""
+        assert self._deflate is not None  # else its reserved bit had been refused
+        frame = Frame(Opcode(first & 0x0F), payload, rsv1=True)
+        try:
+            return bytes(self._deflate.decode(frame, max_size=self._max_message_bytes).data)
+        except PayloadTooBig as error:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, str(error), events)
+        except ProtocolError as error:
+            self._fail(CloseCode.PROTOCOL_ERROR, str(error), events)
+        return None
 
     def _stream(self, data: bytes, events: list[Event]) -> None:
         """Give a piece of the current frame to the library and take what comes of it."""
@@ -261,8 +313,8 @@ class MessageReader:
             library = self._library = Protocol(
                 Side.SERVER, state=State.OPEN, max_size=self._max_message_bytes
             )
-            if self._extensions is not None:
-                library.extensions = self._extensions
+            if self._deflate is not None:
+                library.extensions = [self._deflate]
         library.receive_data(data)
         for frame in library.events_received():
             assert isinstance(frame, Frame)  # an open connection has no requests or responses
@@ -323,7 +375,7 @@ class MessageReader:
 
     def _end(self) -> None:
         self._ended = True
-        self._library = self._pieces = self._decoder = None
+        self._library = self._pieces = self._decoder = self._head = self._body = None
         self._waiting = b""
 
 

@@ -163,10 +163,11 @@ class Rig:
         self.timer.stop()
 
 
-def frame(opcode, payload=b"", fin=True):
+def frame(opcode, payload=b"", fin=True, rsv1=False):
     if isinstance(payload, str):
         payload = payload.encode()
-    return Frame(Opcode(opcode), payload, fin).serialize(mask=True)
+    whole = Frame(Opcode(opcode), payload, fin).serialize(mask=True)
+    return bytes((whole[0] | rsv1 << 6,)) + whole[1:]
 
 
 def text(payload):
@@ -202,5 +203,5 @@ def is_readable(sock):
 
 def events_of(reader, data):
     """What `data` completes, asked for as a connection does: the quick way first."""
-    message = reader.receive_short_text(data)
+    message = reader.receive_whole_text(data)
     return reader.receive_data(data) if message is None else [message]

@@ -1,5 +1,6 @@
 """What RFC 6455 says of incoming bytes, independent of how they are cut."""
 
+import os
 import struct
 
 import pytest
@@ -15,13 +16,16 @@ from .rig import events_of, frame, text
 LIMIT = 100_000
 
 
+def pieces(data, size):
+    """`data` in pieces of `size` bytes, or as one."""
+    size = size or len(data)
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
 def read(data, size=None, limit=LIMIT):
     """The events of `data` in pieces of `size` bytes."""
     reader = MessageReader(limit)
-    events = []
-    for start in range(0, len(data), size or len(data)):
-        events += events_of(reader, data[start : start + (size or len(data))])
-    return events
+    return [event for piece in pieces(data, size) for event in events_of(reader, piece)]
 
 
 def close(code, reason=b""):
@@ -128,26 +132,45 @@ def compressed(opcode, payload, fin=True):
 
 def test_compressed_and_plain_messages_alternate():
     """A client may send either, once compression is agreed on (RFC 7692 section 6)."""
-    reader = MessageReader(LIMIT, [deflate()])
+    reader = MessageReader(LIMIT, deflate())
     long = b"again and " * 100
     data = compressed(1, long) + text("plain") + compressed(2, long) + frame(9)
     for size in (1, 10, 1000):
-        events = []
-        for start in range(0, len(data), size):
-            events += events_of(reader, data[start : start + size])
+        events = [event for piece in pieces(data, size) for event in events_of(reader, piece)]
         assert events == [long.decode(), "plain", long, Reply(b"\x8a\x00")]
 
 
-def test_the_limit_counts_after_decompression():
-    """A bomb fails without being unpacked."""
-    reader = MessageReader(LIMIT, [deflate()])
-    assert events_of(reader, compressed(2, bytes(10**7)))[-1].code == 1009
+BAD_COMPRESSED = {
+    "a bomb": (compressed(2, bytes(10**8)), 1009),
+    "too big as it is": (frame(2, os.urandom(LIMIT + 1), rsv1=True), 1009),
+    "no deflate stream": (b"\xc1\x84mask\xff\xff\xff\xff", 1002),
+    "what would refer to before": (frame(1, b"\x02\x13\x00\x00", rsv1=True), 1002),
+    "broken text": (compressed(1, b"\xc3" * 100), 1007),
+}
 
 
-def test_compressed_rubbish_fails():
-    """It is no deflate stream."""
-    reader = MessageReader(LIMIT, [deflate()])
-    assert events_of(reader, b"\xc1\x84mask\xff\xff\xff\xff")[-1].code in (1002, 1007)
+@pytest.mark.parametrize("what", BAD_COMPRESSED)
+@pytest.mark.parametrize("size", [None, 4099])
+def test_fails_what_is_wrong_compressed(what, size):
+    """However it is cut; the limit counts after decompression, too."""
+    data, code = BAD_COMPRESSED[what]
+    reader = MessageReader(LIMIT, deflate())
+    events_of(reader, compressed(1, b"before " * 20))
+    data += text("never")
+    events = [event for piece in pieces(data, size) for event in events_of(reader, piece)]
+    assert [event.code for event in events] == [code]
+
+
+def test_a_message_on_its_way_is_not_at_rest():
+    """Whole messages in one frame wait here for their rest, whatever their length."""
+    for data in (text("*" * 10), text("*" * 90_000), compressed(1, b"*" * 50_000)):
+        reader = MessageReader(LIMIT, deflate())
+        for piece in pieces(data[:-1], 1000):
+            assert events_of(reader, piece) == []
+            assert not reader.is_at_rest
+        (event,) = events_of(reader, data[-1:])
+        assert set(event) == {"*"}
+        assert reader.is_at_rest
 
 
 PIECES = st.lists(

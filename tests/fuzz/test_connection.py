@@ -98,7 +98,7 @@ def cut(data, sizes):
 @given(st.lists(PIECES, max_size=8).map(b"".join), CUTS, st.booleans())
 def test_a_reader_takes_any_bytes(data, sizes, is_compressed):
     """Never an exception, the same events however they are cut, and nothing after the end."""
-    readers = [MessageReader(LIMIT, [deflate()] if is_compressed else None) for _ in range(2)]
+    readers = [MessageReader(LIMIT, deflate() if is_compressed else None) for _ in range(2)]
     whole = readers[0].receive_data(data) if data else []
     events = []
     for piece in cut(data, sizes):
