@@ -48,7 +48,10 @@ class Target(Protocol):
     due_tick: int | None
 
     def on_time(self, now_s: float) -> float | None:
-        """It is time; returns in how many seconds to come back, or None. Must not block."""
+        """It is time; returns in how many seconds from `now_s` to come back, or None.
+
+        Must not block.
+        """
 
 
 class Timer:
@@ -67,7 +70,10 @@ class Timer:
 
     def wake(self, target: Target, seconds: float) -> None:
         """Call `target.on_time` in `seconds` at the latest; an earlier wake that is set stays."""
-        tick = math.ceil((self.clock.now_s() + seconds) * _TICKS_PER_S)
+        self._wake_at(target, self.clock.now_s() + seconds)
+
+    def _wake_at(self, target: Target, due_s: float) -> None:
+        tick = math.ceil(due_s * _TICKS_PER_S)
         with self._condition:
             if self._is_stopping or (target.due_tick is not None and target.due_tick <= tick):
                 return
@@ -155,4 +161,4 @@ class Timer:
             logger.exception("the timer goes on without %r", target)
             return
         if seconds is not None:
-            self.wake(target, max(seconds, _NEXT_TICK_S))
+            self._wake_at(target, now_s + max(seconds, _NEXT_TICK_S))
