@@ -60,6 +60,7 @@ class Outbox:
         "_charged_bytes",
         "_frames",
         "_max_bytes",
+        "_only",
         "has_progressed",
         "queued_bytes",
     )
@@ -68,6 +69,8 @@ class Outbox:
         self._max_bytes = max_bytes
         self._budget = budget
         self._charged_bytes = 0
+        #: The only frame. More of them are in `_frames`, which takes 0.7 kB.
+        self._only: bytes | memoryview | None = None
         self._frames: collections.deque[bytes | memoryview] | None = None
         self.queued_bytes = 0
         #: Set when a queued byte is taken. Whoever wants to know later clears it.
@@ -78,25 +81,26 @@ class Outbox:
 
         Not if nothing is queued: a message larger than the bound could never be sent.
         """
-        frames = self._frames
-        if not frames:
+        if not self.queued_bytes:
             return False
+        count = len(self._frames) if self._frames else 1
         return (
             self.queued_bytes + size > self._max_bytes
-            or (len(frames) >= _FEW_FRAMES and len(frames) >= self._max_bytes // _FRAME_COST_BYTES)
+            or (count >= _FEW_FRAMES and count >= self._max_bytes // _FRAME_COST_BYTES)
             or (self._budget is not None and self._budget.is_over(size))
         )
 
     def append(self, frame: bytes | memoryview) -> None:
         """Queue a frame. The budget is charged when it stays: with the next `flush`."""
-        if self._frames is None:
-            self._frames = collections.deque()
-        self._frames.append(frame)
+        if not self.queued_bytes:
+            self._only = frame
+        else:
+            self._many().append(frame)
         self.queued_bytes += len(frame)
 
     def put(self, frame: bytes, write: Write) -> None:
         """Write a frame, or queue what is not taken of it."""
-        if self._frames:
+        if self.queued_bytes:
             self.append(frame)
             self._charge()
             return
@@ -106,7 +110,7 @@ class Outbox:
 
     def put_rest(self, frame: bytes, taken: int, write: Write) -> None:
         """Queue what was not taken of a frame that was tried while nothing was queued."""
-        self._frames = collections.deque((memoryview(frame)[taken:],))
+        self._only = memoryview(frame)[taken:]
         self.queued_bytes = len(frame) - taken
         # Once more: the kernel may have said that there is room again before this thread has
         # queued the rest, and whoever heard it has looked at queued_bytes without the lock.
@@ -114,8 +118,28 @@ class Outbox:
 
     def flush(self, write: Write) -> None:
         """Write what is queued, as far as it is taken."""
-        self._write_on(write)
+        if self._only is None:
+            self._write_on(write)
+        else:
+            self._write_only(self._only, write)
         self._charge()
+
+    def _write_only(self, frame: bytes | memoryview, write: Write) -> None:
+        taken = write(frame)
+        if self._only is None:
+            return  # the writer has found the peer lost, and cleared the queue
+        self.queued_bytes -= taken
+        self.has_progressed = self.has_progressed or taken > 0
+        self._only = memoryview(frame)[taken:] if self.queued_bytes else None
+
+    def _many(self) -> collections.deque[bytes | memoryview]:
+        """All that is queued, however few they are."""
+        if self._frames is None:
+            self._frames = collections.deque()
+        if self._only is not None:
+            self._frames.append(self._only)
+            self._only = None
+        return self._frames
 
     def _write_on(self, write: Write) -> None:
         while self._frames:
@@ -138,11 +162,11 @@ class Outbox:
 
     def drop_all(self) -> int:
         """Drop all messages that are not begun; return how many."""
-        return self._drop_while(lambda: bool(self._frames))
+        return self._drop_while(lambda: True)
 
     def clear(self) -> None:
         """Forget everything: nobody will take it."""
-        self._frames = None
+        self._only = self._frames = None
         self.queued_bytes = 0
         self._charge()
 
@@ -153,18 +177,17 @@ class Outbox:
             self._budget.change(change)
 
     def _drop_while(self, is_wanted: Callable[[], bool]) -> int:
+        frames = self._many()
         kept: list[bytes | memoryview] = []
         dropped = 0
-        while self._frames and is_wanted():
-            frame = self._frames.popleft()
+        while frames and is_wanted():
+            frame = frames.popleft()
             if isinstance(frame, memoryview) or not is_data_frame(frame):
                 kept.append(frame)
             else:
                 self.queued_bytes -= len(frame)
                 dropped += 1
-        if kept:
-            assert self._frames is not None  # they came from there
-            self._frames.extendleft(reversed(kept))
+        frames.extendleft(reversed(kept))
         self._charge()
         return dropped
 
