@@ -134,8 +134,8 @@ class Connection:
         "_close_sent_at_s",
         "_controls",
         "_deflate",
+        "_held",
         "_held_until_s",
-        "_is_corked",
         "_is_lost",
         "_lock",
         "_messages",
@@ -151,6 +151,7 @@ class Connection:
         "close_reason",
         "dropped_messages",
         "is_closed",
+        "is_corked",
         "opened_at_s",
         "outbox",
         "received_bytes",
@@ -199,7 +200,11 @@ class Connection:
         # Guarded by _lock.
         self._state = State.OPEN
         self._is_lost = False
-        self._is_corked = False
+        #: Whether what is sent is held back until `uncork`. Set by the turn, without the lock.
+        self.is_corked = False
+        # A frame that is held back while nothing is queued. With another both are in the outbox,
+        # and are held until the end of the turn. None whenever it is not corked.
+        self._held: bytes | None = None
         #: What the peer has not taken yet. For the transport: to look at.
         self.outbox = Outbox(settings.max_queue_size, budget)
         self._room_made: threading.Event | None = None
@@ -230,6 +235,7 @@ class Connection:
         """The socket is gone. After the last turn."""
         with self._lock:
             self._is_lost = True
+            self._held = None
             self.outbox.clear()
             self._transport = _NO_TRANSPORT
 
@@ -295,14 +301,15 @@ class Connection:
 
     def _take_all(self, events: list[Event]) -> None:
         # What the callbacks of one read send goes out in one write. The last callback is not
-        # corked: nobody would wait for it. If one before it takes long, the pollers' monitor
-        # uncorks.
-        self._is_corked = True
+        # corked, unless the whole turn is: nobody would wait for it. If one before it takes long,
+        # the pollers' monitor uncorks.
+        was_corked, self.is_corked = self.is_corked, True
         last = len(events) - 1
         for index, event in enumerate(events):
-            if index == last:
+            if index == last and not was_corked:
                 with self._lock:
-                    self._is_corked = False
+                    self._queue_held()
+                    self.is_corked = False
             self._take(event)
         if self.outbox.queued_bytes:
             self.flush()
@@ -436,10 +443,10 @@ class Connection:
     def deliver_all(self, messages: list[OutgoingMessage]) -> None:
         """Send or queue messages that came together, with one write."""
         with self._lock:
-            was_corked, self._is_corked = self._is_corked, True
+            was_corked, self.is_corked = self.is_corked, True
             for message in messages:
                 self._send_or_queue(message.frame(self._deflate))
-            self._is_corked = was_corked
+            self.is_corked = was_corked
             if not was_corked:
                 self._flush()
 
@@ -459,10 +466,21 @@ class Connection:
             self._lose()
 
     def uncork(self) -> None:
-        """Let go of what an earlier message of the same read has sent."""
-        with self._lock:
-            self._is_corked = False
-            self._flush()
+        """Let go of what is held back. Any number of times."""
+        lock = self._lock
+        lock.acquire()
+        try:
+            self.is_corked = False
+            frame = self._held
+            if frame is not None:
+                self._held = None
+                taken = self._write(frame)
+                if taken < len(frame):
+                    self.outbox.put_rest(frame, taken, self._write)
+            elif self.outbox.queued_bytes:
+                self._flush()
+        finally:
+            lock.release()
 
     def pause(self) -> None:
         """Stop reading until `resume`: the peer is held up by TCP."""
@@ -563,7 +581,11 @@ class Connection:
         if self._state is not _OPEN:
             return False
         outbox = self.outbox
-        if outbox.queued_bytes or self._is_corked:
+        if self.is_corked and self._held is None and not outbox.queued_bytes:
+            self._held = frame
+        elif outbox.queued_bytes or self.is_corked:
+            if self._held is not None:
+                self._queue_held()
             if outbox.is_over(len(frame)) and not self._make_room(len(frame)):
                 return False
             self._put(frame)
@@ -582,13 +604,21 @@ class Connection:
         return True
 
     def _put(self, frame: bytes) -> None:
-        if self._is_corked:
+        if self.is_corked:
+            if self._held is not None:
+                self._queue_held()
             self.outbox.append(frame)
         else:
             self.outbox.put(frame, self._write)
 
+    def _queue_held(self) -> None:
+        if self._held is not None:
+            self.outbox.append(self._held)
+            self._held = None
+
     def _put_last(self, frame: bytes) -> None:
-        self._is_corked = False
+        self.is_corked = False
+        self._queue_held()
         self.outbox.append(frame)
         self._flush()
         self._transport.request_wake(0)
@@ -607,7 +637,7 @@ class Connection:
 
     def _make_room(self, size: int) -> bool:
         """Make room for a message by the queue's policy. False when it is not to be sent."""
-        if self._is_corked:
+        if self.is_corked:
             self._flush()
             if not self.outbox.is_over(size):
                 return self._state is _OPEN
@@ -625,6 +655,7 @@ class Connection:
         return False
 
     def _flush(self) -> None:
+        self._queue_held()
         self.outbox.flush(self._write)
         if not self.outbox.queued_bytes:
             self._tell_waiting()
@@ -661,6 +692,7 @@ class Connection:
     def _lose(self) -> None:
         self._is_lost = True
         self._set_closed()
+        self._held = None
         self.outbox.clear()
         self._tell_waiting()
         self._transport.request_turn()

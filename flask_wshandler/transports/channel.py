@@ -227,10 +227,6 @@ class Channel:
         """Whether nobody is in the turn, and nothing is left behind for one."""
         return bool(self._free) and not self._events
 
-    def uncork(self) -> None:
-        """The callback takes long: let go of what it has sent."""
-        self.connection.uncork()
-
     # What the timer needs.
 
     def on_time(self, now_s: float) -> float | None:

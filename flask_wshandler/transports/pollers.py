@@ -14,9 +14,16 @@ for callbacks that are not known to block. (10 quick clients beside 100 that sle
 threads: their 99th percentile was 24 ms when only the monitor did so, and is 0.3; on a busy machine
 40 to 50, and 3 to 9.)
 
+What turns write while others wait for theirs is held back, and goes out after the last of them:
+the sockets of up to 32 clients are read one after the other, and then written one after the other.
+That is quicker for all of them (100 clients: 13.4 µs of processor per message rather than 15.2,
+the 99th percentile 1.7 ms rather than 2.2), and who is alone waits for nobody. The monitor lets go
+of what has been held back since its last look.
+
 Invariants: what is ready is in queues that any poller takes from, so nothing waits behind a
-callback of somebody else for longer than the monitor needs. An idle process sleeps: the monitor
-is woken by work and goes to sleep without it. Who puts something into the slow queue looks at it
+callback of somebody else for longer than the monitor needs, neither what is to be read nor what is
+to be written. An idle process sleeps: the monitor is woken by work and goes to sleep without it.
+Who puts something into the slow queue looks at it
 afterwards, and so does who is done with a slow turn: nothing is left there while there is room.
 """
 
@@ -51,8 +58,20 @@ _SLOW_TURNS = 16
 as many after each that follows, up to these."""
 _STOP_S = 1.0
 """How long a stop waits for threads inside callbacks."""
+_MOST_CORKED = 32
+"""So many turns' answers go out together, after the last of them."""
 _PARKED_S = 10.0
 """A thread that is not wanted ends after this time."""
+
+
+class Output(Protocol):
+    """Where a turn writes."""
+
+    #: Whether what is written is held back until `uncork`.
+    is_corked: bool
+
+    def uncork(self) -> None:
+        """Let go of what is held back. Any thread, any number of times."""
 
 
 class Turn(Protocol):
@@ -61,11 +80,12 @@ class Turn(Protocol):
     #: How many turns must be quick until it counts as quick again. The pollers' own; 0 at first.
     slow_turns: int
 
+    @property
+    def connection(self) -> Output:
+        """Where it writes."""
+
     def turn(self, events: int) -> None:
         """Do what is to be done. May block, may not raise."""
-
-    def uncork(self) -> None:
-        """The turn that is running takes long: let go of what it holds back."""
 
 
 class Source(Protocol):
@@ -86,6 +106,7 @@ class _Poller:
 
     __slots__ = (
         "call",
+        "corked",
         "current",
         "is_in_slow_turn",
         "is_known_as_slow",
@@ -94,6 +115,8 @@ class _Poller:
         "polls_seen",
         "seen",
         "stuck_in",
+        "uncorks",
+        "uncorks_seen",
         "unmoved_looks",
     )
 
@@ -104,12 +127,16 @@ class _Poller:
         #: What it has taken last, until it looks for more. A tuple of its own for each turn, so
         #: that the monitor can tell one from the next.
         self.current: _Ready | None = None
+        #: Where the last turns have written, and it is held back.
+        self.corked: list[Output] = []
+        self.uncorks = 0
         self.is_polling = False
         self.is_in_slow_turn = False
         self.polls = 0
         # The monitor's: what it has seen of these at its last look.
         self.seen: _Ready | None = None
         self.polls_seen = -1
+        self.uncorks_seen = -1
         #: Looks since it has moved.
         self.unmoved_looks = 0.0
         self.is_known_as_slow = False
@@ -125,8 +152,15 @@ class _Poller:
             self.stuck_in is None or self.stuck_in is not self.current
         )
 
+    def uncork(self) -> None:
+        """Have all go out that the turns have held back."""
+        for output in self.corked:
+            output.uncork()
+        self.corked.clear()
+        self.uncorks += 1
+
     def look(self, weight: float) -> None:
-        """Count a look at it. The monitor's."""
+        """Count a look at it, and let go of what is held back since the last. The monitor's."""
         before, polls_before = self.seen, self.polls_seen
         self.seen, self.polls_seen = self.current, self.polls
         is_unmoved = self.seen is before and self.polls_seen == polls_before
@@ -135,6 +169,10 @@ class _Poller:
         else:
             self.unmoved_looks = 0.0
             self.is_known_as_slow = False
+        if self.corked and self.uncorks_seen == self.uncorks:
+            for output in tuple(self.corked):
+                output.uncork()
+        self.uncorks_seen = self.uncorks
 
 
 class Pollers:
@@ -203,11 +241,14 @@ class Pollers:
 
     def _run(self, poller: _Poller) -> None:
         ready = self._ready
+        corked = poller.corked
         try:
             while True:
                 try:
                     found = ready.popleft()
                 except IndexError:
+                    if corked:
+                        poller.uncork()
                     if not self._run_slow(poller) and not self._refill(poller):
                         return
                     continue
@@ -218,7 +259,15 @@ class Pollers:
                     self._slow.appendleft(found)  # it may well be quick, and is soon found to be
                 else:
                     poller.current = found
-                    turn.turn(events)
+                    if ready:
+                        output = turn.connection
+                        output.is_corked = True
+                        corked.append(output)
+                        turn.turn(events)
+                        if len(corked) >= _MOST_CORKED:
+                            poller.uncork()
+                    else:
+                        turn.turn(events)
         finally:
             with self._lock:
                 self._active.discard(poller)
@@ -337,7 +386,7 @@ class Pollers:
         if not poller.is_known_as_slow and poller.unmoved_looks >= _SLOW_LOOKS:
             poller.is_known_as_slow = True
             turn.slow_turns = min(max(_SUSPECT_TURNS, 2 * turn.slow_turns), _SLOW_TURNS)
-        turn.uncork()
+        turn.connection.uncork()
 
     def _add(self, count: int) -> None:
         with self._lock:

@@ -149,44 +149,110 @@ class Inbox(queue.SimpleQueue):
 
     def poll(self, seconds):
         try:
-            return [turn for turn in [self.get(timeout=seconds)] if turn is not None]
+            return self.get(timeout=seconds)
         except queue.Empty:
             return []
 
     def wake(self, count):
         for _ in range(count):
-            self.put(None)
+            self.put([])
 
 
 class OneTurn:
-    """Notes that it has begun, and waits until it may end."""
+    """Notes that it has begun, and waits until it may end. It is its own connection."""
 
-    def __init__(self, slow_turns):
+    def __init__(self, slow_turns=0):
         self.slow_turns = slow_turns
+        self.is_corked = False
         self.has_begun, self.may_end = threading.Event(), threading.Event()
+
+    @property
+    def connection(self):
+        return self
 
     def turn(self, events):
         self.has_begun.set()
         assert self.may_end.wait(10)
 
     def uncork(self):
-        pass
+        self.is_corked = False
 
 
-def test_who_is_known_as_slow_has_another_thread_poll_meanwhile():
+class Pool:
+    """Pollers, and turns that are found ready together."""
+
+    def __init__(self):
+        self.inbox = Inbox()
+        self.pollers = Pollers(self.inbox, 8)
+        self._turns = []
+
+    def put(self, *turns):
+        self._turns += turns
+        self.inbox.put([(turn, 0) for turn in turns])
+
+    def start_without_monitor(self):
+        with self.pollers._lock:
+            self.pollers._start_thread()
+
+    def stop(self):
+        for turn in self._turns:
+            turn.may_end.set()
+        wait_for(self.pollers.stop)
+
+
+@pytest.fixture
+def pool():
+    pool = Pool()
+    yield pool
+    pool.stop()
+
+
+def test_who_is_known_as_slow_has_another_thread_poll_meanwhile(pool):
     """At once: the monitor, which would see to it, is not there."""
-    inbox = Inbox()
-    pollers = Pollers(inbox, 8)
-    with pollers._lock:
-        pollers._start_thread()
-    slow, quick = OneTurn(slow_turns=16), OneTurn(slow_turns=0)
-    inbox.put((slow, 0))
+    pool.start_without_monitor()
+    slow, quick = OneTurn(slow_turns=16), OneTurn()
+    pool.put(slow)
     assert slow.has_begun.wait(10)
-    inbox.put((quick, 0))
+    pool.put(quick)
     assert quick.has_begun.wait(10)
-    slow.may_end.set()
+
+
+def test_what_those_send_who_are_ready_together_goes_out_together(pool):
+    """After the last of them; with the last nobody waits, so it is not held back."""
+    pool.start_without_monitor()
+    turns = [OneTurn() for _ in range(5)]
+    pool.put(*turns)
+    for turn in turns:
+        assert turn.has_begun.wait(10)
+        assert turn.is_corked == (turn is not turns[-1])
+        if turn is not turns[-1]:
+            turn.may_end.set()
+    assert all(turn.is_corked for turn in turns[:-1])
+    turns[-1].may_end.set()
+    wait_for(lambda: not any(turn.is_corked for turn in turns))
+
+
+def test_not_too_many_are_held_back_together(pool):
+    """Those of a crowd don't wait for all of it."""
+    pool.start_without_monitor()
+    turns = [OneTurn() for _ in range(100)]
+    pool.put(*turns)
+    for count, turn in enumerate(turns):
+        assert turn.has_begun.wait(10)
+        assert sum(turn.is_corked for turn in turns[:count]) < 32
+        turn.may_end.set()
+    wait_for(lambda: not any(turn.is_corked for turn in turns))
+
+
+def test_nobody_waits_for_a_callback_of_somebody_else(pool):
+    """What was held back goes out when one takes long, by the monitor."""
+    pool.pollers.start()
+    quick, blocked, last = OneTurn(), OneTurn(), OneTurn()
     quick.may_end.set()
-    wait_for(pollers.stop)
+    pool.put(quick, blocked, last)
+    assert blocked.has_begun.wait(10)
+    wait_for(lambda: not quick.is_corked)
+    wait_for(lambda: not blocked.is_corked)
 
 
 def cpu_times_s():

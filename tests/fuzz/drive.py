@@ -1,6 +1,6 @@
 """A connection on a transport in memory, driven by any bytes; and what has to be true of it."""
 
-from websockets.frames import Opcode
+from websockets.frames import Close, Opcode
 from websockets.protocol import Protocol, Side, State
 
 from flask_wshandler import connection as product
@@ -46,6 +46,8 @@ class Echo:
     def __init__(self):
         self.names = []
         self.messages = []
+        #: What the connection has said it sends.
+        self.sent = []
 
     def opened(self, connection):
         assert not self.names
@@ -58,8 +60,14 @@ class Echo:
         assert self.connection.is_open
         self.names.append("message")
         self.messages.append(message)
-        self.connection.send(message)
+        self.send(message)
         return 4000 if message == "close" else None
+
+    def send(self, message):
+        was_open = self.connection.is_open
+        if self.connection.send(message):
+            assert was_open
+            self.sent.append(message.encode() if isinstance(message, str) else message)
 
     def closed(self, code, reason):
         assert "closed" not in self.names
@@ -84,6 +92,7 @@ class Driver:
             self.callbacks, ClientSettings.of(object(), settings), deflate
         )
         self.client_deflate = client_deflate
+        self.is_drained = False
         self.connection.attach(self.transport)
         self.connection.open()
         self.check()
@@ -96,9 +105,7 @@ class Driver:
         self.check()
 
     def send(self, message):
-        was_open = self.connection.is_open
-        if self.connection.send(message):
-            assert was_open
+        self.callbacks.send(message)
         self.check()
 
     def close(self, code):
@@ -114,6 +121,20 @@ class Driver:
 
     def flush(self):
         self.connection.flush()
+        self.check()
+
+    def cork(self):
+        self.connection.is_corked = True
+
+    def uncork(self):
+        self.connection.uncork()
+        self.check()
+
+    def drain(self):
+        self.transport.capacities.clear()
+        self.connection.uncork()
+        self.connection.flush()
+        self.is_drained = not self.connection.is_lost
         self.check()
 
     def lose_network(self):
@@ -150,25 +171,41 @@ class Driver:
         count = len(self.callbacks.messages)
         connection.receive_data(b"\x81\x85\0\0\0\0never")
         assert len(self.callbacks.messages) == count
-        connection.flush()
+        connection.uncork()
         connection.finish()
         connection.detach()
         assert self.callbacks.names[-1] == "closed"
         self.check_written()
 
+    def check_sent(self):
+        """What was sent was written, in that order, but for what a full queue or a loss dropped."""
+        frames = self.written_frames()
+        written = [
+            bytes(each.data) for each in frames if each.opcode in (Opcode.TEXT, Opcode.BINARY)
+        ]
+        sent = self.callbacks.sent
+        assert written == sent[: len(written)]
+        if self.is_drained and not self.callbacks.connection.dropped_messages:
+            assert len(written) == len(sent)
+
     def check_written(self):
-        """Frames that a strict client takes: whole but for the last, and nothing after a close."""
+        """Nothing after a close."""
+        frames = self.written_frames()
+        opcodes = [frame.opcode for frame in frames]
+        assert opcodes.count(Opcode.CLOSE) <= 1
+        if Opcode.CLOSE in opcodes:
+            assert opcodes[-1] is Opcode.CLOSE
+            code = Close.parse(frames[-1].data).code
+            assert code == NO_STATUS_RECEIVED or check_close(code, "") is None
+            assert self.callbacks.connection.close_code == code
+
+    def written_frames(self):
+        """Frames that a strict client takes: whole but for the last."""
         client = Protocol(Side.CLIENT, state=State.OPEN, max_size=None)
         if self.client_deflate is not None:
             client.extensions = [self.client_deflate]
         client.receive_data(bytes(self.transport.written))
         assert client.parser_exc is None, client.parser_exc
         frames = client.events_received()
-        opcodes = [frame.opcode for frame in frames]
         assert all(frame.fin for frame in frames)
-        assert opcodes.count(Opcode.CLOSE) <= 1
-        if Opcode.CLOSE in opcodes:
-            assert opcodes[-1] is Opcode.CLOSE
-            code = client.close_rcvd.code
-            assert code == NO_STATUS_RECEIVED or check_close(code, "") is None
-            assert self.callbacks.connection.close_code == code
+        return frames

@@ -118,7 +118,7 @@ ACTIONS = st.lists(
         st.tuples(st.just("send"), st.one_of(st.text(max_size=300), st.binary(max_size=3000))),
         st.tuples(st.just("close"), st.sampled_from([1000, 1001, 1011, 3000, 4999])),
         st.tuples(st.just("pass_time"), st.sampled_from([0.0, 0.1, 5.0, 20.0, 100.0])),
-        st.tuples(st.sampled_from(["flush", "lose_network", "pause", "resume"])),
+        st.tuples(st.sampled_from(["cork", "uncork", "flush", "lose_network", "pause", "resume"])),
     ),
     max_size=15,
 )
@@ -126,8 +126,10 @@ ACTIONS = st.lists(
 
 @pytest.mark.parametrize("is_compressed", [False, True])
 @settings(derandomize=True, max_examples=250, deadline=None)
-@given(actions=ACTIONS, capacities=st.lists(st.integers(0, 500), max_size=20))
-def test_a_connection_takes_anything(is_compressed, actions, capacities):
+@given(
+    actions=ACTIONS, capacities=st.lists(st.integers(0, 500), max_size=20), is_drained=st.booleans()
+)
+def test_a_connection_takes_anything(is_compressed, actions, capacities, is_drained):
     """Never an exception, always a legal state, and what it writes are frames with one end."""
     driver = Driver(
         max_message_bytes=LIMIT,
@@ -141,4 +143,7 @@ def test_a_connection_takes_anything(is_compressed, actions, capacities):
                 driver.receive(piece)
         else:
             getattr(driver, name)(*arguments)
+    if is_drained:
+        driver.drain()
     driver.finish()
+    driver.check_sent()
