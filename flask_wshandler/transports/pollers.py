@@ -23,8 +23,8 @@ of what has been held back since its last look.
 Invariants: what is ready is in queues that any poller takes from, so nothing waits behind a
 callback of somebody else for longer than the monitor needs, neither what is to be read nor what is
 to be written. An idle process sleeps: the monitor is woken by work and goes to sleep without it.
-Who puts something into the slow queue looks at it
-afterwards, and so does who is done with a slow turn: nothing is left there while there is room.
+Who puts something into the slow queue looks at it afterwards, and so does who is done with a slow
+turn: nothing is left there while there is room.
 """
 
 from __future__ import annotations
