@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response
 from werkzeug.wsgi import ClosingIterator
 
+from .transports.handoff import expect_no_other_request
+
 if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
     from .connection import Connection
     from .transports.engine import Engine
     from .transports.handoff import ServerSocket
@@ -30,6 +34,13 @@ class _Upgrade:
     _engine: Engine
     _server_socket: ServerSocket
     _connection: Connection
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        assert isinstance(self, Response)
+        if self.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            expect_no_other_request(start_response)
+        called: Iterable[bytes] = super().__call__(environ, start_response)  # type: ignore[misc]  # mixed in
+        return called
 
     def get_app_iter(self, environ: dict[str, Any]) -> Iterable[bytes]:
         assert isinstance(self, Response)
