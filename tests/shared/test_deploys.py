@@ -94,6 +94,8 @@ def test_a_second_signal_hurries(start):
     server.wait_for(lambda: server.signal_until_gone(pid, signal.SIGTERM), "end of the worker")
     assert server.wait_for_event("close", "silent")["code"] == 1012
     client.end()
+    # A worker that is told to stop while it starts does not hear it, for 60 seconds.
+    assert server.worker_pid != pid
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
