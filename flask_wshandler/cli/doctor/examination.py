@@ -66,18 +66,21 @@ def _ask_all(
     """What the processes on the bus say of themselves, and whether the visited one is among them.
 
     A worker is on the bus from its first WebSocket on, but not at the same moment: who is not
-    found is looked for again.
+    found is looked for again; once more at the least, for the first question may have come too
+    early and have been waited for all the time.
     """
     workers = Workers(hub, timeout_s)
     until_s = time.monotonic() + timeout_s
+    has_asked = False
     while True:
         processes = workers.process_facts()
         if visited is None or isinstance(hub.bus, NoBus) or not hub.bus.is_up:
             return processes, None
         if any(_is_same(each, visited) for each in processes):
             return processes, True
-        if time.monotonic() > until_s:
+        if has_asked and time.monotonic() > until_s:
             return processes, False
+        has_asked = True
         time.sleep(_LOOK_AGAIN_S)
 
 
