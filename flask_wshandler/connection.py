@@ -350,7 +350,11 @@ class Connection:
             self.close(CloseCode.POLICY_VIOLATION, reason)
 
     def receive_eof(self) -> None:
-        """The peer has ended the stream; without a close frame that is a loss."""
+        """The peer has ended the stream; without a close frame that is a loss.
+
+        It may still read what was sent before.
+        """
+        self.uncork()
         self.abort()
 
     def finish(self) -> None:

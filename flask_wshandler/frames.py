@@ -29,7 +29,7 @@ _DEFLATED = 0b0100_0000
 _COMPRESS_FROM_BYTES = 64
 """Below this, deflate without context takeover makes a message longer rather than shorter."""
 _MEMORY_LEVEL = 5
-"""zlib's; 8 is usual, and makes messages no shorter that are."""
+"""How much memory zlib takes; with its default, 8, ordinary messages become no shorter."""
 _EMPTY_BLOCK = b"\x00\x00\xff\xff"
 """What a flush ends with; RFC 7692 section 7.2.1 has it left out."""
 _MOST_KEPT_COMPRESSORS = 8

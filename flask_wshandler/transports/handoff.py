@@ -86,9 +86,9 @@ def expect_no_other_request(start_response: object) -> None:
     """Have the server be done with its connection after this response.
 
     After a 101 gunicorn's gthread waits for the next request, as after a 304: it finds the end of
-    the decoy in its poller and then in another thread, which takes as long as the handshake. Its
-    response is known by its `start_response` only; where a middleware has put its own around that,
-    gunicorn goes this way round.
+    the decoy in its poller and then in another thread, which is a twelfth of a connection's cost.
+    Its response is known by its `start_response` only; where a middleware has put its own around
+    that, gunicorn goes this way round.
     """
     response = getattr(start_response, "__self__", None)
     if _is_gunicorn(type(response)):  # type: ignore[arg-type]  # a class is hashable

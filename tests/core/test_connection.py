@@ -14,6 +14,7 @@ from websockets.frames import Opcode
 
 from flask_wshandler.frames import OutgoingMessage
 from flask_wshandler.outbox import Budget
+from tests.fuzz.drive import Driver
 
 from .rig import FrameReader, ManualClock, Rig, echo, frame, is_readable, text, wait_for
 
@@ -48,6 +49,16 @@ def test_what_is_sent_before_a_long_callback_goes_out_meanwhile(rig):
     assert FrameReader(peer).read() == (Opcode.TEXT, b"first")
     is_seen.set()
     wait_for(lambda: len(callbacks.messages) == 2)
+
+
+def test_an_answer_that_is_held_back_goes_out_before_the_end_of_the_stream():
+    """Who has nothing more to say may still be reading."""
+    driver = Driver()
+    driver.cork()
+    driver.receive(text("x"))
+    assert not driver.transport.written
+    driver.connection.receive_eof()
+    assert driver.transport.written == b"\x81\x01x"
 
 
 def test_threads_that_send_at_once_mix_no_frames(rig):
