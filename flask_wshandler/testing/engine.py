@@ -37,7 +37,8 @@ class Served:
     def is_idle(self) -> bool:
         """Whether all that the client has sent, and all that time has brought, has been handled.
 
-        Each of these is unmade in a turn only, so looking for a turn last misses nothing.
+        Each of these is unmade in a turn only, so looking for a turn last misses nothing but what
+        a turn has left to be written, together with that of others.
         """
         channel = self._channel
         if channel is None or self._is_released.is_set():
@@ -49,7 +50,7 @@ class Served:
             return False
         if connection.wants_data and _is_readable(channel.socket):
             return False
-        return channel.is_idle
+        return channel.is_idle and not connection.is_corked
 
     @property
     def has_finished(self) -> bool:

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 
 import pytest
 
@@ -76,6 +77,19 @@ def test_several_clients(client):
         assert eve.receive_all() == ann.receive_all() == []
         ann.close()
         assert bob.receive() == "ann has gone"
+
+
+def test_what_is_held_back_is_waited_for(app, client):
+    """The pollers write some answers only after the turns of others, for whom nothing is due."""
+    with client.websocket_connect("/echo") as ws, ThreadPoolExecutor() as pool:
+        (connection,) = app.extensions["wshandler"].engine.connections()
+        connection.is_corked = True  # as it is while others have their turn
+        connection.send("hi")
+        received = pool.submit(ws.receive_all)
+        with pytest.raises(TimeoutError):
+            received.result(0.1)
+        connection.uncork()
+        assert received.result(DEADLINE_S) == ["hi"]
 
 
 def test_clients_in_threads(client):
