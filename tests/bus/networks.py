@@ -16,10 +16,10 @@ from pathlib import Path
 
 import redis
 
+from tests.deadlines import DEADLINE_S
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 20
 
 
 def wait_for(question, what, deadline_s=DEADLINE_S):

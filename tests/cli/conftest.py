@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import DEADLINE_S
 from tests.shared.conftest import cluster, crowd
 
 __all__ = ["cluster", "crowd"]
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 60
 
 
 class Commands:

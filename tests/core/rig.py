@@ -14,8 +14,7 @@ from flask_wshandler.settings import ClientSettings, Settings
 from flask_wshandler.timer import Timer
 from flask_wshandler.transports.blocking import BlockingTransport
 from flask_wshandler.transports.epoll import EpollTransport
-
-DEADLINE_S = 10
+from tests.deadlines import DEADLINE_S
 
 
 def wait_for(question, what="it", deadline_s=DEADLINE_S):

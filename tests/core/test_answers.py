@@ -11,6 +11,7 @@ from flask_wshandler.cli.workers import Workers
 from flask_wshandler.inquiry import MAX_ANSWER_BYTES
 from flask_wshandler.state import EXTENSION_KEY
 from flask_wshandler.testing import WebSocketClient
+from tests.deadlines import DEADLINE_S
 
 
 class Echo(WebSocketHandler):
@@ -73,7 +74,7 @@ def test_a_close_is_of_one_connection(app):
         ws.receive_all()
         assert (ws.close_code, ws.close_reason) == (4000, "why")
         other.send("still there")
-        assert other.receive(timeout=1) == "still there"
+        assert other.receive(timeout=DEADLINE_S) == "still there"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from websockets.frames import Opcode
 
 from flask_wshandler.frames import OutgoingMessage
 from flask_wshandler.outbox import Budget
+from tests.deadlines import DEADLINE_S
 from tests.fuzz.drive import Driver
 
 from .rig import FrameReader, ManualClock, Rig, echo, frame, is_readable, text, wait_for
@@ -42,7 +43,7 @@ def test_what_is_sent_before_a_long_callback_goes_out_meanwhile(rig):
     def answer(connection, message):
         connection.send(message)
         if message == "first":
-            assert is_seen.wait(5)
+            assert is_seen.wait(DEADLINE_S)
 
     peer, callbacks = rig.serve(answer)
     peer.sendall(text("first") + text("second"))
@@ -316,7 +317,7 @@ class ManualTarget:
         self._came.clear()
         timer.wake(self, 0)
         timer.clock.advance(0.1)
-        assert self._came.wait(10)
+        assert self._came.wait(DEADLINE_S)
 
 
 def test_drop_oldest_keeps_the_newest(rig):
@@ -341,7 +342,7 @@ def test_both_sides_close_at_once(rig):
     callbacks.connection.close(4000, "ours")
     peer.sendall(close(4001))
     assert FrameReader(peer).read() == (Opcode.CLOSE, struct.pack("!H", 4000) + b"ours")
-    assert callbacks.is_closed.wait(5)
+    assert callbacks.is_closed.wait(DEADLINE_S)
     assert callbacks.events[-1] == ("closed", 4000, "ours")
     assert peer.recv(100) == b""
     peer.close()
@@ -354,7 +355,7 @@ def test_our_close_frame_survives_unread_data(rig):
     peer.sendall(b"\xff\xff" + bytes(500_000))
     assert FrameReader(peer).read()[1][:2] == struct.pack("!H", 1002)
     assert peer.recv(100) == b""
-    assert callbacks.is_closed.wait(5)
+    assert callbacks.is_closed.wait(DEADLINE_S)
 
 
 def test_a_close_without_an_answer_ends_in_time(rig, clock):
@@ -417,7 +418,7 @@ def test_a_reset_is_a_loss(rig):
     """`closed` with 1006; the socket is let go."""
     peer, callbacks = rig.serve()
     peer.close()
-    assert callbacks.is_closed.wait(5)
+    assert callbacks.is_closed.wait(DEADLINE_S)
     assert callbacks.events[-1] == ("closed", 1006, "")
     wait_for(lambda: rig.owner.released_count == 1)
     assert not callbacks.connection.send("x")
@@ -442,7 +443,7 @@ def test_a_paused_connection_can_be_closed(rig):
     callbacks.connection.close(4000)
     assert FrameReader(peer).read()[0] is Opcode.CLOSE
     peer.sendall(close(4000))
-    assert callbacks.is_closed.wait(5)
+    assert callbacks.is_closed.wait(DEADLINE_S)
 
 
 def test_waiting_for_room(rig):
@@ -461,7 +462,7 @@ def test_waiting_for_room(rig):
     for _ in range(40):
         assert reader.read()[1] == bytes(30_000)
     connection.abort()
-    thread.join(5)
+    thread.join(DEADLINE_S)
     assert not thread.is_alive()
     assert results[:40] == [True] * 40
 
@@ -513,7 +514,7 @@ def test_the_order_of_callbacks_under_any_interleaving(actions):
             except OSError:
                 pass
         peer.close()
-        assert callbacks.is_closed.wait(10)
+        assert callbacks.is_closed.wait(DEADLINE_S)
         wait_for(lambda: rig.owner.released_count == 1)
         events = callbacks.events
         assert events[0] == ("opened",)

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 
+from tests.deadlines import DEADLINE_S
+
 from .rig import ManualClock, Rig, frame, text, wait_for
 
 OURS, PEERS, HANDLERS, SLOW, LOST = 4000, 4001, 4002, 1013, 1006
@@ -65,7 +67,7 @@ class Interleaving:
             self.check()
         finally:
             for thread in self.threads:
-                thread.join(10)
+                thread.join(DEADLINE_S)
             self.rig.stop()
 
     def _in_thread(self, function):
@@ -174,11 +176,11 @@ class Interleaving:
         barrier = threading.Barrier(2)
 
         def close_ours():
-            barrier.wait(10)
+            barrier.wait(DEADLINE_S)
             self.connection.close(OURS)
 
         self._in_thread(close_ours)
-        barrier.wait(10)
+        barrier.wait(DEADLINE_S)
         self.has_peer_closed = True
         self._from_peer(close(PEERS))
         self._may_end(OURS)
@@ -205,7 +207,7 @@ class Interleaving:
 
     def end(self):
         for thread in self.threads:
-            thread.join(10)
+            thread.join(DEADLINE_S)
         self.resume(0)
         if not self.codes:
             wait_for(lambda: len(self.callbacks.messages) == len(self.sent), "all messages")

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from flask_wshandler.transports.pollers import Pollers
+from tests.deadlines import DEADLINE_S
 
 from .rig import FrameReader, ManualClock, Rig, echo, text, wait_for
 
@@ -26,7 +27,7 @@ def test_callbacks_that_block_get_threads_and_quick_ones_go_on(rig):
     release = threading.Event()
 
     def block(connection, message):
-        assert release.wait(10)
+        assert release.wait(DEADLINE_S)
         connection.send("done")
 
     blocked = [rig.serve(block) for _ in range(7)]
@@ -51,7 +52,7 @@ def test_the_limit_holds(rig):
 
     def block(connection, message):
         running.append(message)
-        assert release.wait(10)
+        assert release.wait(DEADLINE_S)
         running.remove(message)
 
     blocked = [rig.serve(block) for _ in range(12)]
@@ -121,7 +122,7 @@ def test_who_was_unlucky_once_does_not_stand_behind_the_slow(rig):
 
     def be_slow(connection, message):
         started.append(message)
-        assert releases[message].wait(10)
+        assert releases[message].wait(DEADLINE_S)
 
     slow = [rig.serve(be_slow) for _ in releases]
     suspect, _ = rig.serve(lambda connection, message: started.append(message))
@@ -172,7 +173,7 @@ class OneTurn:
 
     def turn(self, events):
         self.has_begun.set()
-        assert self.may_end.wait(10)
+        assert self.may_end.wait(DEADLINE_S)
 
     def uncork(self):
         self.is_corked = False
@@ -212,9 +213,9 @@ def test_who_is_known_as_slow_has_another_thread_poll_meanwhile(pool):
     pool.start_without_monitor()
     slow, quick = OneTurn(slow_turns=16), OneTurn()
     pool.put(slow)
-    assert slow.has_begun.wait(10)
+    assert slow.has_begun.wait(DEADLINE_S)
     pool.put(quick)
-    assert quick.has_begun.wait(10)
+    assert quick.has_begun.wait(DEADLINE_S)
 
 
 def test_what_those_send_who_are_ready_together_goes_out_together(pool):
@@ -223,7 +224,7 @@ def test_what_those_send_who_are_ready_together_goes_out_together(pool):
     turns = [OneTurn() for _ in range(5)]
     pool.put(*turns)
     for turn in turns:
-        assert turn.has_begun.wait(10)
+        assert turn.has_begun.wait(DEADLINE_S)
         assert turn.is_corked == (turn is not turns[-1])
         if turn is not turns[-1]:
             turn.may_end.set()
@@ -238,7 +239,7 @@ def test_not_too_many_are_held_back_together(pool):
     turns = [OneTurn() for _ in range(100)]
     pool.put(*turns)
     for count, turn in enumerate(turns):
-        assert turn.has_begun.wait(10)
+        assert turn.has_begun.wait(DEADLINE_S)
         assert sum(turn.is_corked for turn in turns[:count]) < 32
         turn.may_end.set()
     wait_for(lambda: not any(turn.is_corked for turn in turns))
@@ -250,7 +251,7 @@ def test_nobody_waits_for_a_callback_of_somebody_else(pool):
     quick, blocked, last = OneTurn(), OneTurn(), OneTurn()
     quick.may_end.set()
     pool.put(quick, blocked, last)
-    assert blocked.has_begun.wait(10)
+    assert blocked.has_begun.wait(DEADLINE_S)
     wait_for(lambda: not quick.is_corked)
     wait_for(lambda: not blocked.is_corked)
 
@@ -282,7 +283,7 @@ def test_all_threads_end():
     before = set(threading.enumerate())
     rig = Rig("epoll", ManualClock())
     release = threading.Event()
-    peers = [rig.serve(lambda connection, message: release.wait(10)) for _ in range(4)]
+    peers = [rig.serve(lambda connection, message: release.wait(DEADLINE_S)) for _ in range(4)]
     for peer, _ in peers:
         peer.sendall(text("x"))
     wait_for(lambda: rig.transport.thread_count >= 4)

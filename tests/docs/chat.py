@@ -8,6 +8,8 @@ from pathlib import Path
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from tests.deadlines import DEADLINE_S
+
 from .markdown_page import MarkdownPage
 from .programs import Program
 
@@ -16,7 +18,6 @@ README = MarkdownPage(DOCS.parent / "README.md")
 NGINX_PAGE = MarkdownPage(DOCS / "howto" / "nginx.md")
 
 CHAT = "A chat in twenty lines"
-RECEIVE_DEADLINE_S = 10
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -33,10 +34,10 @@ def handshake_status(
     path: str = "/ws.ashx?name=Ada",
 ) -> int:
     """The status that answers a handshake."""
-    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=RECEIVE_DEADLINE_S)
+    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=DEADLINE_S)
     if context is not None:
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", program.port, timeout=RECEIVE_DEADLINE_S, context=context
+            "127.0.0.1", program.port, timeout=DEADLINE_S, context=context
         )
     headers = UPGRADE if origin is None else UPGRADE | {"Origin": origin}
     with contextlib.closing(connection):
@@ -48,7 +49,7 @@ def handshake_status(
 def greeting(url: str, origin: str, context: ssl.SSLContext | None = None) -> str | bytes:
     """What the chat tells a client from a page of `origin`."""
     with connect(f"{url}/ws.ashx?name=Ada", origin=Origin(origin), ssl=context) as client:
-        return client.recv(RECEIVE_DEADLINE_S)
+        return client.recv(DEADLINE_S)
 
 
 def chat_program(settings: str = "") -> str:

@@ -8,11 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.deadlines import DEADLINE_S, STOP_DEADLINE_S
 from tests.ports import free_port
-
-START_DEADLINE_S = 20
-# More than gunicorn's 30: a worker that is told to stop while it starts does not hear it.
-STOP_DEADLINE_S = 40
 
 
 class Program:
@@ -35,7 +32,7 @@ class Program:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        deadline_s = time.monotonic() + START_DEADLINE_S
+        deadline_s = time.monotonic() + DEADLINE_S
         while not self._takes_connections():
             if self._process.poll() is not None or time.monotonic() > deadline_s:
                 self.__exit__()

@@ -10,6 +10,7 @@ import yaml
 from websockets.sync.client import connect
 
 from tests.bus.networks import RedisServer
+from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS
 
 from .chat import greeting
 from .markdown_page import MarkdownPage
@@ -20,8 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 HOWTO = ROOT / "docs" / "howto"
 DOCKER = MarkdownPage(HOWTO / "docker.md")
 QUICK_START = MarkdownPage(ROOT / "docs" / "quickstart.md")
-DEADLINE_S = 10
-PAGE_DEADLINE_MS = 15_000
 
 
 @pytest.fixture

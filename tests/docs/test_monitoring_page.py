@@ -19,6 +19,7 @@ from flask_wshandler.metrics.families import FAMILIES
 from flask_wshandler.metrics.times import BOUNDS_S, MOST_HANDLERS, OTHERS
 from flask_wshandler.room import RefusalReason
 from flask_wshandler.transports.engine import Stats
+from tests.deadlines import DEADLINE_S
 from tests.metrics.queries import assert_can_be_asked
 
 from .markdown_page import MarkdownPage
@@ -26,7 +27,6 @@ from .programs import gunicorn
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = MarkdownPage(ROOT / "docs" / "monitoring.md")
-DEADLINE_S = 10
 
 _CODE = re.compile(r"`([^`]+)`")
 

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from flask_wshandler.settings import PREFIX, Settings
+from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS
 
 from .chat import DOCS, NGINX_PAGE, UPGRADE, chat_program, greeting, handshake_status
 from .markdown_page import MarkdownPage
@@ -28,8 +29,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = MarkdownPage(ROOT / "docs" / "operations.md")
 SYSTEMD = MarkdownPage(DOCS / "howto" / "systemd.md")
 REFERENCE = MarkdownPage(DOCS / "reference" / "statuses-and-codes.md")
-DEADLINE_S = 10
-PAGE_DEADLINE_MS = 15_000
 
 _SETTING = re.compile(rf"{PREFIX}[A-Z_]+[A-Z]")
 _CODE = re.compile(r"`([^`]+)`")

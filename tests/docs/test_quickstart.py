@@ -3,12 +3,13 @@
 import contextlib
 from pathlib import Path
 
+from tests.deadlines import PAGE_DEADLINE_MS
+
 from .markdown_page import MarkdownPage
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "docs" / "quickstart.png"
 README = MarkdownPage(ROOT / "README.md")
-PAGE_DEADLINE_MS = 15_000
 MAX_PICTURE_BYTES = 200_000
 
 

@@ -10,12 +10,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from tests.deadlines import DEADLINE_S
+
 from .markdown_page import MarkdownPage
 from .programs import Program, gunicorn
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = MarkdownPage(ROOT / "docs" / "topics" / "security.md")
-DEADLINE_S = 10
 
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::([\w:]+)`")
 

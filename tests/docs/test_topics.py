@@ -8,13 +8,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.deadlines import DEADLINE_S
+
 from .chat import handshake_status
 from .markdown_page import MarkdownPage
 from .programs import gunicorn
 
 HANDLERS = MarkdownPage(Path(__file__).resolve().parents[2] / "docs" / "topics" / "handlers.md")
 CONTEXTS = MarkdownPage(HANDLERS.path.with_name("threads-and-contexts.md"))
-DEADLINE_S = 10
 
 
 def test_the_handlers_of_the_page_answer(tmp_path):

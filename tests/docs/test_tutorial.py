@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import PAGE_DEADLINE_MS
+
 from .markdown_page import MarkdownPage
 from .walk import Walk
 
 TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial"
-PAGE_DEADLINE_MS = 15_000
 MAX_PICTURE_BYTES = 200_000
 
 

@@ -22,14 +22,12 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from tests.deadlines import DEADLINE_S, STOP_DEADLINE_S
 from tests.ports import free_port
 
 from .markdown_page import Block, MarkdownPage
 
 COMMAND_DEADLINE_S = 180
-START_DEADLINE_S = 20
-# More than gunicorn's 30: a worker that is told to stop while it starts does not hear it.
-STOP_DEADLINE_S = 40
 WRITTEN_ADDRESS = "127.0.0.1:8000"
 
 _FILE = re.compile(
@@ -214,7 +212,7 @@ class Walk:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # flask's reloader is a process with a child
             )
-        deadline_s = time.monotonic() + START_DEADLINE_S
+        deadline_s = time.monotonic() + DEADLINE_S
         while _READY[name] not in self.log(name):
             if self._servers[name].poll() is not None or time.monotonic() > deadline_s:
                 raise AssertionError(f"{command} does not start:\n{self.log(name)}")

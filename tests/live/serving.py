@@ -15,13 +15,11 @@ from pathlib import Path
 
 import websocket
 
+from tests.deadlines import DEADLINE_S, STOP_DEADLINE_S
+
 from .wire import RawClient
 
 HERE = Path(__file__).resolve().parent
-START_DEADLINE_S = 30
-# More than gunicorn's 30: a worker that is told to stop while it starts does not hear it.
-STOP_DEADLINE_S = 40
-DEADLINE_S = 10
 
 _ADDRESS = re.compile(r"(?:Listening at|Running on):? (https?)://127\.0\.0\.1:(\d+)")
 
@@ -121,11 +119,9 @@ class Server:
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
             )
-        found = self.wait_for(
-            lambda: _ADDRESS.search(self.log), "the server's address", START_DEADLINE_S
-        )
+        found = self.wait_for(lambda: _ADDRESS.search(self.log), "the server's address", DEADLINE_S)
         self.scheme, self.port = found[1], int(found[2])
-        self.wait_for(self._answers, "an answer", START_DEADLINE_S)
+        self.wait_for(self._answers, "an answer", DEADLINE_S)
 
     def _answers(self):
         with contextlib.suppress(OSError, http.client.HTTPException):

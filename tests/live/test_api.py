@@ -41,7 +41,7 @@ def test_simple_websocket_client_is_served(server):
     """The client of the quick start."""
     client = connect_simply(server, "/echo")
     client.send("hello")
-    assert client.receive(timeout=5) == "hello"
+    assert client.receive(timeout=DEADLINE_S) == "hello"
     client.close()
     # Its thread may still read from the descriptor, whose number is soon another client's.
     client.thread.join(DEADLINE_S)
@@ -182,5 +182,5 @@ def test_simple_websocket_raises_when_the_server_closes(server):
     client = connect_simply(server, "/record/recorder/api-closed")
     client.send("close 4001 bye")
     with pytest.raises(ConnectionClosed) as closed:
-        client.receive(timeout=5)
+        client.receive(timeout=DEADLINE_S)
     assert closed.value.reason == 4001

@@ -7,9 +7,10 @@ import struct
 
 from websockets.frames import Frame, Opcode
 
+from tests.deadlines import DEADLINE_S
+
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-DEADLINE_S = 10
 
 
 def frame(opcode, payload=b"", fin=True, rsv1=False):

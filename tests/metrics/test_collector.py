@@ -16,6 +16,7 @@ from flask_wshandler.metrics.families import FAMILIES
 from flask_wshandler.metrics.times import MOST_HANDLERS, OTHERS
 from flask_wshandler.prometheus import PrometheusMetrics, collector
 from flask_wshandler.testing import worker_of
+from tests.deadlines import DEADLINE_S
 
 from .scrape import Scrape
 from .small_app import create_app
@@ -92,7 +93,7 @@ def test_an_app_that_is_gone_is_not_collected(registry):
     del app
     gc.collect()
     assert "gone" not in scraped(registry).labels("flask_wshandler_connections", "app")
-    answering.join(10)
+    answering.join(DEADLINE_S)
     assert not answering.is_alive()
 
 

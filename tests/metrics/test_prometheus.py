@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import DEADLINE_S
 from tests.live.serving import KINDS
 
 from .scrape import scrape
@@ -18,7 +19,6 @@ from .scrape import scrape
 CONNECTIONS = "flask_wshandler_connections"
 ACCEPTED = "flask_wshandler_accepted_total"
 RECEIVED = "flask_wshandler_messages_received_total"
-DEADLINE_S = 20
 
 
 def connected_to_all(server, count, least=1):

@@ -9,9 +9,10 @@ import zipfile
 
 import pytest
 
+from tests.deadlines import DEADLINE_S
+
 from .conftest import ROOT, install
 
-DEADLINE_S = 30
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 #: What of the package does not import: a program for the environment, which prints names of modules

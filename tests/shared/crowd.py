@@ -13,7 +13,7 @@ import time
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-DEADLINE_S = 30
+from tests.deadlines import DEADLINE_S
 
 
 class Client:

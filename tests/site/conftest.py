@@ -17,15 +17,13 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.sync.client import connect
 
+from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS, STOP_DEADLINE_S
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 # The browser's remark on a page that a test leaves while it is connecting.
 CUT_SHORT = "WebSocket is closed before the connection is established"
-PAGE_DEADLINE_MS = 15_000
-START_DEADLINE_S = 20
-STOP_DEADLINE_S = 20
 
 # An installation of the package leaves the site out.
 sys.path.insert(0, str(ROOT))
@@ -84,7 +82,7 @@ class Site:
         }
 
     def _wait_until(self, is_true: Callable[[], bool], failure: str) -> None:
-        deadline_s = time.monotonic() + START_DEADLINE_S
+        deadline_s = time.monotonic() + DEADLINE_S
         while not is_true():
             assert self._process is not None
             if self._process.poll() is not None or time.monotonic() > deadline_s:
@@ -107,7 +105,7 @@ class Site:
         `options` are those of `websockets.sync.client.connect`.
         """
         clients: dict[int, Any] = {}
-        deadline_s = time.monotonic() + START_DEADLINE_S
+        deadline_s = time.monotonic() + DEADLINE_S
         with contextlib.ExitStack() as stack:
             while len(clients) < 2:
                 assert time.monotonic() < deadline_s, "all connections are one worker's"

@@ -4,7 +4,8 @@ from urllib.parse import quote
 
 from playwright.sync_api import expect
 
-DEADLINE_S = 10
+from tests.deadlines import DEADLINE_S
+
 HOSTILE_NAME = "<img src=//x.test/y>"
 HOSTILE_MESSAGE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 

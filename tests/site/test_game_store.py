@@ -11,8 +11,8 @@ from flask import Flask
 from example_site.game import Game
 from example_site.game_state import Direction
 from example_site.game_store import GameStore, from_json, to_json
+from tests.deadlines import DEADLINE_S
 
-DEADLINE_S = 30
 STEPS = 200
 
 processes = multiprocessing.get_context("spawn")

@@ -12,7 +12,8 @@ from conftest import Site, Visitors
 from playwright.sync_api import expect
 from websockets.sync.client import connect
 
-DEADLINE_S = 20
+from tests.deadlines import DEADLINE_S
+
 GAME = "/game/ws.ashx"
 ROBOT = {"additional_headers": {"Cookie": "player=Robot"}}
 # What a browser says that connects to a server which is ending or has ended.

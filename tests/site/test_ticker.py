@@ -4,8 +4,7 @@ import threading
 import time
 
 from example_site.ticker import Ticker
-
-DEADLINE_S = 10
+from tests.deadlines import DEADLINE_S
 
 
 def wait_until(is_true):

@@ -14,8 +14,7 @@ from flask_wshandler import (
     accept_websocket_request,
     is_websocket_request,
 )
-
-DEADLINE_S = 10
+from tests.deadlines import DEADLINE_S
 
 sockets = WebSockets()
 bp = Blueprint("area", __name__, url_prefix="/area")

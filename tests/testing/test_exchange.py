@@ -33,7 +33,7 @@ def test_text_and_bytes_come_back(client):
         ws.send("text")
         ws.send(b"bytes")
         ws.send(bytearray(b"more"))
-        assert [ws.receive(timeout=1) for _ in range(3)] == ["text", b"bytes", b"more"]
+        assert [ws.receive(timeout=DEADLINE_S) for _ in range(3)] == ["text", b"bytes", b"more"]
         with pytest.raises(TypeError, match="str or bytes, not int"):
             ws.send(1)
 
@@ -114,8 +114,8 @@ def test_what_came_before_the_close_is_received_after_it(client):
     """Then it is an error, with the code and the reason, again and again."""
     with client.websocket_connect("/closing") as ws:
         ws.send("4001 go away")
-        assert ws.wait_closed(timeout=1) == 4001
-        assert [ws.receive(timeout=1), ws.receive(timeout=0)] == ["last", "very last"]
+        assert ws.wait_closed(timeout=DEADLINE_S) == 4001
+        assert [ws.receive(timeout=DEADLINE_S), ws.receive(timeout=0)] == ["last", "very last"]
         for _ in range(2):
             with pytest.raises(ConnectionClosed, match="4001 go away") as closed:
                 ws.receive()

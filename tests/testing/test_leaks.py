@@ -11,10 +11,9 @@ from flask import Flask
 
 from flask_wshandler import WebSocketHandler, WebSockets
 from flask_wshandler.testing import WebSocketClient, worker_of
+from tests.deadlines import DEADLINE_S
 
 from .app import create_app, seen
-
-DEADLINE_S = 10
 
 
 class Process:

@@ -7,8 +7,7 @@ import pytest
 
 from flask_wshandler.bus import Kind
 from flask_wshandler.bus.memory import MemoryBus, MemoryNetwork
-
-DEADLINE_S = 10
+from tests.deadlines import DEADLINE_S
 
 
 class Member:
