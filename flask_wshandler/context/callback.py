@@ -35,7 +35,9 @@ _NOT_MADE: Any = object()
 class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both have _cv_tokens
     """Flask's two contexts in one object, whose parts are made when they are used.
 
-    For one callback and one thread: push it, run the callback, pop it with its exception.
+    For one callback and one thread, pushed by `entered`: run the callback, pop it with its
+    exception. Like Flask's it may be pushed again meanwhile, as `stream_with_context` does; only
+    the first one's pop runs the teardown functions.
     """
 
     # As class attributes, so that a context that nobody looks at costs three assignments.
@@ -44,6 +46,7 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
     _adapter: MapAdapter | None = _NOT_MADE
     _globals: _AppCtxGlobals | None = None
     _waiting_functions: list[Any] | None = None
+    _nested_tokens: list[tuple[Any, Any]] | None = None
 
     app: Flask
     _snapshot: RequestSnapshot
@@ -91,13 +94,24 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
     def match_request(self) -> None:
         """The URL was matched at the handshake."""
 
-    def push(self) -> None:
+    def enter(self) -> None:
+        """Push it for the first time."""
         self._app_token = _cv_app.set(self)
         self._request_token = _cv_request.set(self)
         if appcontext_pushed.receivers:
             appcontext_pushed.send(self.app, _async_wrapper=self.app.ensure_sync)
 
+    def push(self) -> None:
+        if self._nested_tokens is None:
+            self._nested_tokens = []
+        self._nested_tokens.append((_cv_app.set(self), _cv_request.set(self)))
+
     def pop(self, exc: BaseException | None = None) -> None:
+        if self._nested_tokens:
+            app_token, request_token = self._nested_tokens.pop()
+            _cv_request.reset(request_token)
+            _cv_app.reset(app_token)
+            return
         try:
             if (
                 self._snapshot.has_teardown
@@ -110,8 +124,10 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
                 self._request.close()
                 # As Flask does: the two would keep each other alive.
                 self._request.environ["werkzeug.request"] = None
-            _cv_request.reset(self._request_token)
-            _cv_app.reset(self._app_token)
+            try:
+                _cv_request.reset(self._request_token)
+            finally:
+                _cv_app.reset(self._app_token)
             if appcontext_popped.receivers:
                 appcontext_popped.send(self.app, _async_wrapper=self.app.ensure_sync)
 
@@ -134,5 +150,5 @@ def entered(snapshot: RequestSnapshot) -> CallbackContext:
     context = _new(CallbackContext)
     context.app = snapshot.app
     context._snapshot = snapshot
-    context.push()
+    context.enter()
     return context

@@ -14,8 +14,10 @@ from flask import (
     has_request_context,
     request,
     session,
+    stream_template_string,
     url_for,
 )
+from flask.globals import request_ctx
 
 from flask_wshandler import WebSockets
 from flask_wshandler.context import RequestSnapshot, entered
@@ -91,6 +93,43 @@ def test_g_is_fresh_and_torn_down(app):
         ("request", "/rooms/7", error),
         ("app", "set", error),
     ]
+
+
+def test_a_context_may_be_pushed_again_meanwhile(app):
+    """As `stream_with_context` does; teardown functions run once, at the end, and nothing stays."""
+    torn_down = []
+    app.teardown_appcontext(torn_down.append)
+    context = entered(snapshot_of(app))
+    torn_down.clear()
+    g.name = "ann"
+    chunks = stream_template_string("{{ request.path }} {{ g.name }} {{ session.name }}")
+    assert "".join(chunks) == "/rooms/7 ann ann"
+    with request_ctx._get_current_object():
+        assert (request.path, g.name) == ("/rooms/7", "ann")
+        with current_app.app_context():
+            assert not hasattr(g, "name")
+    assert (request.path, g.name, torn_down) == ("/rooms/7", "ann", [None])
+    context.pop()
+    assert torn_down == [None, None]
+    assert not has_app_context()
+    assert not has_request_context()
+
+
+def test_what_a_teardown_function_raises_leaves_no_context(app):
+    """It goes to whoever has pushed it."""
+    faults = []
+
+    @app.teardown_request
+    def fail(error):
+        if faults:
+            raise faults.pop()
+
+    context = entered(snapshot_of(app))
+    faults.append(LookupError("in a teardown function"))
+    with pytest.raises(LookupError):
+        context.pop()
+    assert not has_app_context()
+    assert not has_request_context()
 
 
 def test_a_session_changed_in_a_callback_is_that_of_the_next(app):
