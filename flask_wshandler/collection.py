@@ -109,7 +109,7 @@ class WebSocketCollection:
         self.broadcast(serialization.dumps(obj), exclude=exclude)
 
     def close_all(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Close all members. Never waits; raises ValueError as `WebSocketHandler.close` does."""
+        """Close all members. Never waits; raises what `WebSocketHandler.close` does."""
         self._hub().close_all(self._topic, code, reason)
 
     def count(self) -> int:

@@ -457,7 +457,7 @@ class Connection:
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Start the closing handshake, after what is queued. Nothing happens when it has begun.
 
-        Raises ValueError for a code or reason that may not be sent.
+        Raises TypeError or ValueError for a code or reason that may not be sent.
         """
         check_close(code, reason)
         with self._lock:

@@ -48,7 +48,11 @@ MAX_REASON_BYTES = 123
 
 
 def check_close(code: int, reason: str) -> None:
-    """Raise ValueError unless `code` and `reason` may stand in a close frame."""
+    """Raise TypeError or ValueError unless `code` and `reason` may stand in a close frame."""
+    if not isinstance(code, int):
+        raise TypeError(f"a close code is an int, not {code!r}")
+    if not isinstance(reason, str):
+        raise TypeError(f"a close reason is a str, not {reason!r}")
     if code not in _SENDABLE and not 3000 <= code <= 4999:
         raise ValueError(
             f"close code {code!r} can't be sent: it must be one of "

@@ -177,8 +177,8 @@ class WebSocketHandler:
         """Close after what has been sent. Any thread; never waits; a second call does nothing.
 
         `code` is 1000 to 1014 without the reserved ones, or 3000 to 4999; `reason` is at most
-        123 bytes of UTF-8; ValueError otherwise. `on_close` follows when the client has
-        answered, or after `WSHANDLER_CLOSE_TIMEOUT`.
+        123 bytes of UTF-8; TypeError or ValueError otherwise. `on_close` follows when the client
+        has answered, or after `WSHANDLER_CLOSE_TIMEOUT`.
         """
         if self._peer is None:
             raise self._not_connected()

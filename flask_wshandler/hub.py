@@ -202,7 +202,7 @@ class Hub:
         self._deliver(topic, outgoing, exclude)
 
     def close_all(self, topic: str, code: int, reason: str) -> None:
-        """Close all members. Raises ValueError for a code or reason that may not be sent."""
+        """Close all members. Raises what `check_close` does."""
         check_close(code, reason)
         self.bus.publish(Kind.CLOSE, topic, _CODE.pack(code) + reason.encode())
         self._close(topic, code, reason)

@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Opcode
@@ -334,6 +335,28 @@ def test_drop_oldest_keeps_the_newest(rig):
     assert dropped > 0
     assert seen == sorted(seen)
     assert seen[-1] == total - 1
+
+
+@pytest.mark.parametrize(
+    "code, reason, error",
+    [
+        (4000.0, "", "code is an int, not 4000.0"),
+        ("4000", "", "code is an int, not '4000'"),
+        (4000, None, "reason is a str, not None"),
+        (4000, b"bye", "reason is a str, not b'bye'"),
+        (1005, "", "1005"),
+        (2999, "", "2999"),
+        (4000, "x" * 124, "124 bytes"),
+    ],
+)
+def test_a_close_that_can_not_be_sent_changes_nothing(rig, code, reason, error):
+    """The error names what is wrong, and the connection is open as before."""
+    peer, callbacks = rig.serve()
+    with pytest.raises((TypeError, ValueError), match=error):
+        callbacks.connection.close(code, reason)
+    assert callbacks.connection.is_open
+    callbacks.connection.close(4001, "ours")
+    assert FrameReader(peer).read() == (Opcode.CLOSE, struct.pack("!H", 4001) + b"ours")
 
 
 def test_both_sides_close_at_once(rig):
