@@ -19,7 +19,7 @@ from werkzeug.exceptions import (
 from . import handshake
 from .callbacks import HandlerCallbacks
 from .connection import Connection
-from .context import RequestSnapshot, WebSocketContext
+from .context import ACCEPTED_KEY, RequestSnapshot, WebSocketContext
 from .context.websocket import user_id_of
 from .errors import SocketUnreachable
 from .handler import WebSocketHandler
@@ -30,7 +30,6 @@ from .state import AppState, state_of
 from .transports.handoff import ServerSocket, find_server_socket
 from .upgrade import upgrade_response
 
-_ACCEPTED_KEY = "flask_wshandler.accepted"
 _RETRY_AFTER_S = 5
 
 
@@ -81,7 +80,7 @@ def _find_socket(settings: Settings) -> ServerSocket:
 
 def is_websocket_request_upgrading() -> bool:
     """Whether the current request has been accepted as a WebSocket."""
-    return _ACCEPTED_KEY in request.environ
+    return ACCEPTED_KEY in request.environ
 
 
 def accept_websocket_request(
@@ -133,9 +132,9 @@ def accept_websocket_request(
     )
     handler._is_accepted = True
     handler.context = WebSocketContext(snapshot)
+    request.environ[ACCEPTED_KEY] = snapshot
     if handler.recheck_session_s is not None:
         snapshot.user_id = user_id_of(handler.context.user)
-    request.environ[_ACCEPTED_KEY] = True
     return upgrade_response(app, headers, state.engine, server_socket, connection)
 
 

@@ -4,8 +4,8 @@
 it to the handler.
 """
 
-from .callback import CallbackContext, entered
+from .callback import ACCEPTED_KEY, CallbackContext, entered
 from .snapshot import RequestSnapshot
 from .websocket import WebSocketContext
 
-__all__ = ["CallbackContext", "RequestSnapshot", "WebSocketContext", "entered"]
+__all__ = ["ACCEPTED_KEY", "CallbackContext", "RequestSnapshot", "WebSocketContext", "entered"]

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from .snapshot import RequestSnapshot
 
+ACCEPTED_KEY = "flask_wshandler.accepted"
+"""Under which the WSGI environ of an accepted handshake has its snapshot."""
+
 _NOT_MADE: Any = object()
 
 
@@ -136,6 +139,17 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
             self.app.do_teardown_request(exc)
         finally:
             self.app.do_teardown_appcontext(exc)
+
+
+def is_current(snapshot: RequestSnapshot) -> bool:
+    """Whether this thread is in a callback of the handshake's client, or in the view itself."""
+    app_context: AppContext | None = _cv_app.get(None)
+    if app_context is None or app_context.app is not snapshot.app:
+        return False
+    context: RequestContext | None = _cv_request.get(None)
+    if isinstance(context, CallbackContext):
+        return context._snapshot is snapshot
+    return context is not None and context.request.environ.get(ACCEPTED_KEY) is snapshot
 
 
 _new = object.__new__

@@ -11,7 +11,7 @@ from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict, MultiDic
 
 from .. import handshake
 from ..transports import engine
-from .callback import entered
+from .callback import entered, is_current
 
 if TYPE_CHECKING:
     from .snapshot import RequestSnapshot
@@ -132,14 +132,19 @@ class WebSocketContext:
 
     @property
     def user(self) -> Any:
-        """The user: Flask-Login's where the app has a login manager, else REMOTE_USER or None."""
-        if not hasattr(self._snapshot.app, "login_manager"):
-            return self._snapshot.get("REMOTE_USER")
-        context = entered(self._snapshot)
+        """The user: Flask-Login's where the app has a login manager, else REMOTE_USER or None.
+
+        In this client's view and callbacks it is `current_user`; anywhere else the app loads it
+        in a context for that, whose teardown functions run afterwards.
+        """
+        snapshot = self._snapshot
+        if not hasattr(snapshot.app, "login_manager"):
+            return snapshot.get("REMOTE_USER")
+        if is_current(snapshot):
+            return _current_user(snapshot.app)
+        context = entered(snapshot)
         try:
-            if not hasattr(g, "_login_user"):
-                self._snapshot.app.login_manager._load_user()
-            return g._login_user
+            return _current_user(snapshot.app)
         finally:
             context.pop(None)
 
@@ -205,6 +210,12 @@ class WebSocketContext:
     @property
     def _request(self) -> Request:
         return self._snapshot.request()
+
+
+def _current_user(app: Any) -> Any:
+    if not hasattr(g, "_login_user"):
+        app.login_manager._load_user()
+    return g._login_user
 
 
 def user_id_of(user: Any) -> object:
