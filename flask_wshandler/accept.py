@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, request
 from flask.globals import request_ctx
-from flask.sessions import SessionMixin
 from werkzeug.exceptions import (
     BadRequest,
     Forbidden,
@@ -122,7 +122,7 @@ def accept_websocket_request(
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
     seat = _take_seat(state)
 
-    snapshot = RequestSnapshot(app, _current_request(), _kept_session(), subprotocol)
+    snapshot = RequestSnapshot(app, _current_request(), request_ctx.session, subprotocol)
     connection = Connection(
         _callbacks_of(handler, snapshot, state, observers),
         ClientSettings.of(handler, state.settings),
@@ -133,9 +133,21 @@ def accept_websocket_request(
     handler._is_accepted = True
     handler.context = WebSocketContext(snapshot)
     request.environ[ACCEPTED_KEY] = snapshot
+    _note_user(handler, snapshot)
+    about_to_leave = functools.partial(_note_changes, handler, snapshot)
+    return upgrade_response(app, headers, about_to_leave, state.engine, server_socket, connection)
+
+
+def _note_changes(handler: WebSocketHandler, snapshot: RequestSnapshot) -> None:
+    """The response is on its way: what the view has done after the accepting counts, too."""
+    if request_ctx:
+        snapshot.note_changes(request_ctx.request, request_ctx.session)
+        _note_user(handler, snapshot)
+
+
+def _note_user(handler: WebSocketHandler, snapshot: RequestSnapshot) -> None:
     if handler.recheck_session_s is not None:
         snapshot.user_id = user_id_of(handler.context.user)
-    return upgrade_response(app, headers, state.engine, server_socket, connection)
 
 
 def _agree(state: AppState) -> tuple[handshake.Agreement, ServerSocket]:
@@ -169,12 +181,6 @@ def _current_app() -> Flask:
 
 def _current_request() -> Request:
     return request._get_current_object()  # type: ignore[attr-defined, no-any-return]
-
-
-def _kept_session() -> SessionMixin | None:
-    """The session, if it can't be had from the request's cookies again."""
-    session = request_ctx.session
-    return session if session or session.modified else None
 
 
 def _check_origin(state: AppState, require_same_origin: bool | None) -> None:

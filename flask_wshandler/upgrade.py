@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import http
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 class _Upgrade:
     """What makes a response class one that upgrades."""
 
+    _about_to_leave: Callable[[], None]
     _engine: Engine
     _server_socket: ServerSocket
     _connection: Connection
@@ -47,6 +48,7 @@ class _Upgrade:
         if self.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
             plain: Iterable[bytes] = super().get_app_iter(environ)  # type: ignore[misc]  # mixed in
             return plain
+        self._about_to_leave()
         return ClosingIterator(self._take_over(environ), self.close)
 
     def _take_over(self, environ: dict[str, Any]) -> Iterator[bytes]:
@@ -78,15 +80,20 @@ def _response_class(base: type[Response]) -> type[Response]:
 def upgrade_response(
     app: Flask,
     headers: list[tuple[str, str]],
+    about_to_leave: Callable[[], None],
     engine: Engine,
     server_socket: ServerSocket,
     connection: Connection,
 ) -> Response:
-    """The response that, once it has left, has `engine` serve `connection`."""
+    """The response that, once it has left, has `engine` serve `connection`.
+
+    `about_to_leave` is called before, after the view and all of Flask's `after_request` work.
+    """
     response = _response_class(app.response_class)(status=http.HTTPStatus.SWITCHING_PROTOCOLS)  # type: ignore[arg-type]  # a class is hashable
     del response.headers["Content-Type"]
     response.headers.extend(headers)
-    response._engine = engine  # type: ignore[attr-defined]  # _Upgrade's, which mypy can't see
+    response._about_to_leave = about_to_leave  # type: ignore[attr-defined]  # _Upgrade's, which mypy can't see
+    response._engine = engine  # type: ignore[attr-defined]
     response._server_socket = server_socket  # type: ignore[attr-defined]
     response._connection = connection  # type: ignore[attr-defined]
     return response

@@ -118,16 +118,16 @@ class RequestSnapshot:
         self,
         app: Flask,
         request: Request,
-        session: SessionMixin | None,
+        session: SessionMixin,
         subprotocol: str | None = None,
     ) -> None:
-        """`session` is None where it can be opened again from the request just as well."""
         self.app = app
         self.connection_id = os.urandom(8).hex()
         #: Whether the app has anything to be called at the end of a request. Final: Flask refuses
         #: to add more once it has had a request.
         self.has_teardown = _has_teardown(app)
-        self.session = session
+        #: None where it can be opened again from the request just as well.
+        self.session = _kept_session(session)
         self.subprotocol = subprotocol
         self.url_rule: Rule | None = request.url_rule
         self.view_args: dict[str, Any] | None = request.view_args or None
@@ -135,6 +135,11 @@ class RequestSnapshot:
         #: Whose login is checked again and again; None unless that is asked for.
         self.user_id: object = None
         self._keys, self._values = _kept(request.environ)
+        self._attributes = _added_attributes(request)
+
+    def note_changes(self, request: Request, session: SessionMixin) -> None:
+        """The view is done: keep what it has made of its request and its session."""
+        self.session = _kept_session(session)
         self._attributes = _added_attributes(request)
 
     def known_user(self) -> str | None:
@@ -178,6 +183,10 @@ class RequestSnapshot:
         if self._attributes:
             vars(request).update(self._attributes)
         return request
+
+
+def _kept_session(session: SessionMixin) -> SessionMixin | None:
+    return session if session or session.modified else None
 
 
 def _added_attributes(request: Request) -> dict[str, Any] | None:

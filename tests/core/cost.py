@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 
-from flask import Flask, request
+from flask import Flask
 
 from flask_wshandler import WebSocketHandler, WebSockets
 from flask_wshandler.callbacks import HandlerCallbacks
@@ -175,8 +175,8 @@ def serve(app, sock):
     """A channel that echoes what comes in `sock`, in Flask's contexts."""
     handler = Echo()
     settings = Settings(ping_interval=None)
-    with app.test_request_context("/echo"):
-        snapshot = RequestSnapshot(app, request._get_current_object(), None)
+    with app.test_request_context("/echo") as handshake:
+        snapshot = RequestSnapshot(app, handshake.request, handshake.session)
     handler.context = WebSocketContext(snapshot)
     callbacks = HandlerCallbacks(handler, snapshot, running={})
     connection = Connection(

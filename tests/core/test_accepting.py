@@ -1,8 +1,8 @@
 """From the view to the first callback: what a view does around `accept_websocket_request`."""
 
 import pytest
-from flask import Flask, g
-from flask_login import LoginManager, UserMixin, current_user, login_user
+from flask import Flask, g, request, session
+from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
 from flask_wshandler import WebSocketHandler, WebSockets, accept_websocket_request
 from flask_wshandler.testing import enable
@@ -94,3 +94,55 @@ class TestUser:
             with Flask("another").app_context():
                 assert handlers[0].context.user.id == "ann"
                 assert not hasattr(g, "_login_user")
+
+
+class TestAfterwards:
+    """What a view does when it has accepted, and what comes after the view."""
+
+    def test_the_session_is_that_of_the_response(self, app, client):
+        """With what the view and an `after_request` function have put in."""
+
+        class Handler(WebSocketHandler):
+            def on_open(self):
+                self.send_json([dict(session), request.player])
+
+        @app.route("/ws", websocket=True)
+        def view():
+            response = accept_websocket_request(Handler())
+            session["view"] = 1
+            request.player = "ann"
+            return response
+
+        @app.after_request
+        def mark(response):
+            session["after"] = 2
+            return response
+
+        with client.websocket_connect("/ws") as ws:
+            assert ws.receive_json() == [{"view": 1, "after": 2}, "ann"]
+
+    @pytest.mark.parametrize("before", [None, "bob"])
+    @pytest.mark.parametrize("after", [None, "ann"])
+    def test_the_user_is_the_last_one(self, app, client, wshandler, before, after):
+        """Also to the checks of the session that follow."""
+
+        class Handler(WebSocketHandler):
+            recheck_session_s = 60
+
+            def on_message(self, message):
+                self.send(str(current_user.get_id()))
+
+        @app.route("/ws", websocket=True)
+        def view():
+            response = accept_websocket_request(Handler())
+            logout_user() if after is None else login_user(User(after))
+            return response
+
+        if before is not None:
+            client.get(f"/login/{before}")
+        with client.websocket_connect("/ws") as ws:
+            ws.send("who?")
+            assert ws.receive() == str(after)
+            wshandler.clock.advance(61)
+            ws.send("who?")
+            assert ws.receive() == str(after)

@@ -46,7 +46,7 @@ def app():
     return app
 
 
-def snapshot_of(app, path="/rooms/7?x=1", keep_session=True):
+def snapshot_of(app, path="/rooms/7?x=1"):
     with app.test_request_context(path, headers=HEADERS):
         request.marked = "by the app"
         session["name"] = "ann"
@@ -158,7 +158,7 @@ def test_the_environ_is_kept_but_for_the_servers_own(app):
     """Header by header; without the sockets and streams of the request that has ended."""
     with app.test_request_context("/rooms/1", headers=HEADERS) as original:
         original.request.environ["gunicorn.socket"] = object()
-        snapshot = RequestSnapshot(app, original.request, None)
+        snapshot = RequestSnapshot(app, original.request, original.session)
         kept = snapshot.environ()
         assert "gunicorn.socket" not in kept
         for key, value in original.request.environ.items():
@@ -174,8 +174,8 @@ def test_a_snapshot_is_small(app):
     def take(count):
         for number in range(count):
             headers = {**HEADERS, "Sec-WebSocket-Key": f"{number:024}"}
-            with app.test_request_context(f"/rooms/{number}?x={number}", headers=headers):
-                snapshots.append(RequestSnapshot(app, request._get_current_object(), None))
+            with app.test_request_context(f"/rooms/{number}?x={number}", headers=headers) as now:
+                snapshots.append(RequestSnapshot(app, now.request, now.session))
 
     take(100)
     tracemalloc.start()
