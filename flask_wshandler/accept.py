@@ -122,7 +122,9 @@ def accept_websocket_request(
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
     seat = _take_seat(state)
 
-    snapshot = RequestSnapshot(app, _current_request(), request_ctx.session, subprotocol)
+    snapshot = RequestSnapshot(
+        app, _current_request(), request_ctx.session, subprotocol, handler._early_id
+    )
     connection = Connection(
         _callbacks_of(handler, snapshot, state, observers),
         ClientSettings.of(handler, state.settings),

@@ -15,7 +15,7 @@ from .access_log import log_close
 from .context import entered
 from .context.websocket import connect
 from .errors import CloseCode
-from .handler import leave_all
+from .handler import become_open, leave_all
 from .signals import (
     announced,
     announced_message,
@@ -69,8 +69,8 @@ class HandlerCallbacks:
     def opened(self, connection: Connection) -> int | None:
         """Make the handler's methods work, and call `on_open`."""
         handler = self._handler
-        handler._peer = connection
         connect(handler.context, connection)
+        become_open(handler, connection)
         on_open: Callable[..., None] = handler.on_open
         if websocket_connected.receivers:
             on_open = announced(on_open, handler, self._snapshot.app)

@@ -59,8 +59,8 @@ class WebSocketCollection:
         """Add `handler`. False if it was in already, or has closed.
 
         `metadata` is what `presence` tells of it in all processes: JSON, at most 4096 bytes. What
-        is broadcast from now on by any process reaches `handler`; to make sure of that, the first
-        member in a process may wait for Redis, one second at most.
+        is broadcast from now on by any process reaches `handler`, also if it is not open yet; to
+        make sure of that, the first member in a process may wait for Redis, one second at most.
 
         Raises TypeError for what is no handler, and TypeError or ValueError for metadata that is
         no JSON or too large.
@@ -84,11 +84,11 @@ class WebSocketCollection:
 
     def __contains__(self, handler: object) -> bool:
         part = self._hub().part(self._topic)
-        return part is not None and id(handler) in part.members
+        return part is not None and handler in part
 
     def __len__(self) -> int:
         part = self._hub().part(self._topic)
-        return 0 if part is None else len(part.members)
+        return 0 if part is None else len(part)
 
     def __iter__(self) -> Iterator[WebSocketHandler]:
         """Over those who are in at this moment; adding and removing meanwhile changes nothing."""

@@ -367,8 +367,12 @@ class Connection:
         try:
             callbacks.closed(code, self.close_reason)
         finally:
-            if self.seat is not None:
-                self.seat.leave()
+            self.leave_seat()
+
+    def leave_seat(self) -> None:
+        """Give its place to another: it has ended, or will never begin."""
+        if self.seat is not None:
+            self.seat.leave()
 
     def flush(self) -> None:
         """Write what is queued, as far as the peer takes it."""

@@ -6,10 +6,12 @@ No Flask here: what runs the callbacks, and in which context, is `callbacks`.
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from . import serialization
+from .early import EarlyMessages
 from .errors import CloseCode
 from .frames import Message, OutgoingMessage
 
@@ -52,11 +54,14 @@ class Membership(Protocol):
 
     topic: str
 
+    def opened(self, handler: WebSocketHandler) -> None: ...
+
     def discard(self, handler: WebSocketHandler) -> None: ...
 
 
 _membership_lock = threading.Lock()
-"""Guards `_memberships` and `_has_closed` of all handlers: joining is rare and quick."""
+"""Guards `_memberships`, `_has_closed` and the making of `_early` of all handlers: joining is rare
+and quick."""
 
 
 class WebSocketHandler:
@@ -97,6 +102,9 @@ class WebSocketHandler:
 
     _is_accepted = False
     _peer: Peer | None = None
+    #: Of a handler that has joined a collection before it was open.
+    _early: EarlyMessages | None = None
+    _early_id: str | None = None
     _has_closed = False
     _memberships: tuple[Membership, ...] = ()
 
@@ -219,25 +227,49 @@ def _overridden(cls: type[WebSocketHandler], *names: str) -> str | None:
     return None
 
 
-def deliver(handler: WebSocketHandler, message: OutgoingMessage) -> bool:
-    """Send a message that is sent to others, too. False before the handler is open."""
-    return handler._peer is not None and handler._peer.deliver(message)
+def deliver(handler: WebSocketHandler, message: OutgoingMessage) -> None:
+    """Send a message that is sent to others, too, or keep it until the handler is open."""
+    receiver = handler._peer or handler._early  # in this order: see `become_open`
+    if receiver is not None:
+        receiver.deliver(message)
 
 
 def deliver_to_each(
     handlers: Iterable[WebSocketHandler], message: OutgoingMessage, exclude: WebSocketHandler | None
 ) -> None:
-    """Send a message to all of these that are open, but one."""
+    """Send a message to all of these but one, as `deliver` does."""
     for handler in handlers:
-        peer = handler._peer
+        peer = handler._peer or handler._early
         if peer is not None and handler is not exclude:
             peer.deliver(message)
 
 
 def deliver_all(handler: WebSocketHandler, messages: list[OutgoingMessage]) -> None:
-    """Send messages that came together."""
-    if handler._peer is not None:
-        handler._peer.deliver_all(messages)
+    """Send messages that came together, as `deliver` does."""
+    receiver = handler._peer or handler._early
+    if receiver is not None:
+        receiver.deliver_all(messages)
+
+
+def close_member(handler: WebSocketHandler, code: int, reason: str) -> None:
+    """Close a handler, or have it closed when it opens."""
+    receiver = handler._peer or handler._early
+    if receiver is not None:
+        receiver.close(code, reason)
+
+
+def become_open(handler: WebSocketHandler, peer: Peer) -> None:
+    """The handler is connected: it is sent what has come for it, and can send."""
+    with _membership_lock:
+        early = handler._early
+        if early is None:
+            handler._peer = peer
+    if early is not None:
+        # Those who still find `_early` come after this, and through it to the peer.
+        early.hand_on_to(peer)
+        handler._peer = peer
+    for membership in handler._memberships:
+        membership.opened(handler)
 
 
 def join(handler: WebSocketHandler, membership: Membership) -> bool:
@@ -245,6 +277,8 @@ def join(handler: WebSocketHandler, membership: Membership) -> bool:
     with _membership_lock:
         if handler._has_closed:
             return False
+        if handler._peer is None and handler._early is None:
+            handler._early = EarlyMessages()
         handler._memberships = (*handler._memberships, membership)
         return True
 
@@ -264,10 +298,18 @@ def memberships(handler: WebSocketHandler) -> list[str]:
 
 
 def connection_id_of(handler: WebSocketHandler) -> str:
-    """What `handler` is called in other processes."""
+    """What `handler` is called in other processes: its `context.connection_id`, now or later."""
     context: WebSocketContext | None = getattr(handler, "context", None)
-    # Without one it is not accepted, and known under this name as long as it lives.
-    return f"unaccepted-{id(handler):x}" if context is None else context.connection_id
+    if context is not None:
+        return context.connection_id
+    # Atomic: two threads get the same.
+    early_id: str = vars(handler).setdefault("_early_id", new_connection_id())
+    return early_id
+
+
+def new_connection_id() -> str:
+    """A name that no other connection has in any process."""
+    return os.urandom(8).hex()
 
 
 def leave_all(handler: WebSocketHandler) -> None:

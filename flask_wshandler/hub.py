@@ -10,7 +10,7 @@ child begins with nothing.
 
 from __future__ import annotations
 
-import contextlib
+import collections
 import itertools
 import logging
 import os
@@ -27,6 +27,7 @@ from .errors import check_close
 from .frames import OutgoingMessage
 from .handler import (
     WebSocketHandler,
+    close_member,
     connection_id_of,
     deliver,
     deliver_all,
@@ -35,6 +36,7 @@ from .handler import (
     leave,
 )
 from .inquiry import DEFAULT_TIMEOUT_S, Answer, Answers, Inquiries, Respond
+from .part import Part, Waiting
 from .presence import Account, Presence, checked_metadata
 from .timer import Clock, MonotonicClock, Timer
 from .watchers import Watcher, Watchers
@@ -52,45 +54,6 @@ _LOOK_S = 0.5
 _CODE = struct.Struct("!H")
 _FIRST_ANSWER_S = 1.0
 """For the processes to tell of their members, when somebody asks for the first time."""
-
-
-class Part:
-    """The members of a collection in this process. The hub's lock guards all but reading."""
-
-    __slots__ = ("_hub", "_snapshot", "members", "topic")
-
-    def __init__(self, hub: Hub, topic: str) -> None:
-        self._hub = hub
-        self.topic = topic
-        #: Handlers by identity, each with the connection id under which it is known elsewhere.
-        self.members: dict[int, tuple[WebSocketHandler, str]] = {}
-        self._snapshot: tuple[WebSocketHandler, ...] | None = ()
-
-    def put(self, handler: WebSocketHandler, connection_id: str) -> None:
-        """Add a handler."""
-        self.members[id(handler)] = handler, connection_id
-        self._snapshot = None
-
-    def pop(self, handler: WebSocketHandler) -> str | None:
-        """Take a handler out: the connection id, or None if it was not in."""
-        found = self.members.pop(id(handler), None)
-        if found is None:
-            return None
-        self._snapshot = None
-        return found[1]
-
-    def now(self) -> tuple[WebSocketHandler, ...]:
-        """Those who are in at this moment. Any thread."""
-        snapshot = self._snapshot
-        if snapshot is None:
-            with self._hub.lock:
-                snapshot = tuple(handler for handler, _ in self.members.values())
-                self._snapshot = snapshot
-        return snapshot
-
-    def discard(self, handler: WebSocketHandler) -> None:
-        """The handler has ended."""
-        self._hub.remove(self.topic, handler)
 
 
 class Hub:
@@ -121,6 +84,9 @@ class Hub:
         self.lock = threading.Lock()
         # Guarded by lock.
         self._parts: dict[str, Part] = {}
+        # Members who were gone before they were open. Its methods are atomic: the garbage collector
+        # adds to it.
+        self._gone: collections.deque[Waiting] = collections.deque()
         self._start_lock = threading.Lock()
         # Guarded by _start_lock.
         self._has_started = False
@@ -139,10 +105,12 @@ class Hub:
 
     def part(self, topic: str) -> Part | None:
         """The members here, None if there are none."""
+        self._drop_gone()
         return self._parts.get(topic)
 
     def topics(self) -> list[str]:
         """The topics that have members here."""
+        self._drop_gone()
         with self.lock:
             return list(self._parts)
 
@@ -160,15 +128,19 @@ class Hub:
             if part is None:
                 part = self._parts[topic] = Part(self, topic)
                 self.bus.subscribe(topic)
-            elif id(handler) in part.members:
+            elif handler in part:
                 return False
-            part.put(handler, connection_id)
+            else:
+                self._note_left(topic, part.pop_former(handler))
+            part.put(handler, connection_id, self._gone.append)
             has_joined = join(handler, part)
             if has_joined:
                 self._account.joined(topic, connection_id, metadata)
             else:
                 part.pop(handler)
                 self._drop_if_empty(part)
+        if has_joined and handler._peer is not None:  # perhaps since a moment ago
+            part.opened(handler)
         self.bus.wait_until_subscribed()
         return has_joined
 
@@ -180,14 +152,33 @@ class Hub:
             if part is None or connection_id is None:
                 return False
             leave(handler, part)
-            self._account.left(topic, connection_id)
+            self._note_left(topic, connection_id)
             is_last = self._drop_if_empty(part)
         if is_last:
             self.bus.wait_until_subscribed(0)
         return True
 
+    def _drop_gone(self) -> None:
+        """Take out the members who were gone before they were open."""
+        while self._gone:
+            try:
+                waiting = self._gone.popleft()
+            except IndexError:
+                return  # another thread was quicker
+            part = waiting.part
+            with self.lock:
+                self._note_left(part.topic, part.pop_gone(waiting))
+                if self._parts.get(part.topic) is part:
+                    self._drop_if_empty(part)
+
+    # With `lock` held.
+
+    def _note_left(self, topic: str, connection_id: str | None) -> None:
+        if connection_id is not None:
+            self._account.left(topic, connection_id)
+
     def _drop_if_empty(self, part: Part) -> bool:
-        if part.members:
+        if part:
             return False
         del self._parts[part.topic]
         self.bus.unsubscribe(part.topic)
@@ -218,13 +209,13 @@ class Hub:
         part = self._parts.get(topic)
         if part is not None:
             for handler in part.now():
-                with contextlib.suppress(RuntimeError):  # not accepted yet
-                    handler.close(code, reason)
+                close_member(handler, code, reason)
 
     # Presence.
 
     def members(self, topic: str) -> list[Presence]:
         """Everybody who is in a collection, in all processes."""
+        self._drop_gone()
         self._start()
         return self._account.members(topic, _FIRST_ANSWER_S)
 
@@ -313,6 +304,7 @@ class Hub:
     def on_time(self, now_s: float) -> float:
         """The timer: tell the others that this process lives."""
         del now_s
+        self._drop_gone()
         return self._account.on_time()
 
     def _receive(self, envelopes: list[Envelope]) -> None:

@@ -59,10 +59,16 @@ class _Upgrade:
             yield b""
         else:
             head = self._head(environ)
-        if self._engine.can_use_epoll(self._server_socket):
-            self._engine.adopt(self._server_socket, self._connection, head)
-        else:
-            self._engine.serve(self._server_socket, self._connection, head)
+        try:
+            if self._engine.can_use_epoll(self._server_socket):
+                self._engine.adopt(self._server_socket, self._connection, head)
+            else:
+                self._engine.serve(self._server_socket, self._connection, head)
+        except BaseException as error:
+            # Not when it is forgotten: Werkzeug's debugger keeps the traceback for ever.
+            self._connection.leave_seat()
+            if not isinstance(error, ConnectionError):  # the client was gone before the head
+                raise
 
     def _head(self, environ: dict[str, Any]) -> bytes:
         assert isinstance(self, Response)

@@ -7,7 +7,6 @@ is little of that: names of headers, and most of their values, are the same obje
 from __future__ import annotations
 
 import io
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
+
+from ..handler import new_connection_id
 
 if TYPE_CHECKING:
     from werkzeug.routing import Rule
@@ -120,9 +121,11 @@ class RequestSnapshot:
         request: Request,
         session: SessionMixin,
         subprotocol: str | None = None,
+        connection_id: str | None = None,
     ) -> None:
+        """`connection_id` is made up if none is given."""
         self.app = app
-        self.connection_id = os.urandom(8).hex()
+        self.connection_id = connection_id or new_connection_id()
         #: Whether the app has anything to be called at the end of a request. Final: Flask refuses
         #: to add more once it has had a request.
         self.has_teardown = _has_teardown(app)

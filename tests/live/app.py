@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -508,6 +509,20 @@ def sleep_until_closed():
     while WebSocketContext.connection_count() and time.monotonic() < until_s:
         time.sleep(0.01)
     return str(WebSocketContext.connection_count())
+
+
+@app.route("/late/<id>")
+def late(id):
+    """Accept when the client is gone."""
+    note("asked", id=id)
+    environ = request.environ
+    poll = select.poll()
+    poll.register(environ.get("gunicorn.socket") or environ["werkzeug.socket"], select.POLLIN)
+    poll.poll(15_000)
+    try:
+        return accept_websocket_request(Echo())
+    finally:
+        note("accepted", id=id)
 
 
 @app.get("/stats")

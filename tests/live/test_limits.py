@@ -3,6 +3,9 @@
 import concurrent.futures
 import resource
 
+import pytest
+
+from .serving import KINDS
 from .wire import close
 
 
@@ -60,3 +63,28 @@ def test_a_slow_callback_is_logged_with_its_stack(start):
     other.send("quick")
     assert other.recv() == "quick"
     other.close()
+
+
+@pytest.mark.parametrize(
+    "kind, arguments", [*((kind, ()) for kind in KINDS), ("werkzeug", ("--debug",))]
+)
+def test_who_is_gone_before_the_answer_takes_no_place(start, kind, arguments):
+    """Nor is it an error: a reset while the view is still busy."""
+    server = start(kind, *arguments, WSHANDLER_MAX_CONNECTIONS=2)
+    for number in range(4):
+        client = server.raw()
+        client.send(client.request(f"/late/{number}"))
+        server.wait_for_event("asked", str(number))
+        client.reset()
+        server.wait_for_event("accepted", str(number))
+    clients = []
+
+    def connect():
+        client = server.raw("/echo")
+        clients.append(client)
+        return client.status == 101
+
+    for _ in range(2):
+        server.wait_for(connect, "a place")
+    assert server.raw("/echo").status == 503
+    assert "Traceback" not in server.log
