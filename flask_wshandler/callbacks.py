@@ -15,7 +15,7 @@ from .access_log import log_close
 from .context import entered
 from .context.websocket import connect
 from .errors import CloseCode
-from .handler import become_open, leave_all
+from .handler import become_open, late_callback, leave_all
 from .signals import (
     announced,
     announced_message,
@@ -81,7 +81,9 @@ class HandlerCallbacks:
         handler = self._handler
         name = handler._text_callback if type(message) is str else handler._binary_callback
         if name is None:
-            return CloseCode.UNSUPPORTED_DATA
+            name = late_callback(handler, isinstance(message, str))
+            if name is None:
+                return CloseCode.UNSUPPORTED_DATA
         callback = getattr(handler, name)
         if message_received.receivers:
             callback = announced_message(callback, handler, self._snapshot.app)

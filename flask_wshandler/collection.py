@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
 from . import hub, serialization
 from .bus import Bus
 from .errors import CloseCode
+from .frames import Sendable
 from .handler import WebSocketHandler
 from .presence import Presence
 
@@ -96,7 +98,7 @@ class WebSocketCollection:
 
     # All members, in all processes.
 
-    def broadcast(self, message: str | bytes, *, exclude: WebSocketHandler | None = None) -> None:
+    def broadcast(self, message: Sendable, *, exclude: WebSocketHandler | None = None) -> None:
         """Send a text (str) or binary (bytes-like) message to all, but `exclude`.
 
         Never waits, for a client or another process. It is encoded once, and a member's failure
@@ -114,7 +116,7 @@ class WebSocketCollection:
 
     def count(self) -> int:
         """How many members there are. See `presence`."""
-        return len(self.presence())
+        return self._hub().count(self._topic)
 
     def presence(self) -> list[Presence]:
         """All members: (process, connection id, metadata) each.
@@ -124,6 +126,11 @@ class WebSocketCollection:
         was killed counts until its lease is over: `WSHANDLER_PRESENCE_LEASE`.
         """
         return self._hub().members(self._topic)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if inspect.iscoroutinefunction(cls.on_presence):
+            raise TypeError(f"{cls.__name__}.on_presence is async; callbacks are plain functions")
 
     def on_presence(self, joined: list[Presence], left: list[Presence]) -> None:
         """Members have joined or left, in whatever process.

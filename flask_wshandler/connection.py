@@ -28,7 +28,7 @@ from .settings import ClientSettings, QueuePolicy, RatePolicy
 if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
-    from .frames import Message
+    from .frames import Message, Sendable
     from .room import Seat
 
 
@@ -423,7 +423,7 @@ class Connection:
 
     # Any thread.
 
-    def send(self, message: str | bytes) -> bool:
+    def send(self, message: Sendable) -> bool:
         """Send or queue a message. False once the connection is closing or the peer too slow."""
         if self._deflate is not None:
             return self.deliver(OutgoingMessage(message))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
+import itertools
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -24,7 +26,7 @@ from .handler import WebSocketHandler
 from .routing import admit_upgrades
 from .settings import Settings
 from .slow import SlowCallbackWatch
-from .state import EXTENSION_KEY, AppState
+from .state import EXTENSION_KEY, AppState, state_of
 from .timer import Clock, Timer
 from .transports.engine import Engine, Stats
 
@@ -45,7 +47,11 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
 
     def __init__(self, app: Flask | None = None, *, clock: Clock | None = None) -> None:
         self._clock = clock
+        self.app: Flask | None = None
         self.bp: Blueprint | None = None
+        self._own_apps: weakref.WeakSet[Flask] = weakref.WeakSet()
+        # Each adds a route to an app.
+        self._later_routes: list[Callable[[Flask], None]] = []
         super().__init__(app)
 
     def init_app(self, app: Flask) -> None:
@@ -61,9 +67,21 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
                 app.cli.add_command(CommandGroup())
         app.extensions[EXTENSION_KEY] = state
         _apps.add(app)
-        super().init_app(app)
+        self._add_routes(app)
         for tell in initialized:
             tell(app)
+
+    def _add_routes(self, app: Flask) -> None:
+        """What flask-sock does, for any number of its objects and of apps."""
+        if self.app is None:
+            self.app = app
+        if app in self._own_apps:
+            return
+        self._own_apps.add(app)
+        if self.bp is not None:
+            app.register_blueprint(self.bp, name=_free_name(app, self.bp.name))
+        for add in self._later_routes:
+            add(app)
 
     def route(
         self, path: str, bp: Blueprint | None = None, **options: Any
@@ -74,16 +92,27 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         as keyword arguments. A function is called in a thread of its own with an object that
         has simple-websocket's `send`, `receive` and `close`, and with the URL's variables.
 
-        With `bp` the route belongs to that blueprint; `options` are those of `app.route`. The
-        URL answers WebSocket requests only; for one that answers both, use `app.route` and
-        `accept_websocket_request`.
+        With `bp` the route belongs to that blueprint, without to all apps that this object serves;
+        `options` are those of `app.route`. The URL answers WebSocket requests only; for one that
+        answers both, use `app.route` and `accept_websocket_request`.
         """
 
         def decorate(routed: Routed) -> Routed:
             options["websocket"] = True
             view = _view_of(routed)
             view.wshandler_routed = routed  # type: ignore[attr-defined]  # for who lists routes
-            self._scaffold(bp).route(path, **options)(view)
+
+            def add(scaffold: Flask | Blueprint) -> None:
+                scaffold.route(path, **options)(view)
+
+            if bp is not None:
+                add(bp)
+            elif self.app is None:
+                add(self._blueprint())
+            else:
+                for app in list(self._own_apps):
+                    add(app)
+                self._later_routes.append(add)
             return routed
 
         return decorate
@@ -100,18 +129,18 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         app = current_app._get_current_object() if current_app else self.app  # type: ignore[attr-defined]
         if app is None:
             raise RuntimeError("there is no app here: call it inside an app context")
-        state: AppState = app.extensions[EXTENSION_KEY]
-        return state
+        return state_of(app)
 
-    def _scaffold(self, bp: Blueprint | None) -> Flask | Blueprint:
-        if bp is not None:
-            return bp
-        if self.app is not None:
-            app: Flask = self.app
-            return app
+    def _blueprint(self) -> Blueprint:
         if self.bp is None:
             self.bp = Blueprint("__flask_wshandler", __name__)
         return self.bp
+
+
+def _free_name(app: Flask, name: str) -> str:
+    """A name that no blueprint of `app` has: there may be several `WebSockets` objects."""
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(each for each in names if each not in app.blueprints)
 
 
 _apps: weakref.WeakSet[Flask] = weakref.WeakSet()
@@ -230,6 +259,8 @@ def _view_of(routed: Callable[..., Any]) -> Callable[..., Response]:
             return accept_websocket_request(routed(**view_args))
 
         return functools.update_wrapper(handler_view, routed, updated=())
+    if inspect.iscoroutinefunction(routed):
+        raise TypeError(f"{routed.__qualname__} is async; flask-sock functions are plain ones")
 
     @functools.wraps(routed)
     def function_view(**view_args: Any) -> Response:

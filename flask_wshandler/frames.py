@@ -18,6 +18,9 @@ from .errors import CloseCode
 Message = str | bytes
 """What a handler receives: str for a text message, bytes for a binary one."""
 
+Sendable = str | bytes | bytearray | memoryview
+"""What a handler can send: a text message as str, a binary one as bytes or what is like them."""
+
 _FIN = 0b1000_0000
 _TEXT = _FIN | Opcode.TEXT
 _BINARY = _FIN | Opcode.BINARY
@@ -77,7 +80,7 @@ def is_data_frame(frame: bytes | memoryview) -> bool:
     return not frame[0] & 0b1000
 
 
-def _encoded(message: str | bytes | bytearray | memoryview) -> tuple[int, bytes]:
+def _encoded(message: Sendable) -> tuple[int, bytes]:
     """The first byte of a message's frame, and its payload."""
     if isinstance(message, str):
         return _TEXT, message.encode()
@@ -88,7 +91,7 @@ def _encoded(message: str | bytes | bytearray | memoryview) -> tuple[int, bytes]
     raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
 
 
-def message_frame(message: str | bytes | bytearray | memoryview) -> bytes:
+def message_frame(message: Sendable) -> bytes:
     """The uncompressed frame of a message. TypeError for what is none."""
     if type(message) is str:
         payload = message.encode()
@@ -106,7 +109,7 @@ class OutgoingMessage:
 
     __slots__ = ("_compressed", "_first_byte", "payload", "plain_frame")
 
-    def __init__(self, message: str | bytes | bytearray | memoryview) -> None:
+    def __init__(self, message: Sendable) -> None:
         self._first_byte, self.payload = _encoded(message)
         #: The frame for connections without compression, once `frame` has made it.
         self.plain_frame: bytes | None = None

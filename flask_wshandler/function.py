@@ -99,6 +99,9 @@ class Socket:
 class FunctionHandler(WebSocketHandler):
     """Runs a function in a thread, from `on_open` until it returns."""
 
+    #: Where a user has set what is set here.
+    _settings_name = "SOCK_SERVER_OPTIONS"
+
     def __init__(
         self,
         function: Callable[..., Any],
@@ -117,7 +120,7 @@ class FunctionHandler(WebSocketHandler):
         if options.get("max_message_size") is not None:
             self.max_message_size = options["max_message_size"]
         if options.get("ping_interval") is not None:
-            self.ping_interval = options["ping_interval"]
+            self.ping_interval = options["ping_interval"] or None  # 0 is none there
 
         self._changed = threading.Condition()
         # Guarded by _changed.

@@ -34,9 +34,19 @@ class WebSocketGroups(Mapping[Key, WebSocketCollection]):
         self._bus = bus
         # With its length: no name and key run together like another's.
         self._prefix = f"g:{len(name)}:{name}:"
+        # Groups that somebody has given an `on_presence`, by topic.
+        self._watching: dict[str, _Group] = {}
 
     def __getitem__(self, key: Key) -> WebSocketCollection:
-        return _Group(f"{self.name}/{key}", self._prefix + _checked_key(key), self._bus)
+        topic = self._prefix + _checked_key(key)
+        watching = self._watching.get(topic)
+        if watching is not None:
+            return watching
+        return _Group(f"{self.name}/{key}", topic, self._bus, self._watching)
+
+    # As any object's: two are the same groups if they have the same name, whoever is in them.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __contains__(self, key: object) -> bool:
         """Whether the group has members in this process."""
@@ -67,10 +77,16 @@ class WebSocketGroups(Mapping[Key, WebSocketCollection]):
 class _Group(WebSocketCollection):
     """One of them."""
 
-    def __init__(self, name: str, topic: str, bus: Bus | None) -> None:
+    def __init__(self, name: str, topic: str, bus: Bus | None, watching: dict[str, _Group]) -> None:
         self.name = name
         self._topic = topic
         self._own_hub = None if bus is None else hub.of_bus(bus)
+        self._watching = watching
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "on_presence":  # nobody else would keep it
+            self._watching[self._topic] = self
 
 
 def _checked_key(key: object) -> str:

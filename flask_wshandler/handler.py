@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from . import serialization
 from .early import EarlyMessages
 from .errors import CloseCode
-from .frames import Message, OutgoingMessage
+from .frames import Message, OutgoingMessage, Sendable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +40,7 @@ class Peer(Protocol):
     @property
     def is_open(self) -> bool: ...
 
-    def send(self, message: str | bytes) -> bool: ...
+    def send(self, message: Sendable) -> bool: ...
 
     def deliver(self, message: OutgoingMessage) -> bool: ...
 
@@ -165,7 +165,7 @@ class WebSocketHandler:
 
     # What a handler can do. Any thread.
 
-    def send(self, message: str | bytes) -> bool:
+    def send(self, message: Sendable) -> bool:
         """Send a text (str) or binary (bytes-like) message. Any thread; never waits.
 
         Messages arrive in the order of the calls. False when the client has gone or is closing,
@@ -223,6 +223,18 @@ def _overridden(cls: type[WebSocketHandler], *names: str) -> str | None:
     """The first of `names` that `cls` has a method of its own for."""
     for name in names:
         if getattr(cls, name) is not getattr(WebSocketHandler, name):
+            return name
+    return None
+
+
+def late_callback(handler: WebSocketHandler, is_text: bool) -> str | None:
+    """The method for a kind of message that the class had none for when it was made.
+
+    It may have got one since, or the instance: `handler.on_message = …`.
+    """
+    for name in ("on_text" if is_text else "on_binary", "on_message"):
+        callback = getattr(handler, name)
+        if getattr(callback, "__func__", None) is not getattr(WebSocketHandler, name):
             return name
     return None
 

@@ -24,7 +24,7 @@ from typing import Any
 from . import process
 from .bus import Bus, Envelope, Kind, Malformed, NoBus
 from .errors import check_close
-from .frames import OutgoingMessage
+from .frames import OutgoingMessage, Sendable
 from .handler import (
     WebSocketHandler,
     close_member,
@@ -186,7 +186,7 @@ class Hub:
 
     # To all members, everywhere.
 
-    def broadcast(self, topic: str, message: str | bytes, exclude: WebSocketHandler | None) -> None:
+    def broadcast(self, topic: str, message: Sendable, exclude: WebSocketHandler | None) -> None:
         """Send a message to all members but one."""
         outgoing = OutgoingMessage(message)
         self.bus.publish(Kind.TEXT if outgoing.is_text else Kind.BINARY, topic, outgoing.payload)
@@ -218,6 +218,12 @@ class Hub:
         self._drop_gone()
         self._start()
         return self._account.members(topic, _FIRST_ANSWER_S)
+
+    def count(self, topic: str) -> int:
+        """How many they are."""
+        self._drop_gone()
+        self._start()
+        return self._account.count(topic, _FIRST_ANSWER_S)
 
     def watch(self, topic: str, watcher: Watcher) -> None:
         """Have `watcher.on_presence` called from now on."""

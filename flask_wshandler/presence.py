@@ -22,6 +22,7 @@ everything, and the bus, which never waits, is called under it, so that counts l
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
@@ -50,6 +51,16 @@ class Presence(NamedTuple):
     connection_id: str
     #: What was given to `add`, as JSON brings it here.
     metadata: dict[str, Any]
+
+
+_UNCHANGEABLE = (str, int, float, bool, type(None))
+
+
+def _copied(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: value if isinstance(value, _UNCHANGEABLE) else copy.deepcopy(value)
+        for key, value in metadata.items()
+    }
 
 
 class Publisher(Protocol):
@@ -148,13 +159,23 @@ class Account:
         later what is known is there at once.
         """
         with self._lock:
-            self._follow(topic, self._clock.now_s())
-            if not self._knows_all(topic):
-                self._wait(topic, timeout_s)
+            self._learn(topic, timeout_s)
             found = self._named(self.process, self._own.get(topic, {}).items())
             for process, peer in self._peers.items():
                 found += self._named(process, peer.accounts.get(topic, {}).items())
             return found
+
+    def count(self, topic: str, timeout_s: float) -> int:
+        """How many `members` there are."""
+        with self._lock:
+            self._learn(topic, timeout_s)
+            others = [peer.accounts.get(topic, {}) for peer in self._peers.values()]
+            return sum(map(len, [self._own.get(topic, {}), *others]))
+
+    def _learn(self, topic: str, timeout_s: float) -> None:
+        self._follow(topic, self._clock.now_s())
+        if not self._knows_all(topic):
+            self._wait(topic, timeout_s)
 
     def follow(self, topic: str) -> None:
         """Be told of the changes of a collection from now on."""
@@ -187,7 +208,11 @@ class Account:
             self._clock.wait(self._changed, min(rest_s, _SETTLE_S))
 
     def _named(self, process: str, members: Iterable[tuple[str, dict[str, Any]]]) -> list[Presence]:
-        return [Presence(process, connection_id, metadata) for connection_id, metadata in members]
+        # Copies: what somebody does to them is not told to others.
+        return [
+            Presence(process, connection_id, _copied(metadata))
+            for connection_id, metadata in members
+        ]
 
     # Time.
 

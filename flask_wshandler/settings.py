@@ -241,7 +241,8 @@ class ClientSettings:
 
         One object for all clients with the same settings.
         """
-        name = type(handler).__name__
+        kind = type(handler)
+        name = getattr(kind, "_settings_name", kind.__name__)
         values = tuple([getattr(handler, each, _UNSET) for each in _OF_HANDLERS])
         try:
             return _client_settings(name, values, settings)

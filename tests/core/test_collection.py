@@ -160,3 +160,9 @@ def test_async_callbacks_are_refused():
         class Handler(WebSocketHandler):
             async def on_message(self, message):
                 pass
+
+    with pytest.raises(TypeError, match="on_presence is async"):
+
+        class Clients(WebSocketCollection):
+            async def on_presence(self, joined, left):
+                pass

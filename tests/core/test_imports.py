@@ -58,7 +58,7 @@ MAY_IMPORT = {
         "bus", "errors", "frames", "handler", "inquiry", "part", "presence", "process", "timer",
         "watchers",
     },
-    "collection": {"bus", "errors", "handler", "hub", "presence", "serialization"},
+    "collection": {"bus", "errors", "frames", "handler", "hub", "presence", "serialization"},
     "groups": {"bus", "collection", "handler", "hub"},
     "transports.channel": set(),
     "transports.pace": set(),

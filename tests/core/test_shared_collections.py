@@ -103,7 +103,7 @@ def test_metadata_and_ids():
             clients.add(bob, name=object())
 
 
-@pytest.mark.parametrize("kind", ["subclass", "attribute"])
+@pytest.mark.parametrize("kind", ["subclass", "attribute", "group"])
 def test_on_presence(kind):
     """Overridden or assigned; what it raises is logged, and it is called again."""
     calls = []
@@ -118,6 +118,11 @@ def test_on_presence(kind):
             cls = type("Watched", (WebSocketCollection,), {})
             cls.on_presence = lambda self, joined, left: on_presence(joined, left)
             clients = cls("name")
+        elif kind == "group":
+            rooms = WebSocketGroups("room")
+            rooms["lobby"].on_presence = on_presence
+            gc.collect()
+            clients = rooms["lobby"]
         else:
             clients = WebSocketCollection("name")
             clients.on_presence = on_presence
@@ -127,6 +132,17 @@ def test_on_presence(kind):
     expected = [([{"name": "Ann"}], []), ([], [{"name": "Ann"}])]
     wait_for(lambda: len(calls) == 2, "calls")
     assert calls == expected
+
+
+def test_presence_is_a_copy():
+    """What somebody does to it, others don't see."""
+    with make_app().app_context():
+        clients = WebSocketCollection("name")
+        clients.add(connected(), name="Ann", tags=["a"])
+        (seen,) = clients.presence()
+        seen.metadata["name"] = "Eve"
+        seen.metadata["tags"].append("b")
+        assert [each.metadata for each in clients.presence()] == [{"name": "Ann", "tags": ["a"]}]
 
 
 def test_excluding_and_closing():
@@ -166,6 +182,9 @@ def test_groups():
         leave_all(bob)
         assert list(rooms) == []
         assert "lobby" in repr(rooms["lobby"])
+        assert rooms == rooms
+        assert rooms != WebSocketGroups("room")
+        assert {rooms: 1}[rooms] == 1
 
 
 def test_group_keys():
