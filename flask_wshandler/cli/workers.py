@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..answers import ProcessFacts, Row
 from ..bus import NoBus
 from ..hub import Hub
-from ..inquiry import Answer
+from ..inquiry import Answer, Answers
 from .shapes import has_shape
 
 Record = dict[str, Any]
@@ -50,6 +50,7 @@ class Workers:
         """`timeout_s` is for each question."""
         self._hub = hub
         self._timeout_s = timeout_s
+        self._has_waited_in_vain = False  # for the bus; of the thread that asks
 
     @property
     def are_visible(self) -> bool:
@@ -58,8 +59,11 @@ class Workers:
 
     @property
     def bus_trouble(self) -> str:
-        """Why they can't be reached, as far as is known; empty if all is well."""
-        return self._hub.bus.trouble
+        """Why they could not be asked, as far as is known; empty if all is well."""
+        trouble = self._hub.bus.trouble
+        if not trouble and self._has_waited_in_vain:
+            return f"no answer of {self._hub.bus} in {self._timeout_s:g} seconds"
+        return trouble
 
     def connections(self) -> Heard:
         """All open connections, those of one process together, the oldest first."""
@@ -110,16 +114,30 @@ class Workers:
         arguments = {"id": connection_id, "code": code, "reason": reason}
         if _has_closed(self._hub.answer("close", arguments)):
             return self._hub.process, 0
-        heard = self._hub.ask("close", arguments, timeout_s=self._timeout_s, is_enough=_has_closed)
+        heard = self._ask_others("close", arguments, is_enough=_has_closed)
         had = [name for name, answer in heard.by_process.items() if _has_closed(answer)]
         return (had[0] if had else None), heard.silent_count
 
     def _ask(
         self, verb: str, arguments: dict[str, Any], known: Collection[str] = ()
     ) -> tuple[dict[str, Answer], int]:
-        heard = self._hub.ask(verb, arguments, timeout_s=self._timeout_s, known=known)
+        heard = self._ask_others(verb, arguments, known=known)
         own = self._hub.answer(verb, arguments)
         return {self._hub.process: own, **heard.by_process}, heard.silent_count
+
+    def _ask_others(
+        self,
+        verb: str,
+        arguments: dict[str, Any],
+        *,
+        is_enough: Callable[[Answer], bool] | None = None,
+        known: Collection[str] = (),
+    ) -> Answers:
+        heard = self._hub.ask(
+            verb, arguments, timeout_s=self._timeout_s, is_enough=is_enough, known=known
+        )
+        self._has_waited_in_vain |= not heard.was_asked
+        return heard
 
     def _count_others(self, processes: set[str]) -> int:
         return len(processes - {self._hub.process})

@@ -1,10 +1,12 @@
 """`list`, `stats`, `send`, `close`: over the bus, to gunicorn's workers, on each bus."""
 
 import json
+import os
 import signal
 
 import pytest
 
+from tests.bus.networks import RedisServer
 from tests.live.serving import starting
 from tests.shared.conftest import Cluster
 
@@ -188,6 +190,30 @@ class TestWithoutABus:
         assert done.returncode == 1
         assert "The workers can't be asked" in done.stderr
         assert "secret" not in done.stderr
+
+
+class TestSilentRedis:
+    """One that takes connections and answers nothing is as bad as one that is away."""
+
+    @pytest.fixture
+    def redis(self, tmp_path):
+        redis = RedisServer(tmp_path)
+        TestWithoutABus.write(tmp_path, redis.url)
+        redis.process.send_signal(signal.SIGSTOP)
+        os.waitpid(redis.process.pid, os.WUNTRACED)
+        yield redis
+        redis.stop()
+
+    @pytest.mark.parametrize("command", [["list"], ["stats"], ["close", "0123456789abcdef"]])
+    def test_is_told_of(self, redis, commands, command):
+        """With the time that was waited, and the exit status."""
+        done = commands.run(*command, "--timeout", "0.5")
+        assert (done.returncode, done.stdout) == (1, "")
+        address = f"redis://127.0.0.1:{redis.port}"
+        assert done.stderr.endswith(
+            f"The workers can't be asked: no answer of the bus on {address} in 0.5 seconds\n"
+        )
+        assert "no other process was found" not in done.stderr
 
 
 class TestUsage:
