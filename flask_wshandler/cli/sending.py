@@ -6,13 +6,16 @@ import json
 import sys
 
 import click
+from flask import current_app
 from flask.cli import with_appcontext
 
 from ..bus.envelope import MAX_ENVELOPE_BYTES
 from ..collection import WebSocketCollection
 from ..groups import WebSocketGroups
+from ..inquiry import DEFAULT_TIMEOUT_S
+from ..state import EXTENSION_KEY, AppState
 from .tables import warn
-from .workers import hush_the_log
+from .workers import Workers, hush_the_log
 
 
 @click.command("send")
@@ -31,17 +34,29 @@ def send(collection: str, message: str, group: str | None, is_json: bool, is_bin
         raise click.UsageError("--json and --binary exclude each other: JSON is text.")
     content = _content(message, is_json=is_json, is_binary=is_binary)
     target = _collection(collection, group)
-    hush_the_log()
+    workers = _workers()
+    workers.reach()
     members = target.presence()
     try:
         target.broadcast(content)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="MESSAGE") from None
+    missing = workers.what_is_missing()
+    if missing:
+        warn(missing)
     if not members:
         warn(f"Nobody is in {target.name!r}.")
         sys.exit(1)
     processes = len({member.process for member in members})
     click.echo(f"Sent to {_many(len(members), 'member')} in {_many(processes, 'process', 'es')}.")
+    if missing:
+        sys.exit(1)
+
+
+def _workers() -> Workers:
+    hush_the_log()
+    state: AppState = current_app.extensions[EXTENSION_KEY]
+    return Workers(state.hub, DEFAULT_TIMEOUT_S)
 
 
 def _content(message: str, *, is_json: bool, is_binary: bool) -> str | bytes:

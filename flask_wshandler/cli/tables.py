@@ -45,7 +45,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 def warn(text: str) -> None:
     """Say something beside the output: on standard error, which programs don't read."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 def print_json(value: object) -> None:

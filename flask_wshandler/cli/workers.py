@@ -19,6 +19,10 @@ from .shapes import has_shape
 
 Record = dict[str, Any]
 
+_ONLY_THIS_PROCESS = (
+    'WSHANDLER_BUS is "none": only this process can be seen, and the running workers can\'t.'
+)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Heard:
@@ -64,6 +68,20 @@ class Workers:
         if not trouble and self._has_waited_in_vain:
             return f"no answer of {self._hub.bus} in {self._timeout_s:g} seconds"
         return trouble
+
+    def what_is_missing(self, silent_count: int = 0) -> str:
+        """Why what was heard of them may not be all, in a sentence; empty if it is."""
+        if not self.are_visible:
+            return _ONLY_THIS_PROCESS
+        if self.bus_trouble:
+            return f"The workers can't be asked: {self.bus_trouble}"
+        if silent_count:
+            return f"Processes that have not answered in time: {silent_count}. See --timeout."
+        return ""
+
+    def reach(self) -> None:
+        """Have what they say come here, for questions that are not asked by this object."""
+        self._has_waited_in_vain |= not self._hub.listen(self._timeout_s)
 
     def connections(self) -> Heard:
         """All open connections, those of one process together, the oldest first."""
