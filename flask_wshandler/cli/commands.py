@@ -125,8 +125,9 @@ def list_connections(as_json: bool, timeout_s: float) -> None:
     _finish(workers, heard)
 
 
+_PROCESS = Column("process", "Process", is_whole=True)
 _CONNECTION_COLUMNS = (
-    Column("id", "ID"),
+    Column("id", "ID", is_whole=True),
     Column("handler", "Handler"),
     Column("user", "User"),
     Column("address", "Address"),
@@ -135,7 +136,7 @@ _CONNECTION_COLUMNS = (
     count("received", "Received"),
     count("sent", "Sent"),
     count("queued_bytes", "Queued bytes"),
-    Column("process", "Process"),
+    _PROCESS,
 )
 
 
@@ -186,7 +187,7 @@ _COUNTS = (
     count("queued_bytes", "Queued bytes"),
     count("threads", "Threads"),
 )
-_STATS_COLUMNS = (Column("process", "Process"), *_COUNTS)
+_STATS_COLUMNS = (_PROCESS, *_COUNTS)
 
 
 def _total(records: list[dict[str, Any]]) -> Record:

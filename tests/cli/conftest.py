@@ -13,6 +13,8 @@ import pytest
 from tests.deadlines import DEADLINE_S
 from tests.shared.conftest import cluster, crowd
 
+from .terminal import shown_by
+
 __all__ = ["cluster", "crowd"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +40,10 @@ class Commands:
             check=False,
             timeout=DEADLINE_S,
         )
+
+    def on_a_terminal(self, width, *arguments):
+        """What a command prints on a terminal of so many columns."""
+        return shown_by([*self._command, *arguments], width, self._environment, cwd=self._directory)
 
     def json(self, *arguments):
         """What a command prints with --json."""

@@ -40,6 +40,19 @@ def test_list_shows_the_connections_of_all_workers(server, crowd, commands_of):
     assert [line.split()[0] for line in lines] == [each["id"] for each in found]
 
 
+@pytest.mark.parametrize("width", [120, 80, 40])
+def test_list_breaks_no_id_on_a_terminal(tmp_path, commands_of, width):
+    """It is copied from there for `close`, and the process for the log."""
+    with starting(tmp_path) as start:
+        server = start("gthread")
+        commands = commands_of(server, "tests.live.app:app")
+        server.connect("/echo")
+        [found] = server.wait_for(lambda: connections(commands), "connection")
+        shown = commands.on_a_terminal(width, "list")
+        assert found["id"] in shown
+        assert found["process"] in shown
+
+
 @pytest.mark.parametrize("kind", ["gthread", "gevent", "werkzeug"])
 def test_list_reaches_workers_that_use_no_collection(cluster, tmp_path, commands_of, kind):
     """They listen from their first WebSocket on; nobody has called anything of the hub."""
