@@ -1,7 +1,7 @@
 """What the commands print: tables for people, JSON for programs.
 
 Invariant: what comes from clients is shown, never obeyed: neither a terminal's control characters
-nor markup get through.
+nor markup get through, and what the output's encoding lacks is escaped.
 """
 
 from __future__ import annotations
@@ -87,12 +87,13 @@ def print_paragraph(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """`text` on one line, with escapes for what a terminal would obey."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+    """`text` on one line, with escapes for what a terminal would obey, or the output can't have."""
+    if not text.isprintable():
+        text = "".join(
+            char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+        )
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # there may be no output at all
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _is_terminal() -> bool:

@@ -7,7 +7,7 @@ import subprocess
 from tests.deadlines import DEADLINE_S
 
 
-def shown_by(command, width=80, environment=os.environ, **options):
+def shown_by(command, width=80, environment=os.environ, encoding="utf-8", **options):
     """What a command prints on a terminal of so many columns: at most the 4 KiB that one holds."""
     reading, writing = pty.openpty()
     subprocess.run(
@@ -26,4 +26,4 @@ def shown_by(command, width=80, environment=os.environ, **options):
     except OSError:
         pass  # the other end is closed
     os.close(reading)
-    return shown.decode()
+    return shown.decode(encoding)

@@ -2,6 +2,7 @@
 
 import re
 import string
+import subprocess
 import sys
 
 import pytest
@@ -14,6 +15,7 @@ from flask_wshandler.cli.tables import (
     print_table,
     printable,
 )
+from tests.deadlines import DEADLINE_S
 
 from .terminal import shown_by
 
@@ -128,6 +130,36 @@ def test_what_a_terminal_would_obey_is_escaped():
     """Control characters, other directions of writing, halves of characters."""
     assert printable("a\nb\x1b[2J\u202e\ud800") == "a\\nb\\x1b[2J\\u202e\\ud800"
     assert printable("/räume/1") == "/räume/1"
+
+
+PRINT_NAMES = """
+from tests.cli.test_tables import COLUMNS, print_paragraph, print_table
+print_table(COLUMNS, [{"name": "räume/日本", "size": 1}, {"name": "räume", "size": 2}])
+print_paragraph("…")
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "first", "second"),
+    [
+        ("latin-1", "räume/\\u65e5\\u672c", "räume"),
+        ("ascii", "r\\xe4ume/\\u65e5\\u672c", "r\\xe4ume"),
+    ],
+)
+def test_what_the_output_can_not_have_is_escaped(monkeypatch, encoding, first, second):
+    """Before it is aligned; on a terminal, too."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    command = [sys.executable, "-c", PRINT_NAMES]
+    piped = subprocess.run(command, capture_output=True, check=True, timeout=DEADLINE_S).stdout
+    size = len(first)
+    assert piped.decode(encoding).splitlines()[1:] == [
+        f"{first}     1",
+        f"{second:{size}}     2",
+        "  \\u2026",
+    ]
+    shown = shown_by(command, encoding=encoding)
+    assert f"\n{first} " in shown and f"\n{second} " in shown
+    assert shown.endswith("\n  \\u2026\r\n")
 
 
 def test_durations_have_two_units():
