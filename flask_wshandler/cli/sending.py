@@ -68,11 +68,16 @@ def _content(message: str, *, is_json: bool, is_binary: bool) -> str | bytes:
     try:
         text = data.decode()
         if is_json:
-            json.loads(text)
-    except ValueError as error:
+            json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
         what = "is no JSON" if is_json else "is no text; see --binary"
         raise click.BadParameter(f"it {what}: {error}", param_hint="MESSAGE") from None
     return text
+
+
+def _refuse(constant: str) -> None:
+    """NaN and the infinities: Python reads them, and JSON (RFC 8259 section 6) has none."""
+    raise ValueError(f"{constant} is no value of it")
 
 
 def _collection(name: str, group: str | None) -> WebSocketCollection:
