@@ -40,7 +40,7 @@ def send(collection: str, message: str, group: str | None, is_json: bool, is_bin
     try:
         target.broadcast(content)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="MESSAGE") from None
+        raise _bad_message(str(error)) from None
     missing = workers.what_is_missing()
     if missing:
         warn(missing)
@@ -62,7 +62,7 @@ def _workers() -> Workers:
 def _content(message: str, *, is_json: bool, is_binary: bool) -> str | bytes:
     data = message.encode("utf-8", "surrogateescape")  # arguments are bytes
     if message == "-":
-        data = sys.stdin.buffer.read(MAX_ENVELOPE_BYTES + 1)  # one more than can be sent
+        data = _from_standard_input()
     if is_binary:
         return data
     try:
@@ -71,13 +71,28 @@ def _content(message: str, *, is_json: bool, is_binary: bool) -> str | bytes:
             json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         what = "is no JSON" if is_json else "is no text; see --binary"
-        raise click.BadParameter(f"it {what}: {error}", param_hint="MESSAGE") from None
+        raise _bad_message(f"it {what}: {error}") from None
     return text
+
+
+def _from_standard_input() -> bytes:
+    if sys.stdin is None:  # Python's for one that is closed
+        raise _bad_message('"-" reads standard input, which is closed')
+    data = sys.stdin.buffer.read(MAX_ENVELOPE_BYTES + 1)
+    if len(data) > MAX_ENVELOPE_BYTES:
+        raise _bad_message(
+            f"it has more than {MAX_ENVELOPE_BYTES} bytes, and other processes take no more"
+        )
+    return data
 
 
 def _refuse(constant: str) -> None:
     """NaN and the infinities: Python reads them, and JSON (RFC 8259 section 6) has none."""
     raise ValueError(f"{constant} is no value of it")
+
+
+def _bad_message(what: str) -> click.BadParameter:
+    return click.BadParameter(what, param_hint="MESSAGE")
 
 
 def _collection(name: str, group: str | None) -> WebSocketCollection:

@@ -28,10 +28,13 @@ class Commands:
         self._directory = directory
         self._environment = environment
 
-    def run(self, *arguments, given=None, **environment):
+    def run(self, *arguments, given=None, has_input=True, **environment):
         """The finished process: `stdout`, `stderr`, `returncode`."""
+        command = [*self._command, *map(str, arguments)]
+        if not has_input:
+            command = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
         return subprocess.run(
-            [*self._command, *map(str, arguments)],
+            command,
             cwd=self._directory,
             env=self._environment | environment,
             input=given,

@@ -274,6 +274,27 @@ class TestUsage:
         assert done.returncode == 2
         assert words in done.stderr
 
+    def test_standard_input_that_is_closed(self, tmp_path, commands):
+        """As a service manager may start a command."""
+        TestWithoutABus.write(tmp_path)
+        done = commands.run("send", "all", "-", has_input=False)
+        assert done.returncode == 2
+        assert '"-" reads standard input, which is closed' in done.stderr
+
+    @pytest.mark.parametrize(
+        ("size", "words"),
+        [
+            (40_000_000, "it has more than 33554432 bytes, and other processes take no more"),
+            (32 * 2**20, "of 33554432 bytes is more than other processes take: at most 33554415"),
+        ],
+    )
+    def test_a_message_that_is_too_large(self, tmp_path, commands, size, words):
+        """With the limit, and with its size where that is known: nobody reads on to its end."""
+        TestWithoutABus.write(tmp_path, "local")
+        done = commands.run("send", "all", "-", given="x" * size)
+        assert done.returncode == 2
+        assert words in " ".join(done.stderr.split())
+
     def test_help_lists_the_commands(self, tmp_path, commands):
         """In the order of the documentation."""
         TestWithoutABus.write(tmp_path)
