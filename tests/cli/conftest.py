@@ -24,7 +24,8 @@ class Commands:
     """`flask --app … websockets …`."""
 
     def __init__(self, app, directory, environment):
-        self._command = [sys.executable, "-m", "flask", "--app", app, "websockets"]
+        self._flask = [sys.executable, "-m", "flask"]
+        self._command = [*self._flask, "--app", app, "websockets"]
         self._directory = directory
         self._environment = environment
 
@@ -33,6 +34,13 @@ class Commands:
         command = [*self._command, *map(str, arguments)]
         if not has_input:
             command = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
+        return self._run(command, given, environment)
+
+    def run_flask(self, *arguments, **environment):
+        """The same of any command of Flask's, which is to name the app."""
+        return self._run([*self._flask, *arguments], None, environment)
+
+    def _run(self, command, given, environment):
         return subprocess.run(
             command,
             cwd=self._directory,
