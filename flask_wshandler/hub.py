@@ -285,6 +285,12 @@ class Hub:
         self._account.tidy()
         return _LOOK_S if is_idle else self._lease_s
 
+    def listen(self, timeout_s: float) -> bool:
+        """Have what others say come here; False if the bus is not up in time."""
+        with self._start_lock:
+            self._attach()
+        return self.bus.wait_until_subscribed(timeout_s)
+
     def ask(
         self,
         verb: str,

@@ -71,6 +71,8 @@ class Answers:
     #: Processes that are known to be there and have not answered in time. A bus that can't count
     #: them has none.
     silent_count: int
+    #: Whether the bus was up in time. Else nobody was asked, and there are no answers.
+    was_asked: bool = True
 
 
 class Inquiries:
@@ -95,7 +97,8 @@ class Inquiries:
         """Ask all others; wait for all of them, for `timeout_s` at most, or for one that is enough.
 
         On a bus that can't count them, all are those who answer while no pause is too long; or
-        just the `known` processes, if there are any. The bus's own thread must not call it.
+        just the `known` processes, if there are any. Without a word of the bus nobody is asked,
+        for no answer could come. The bus's own thread must not call it.
         """
         number = os.urandom(8).hex()
         topic = _topic_of(number)
@@ -104,7 +107,8 @@ class Inquiries:
             gathered = self._gathered[topic] = {}
         self._publisher.subscribe(topic)
         try:
-            self._publisher.wait_until_subscribed(timeout_s)
+            if not self._publisher.wait_until_subscribed(timeout_s):
+                return Answers({}, 0, was_asked=False)
             self._publisher.publish(Kind.QUESTION, "", _encoded([number, verb, arguments]))
             asked = self._publisher.peer_count()
             silent_count = self._gather(gathered, asked, until_s, is_enough, known)

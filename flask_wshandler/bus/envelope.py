@@ -63,8 +63,8 @@ def encode(kind: Kind, sender: bytes, topic: str, body: bytes) -> bytes:
     size = _HEAD.size + len(name) + len(body)
     if size > MAX_ENVELOPE_BYTES:
         raise ValueError(
-            f"a message of {len(body)} bytes is more than other processes take: "
-            f"{MAX_ENVELOPE_BYTES} bytes with its head"
+            f"a message of {len(body)} bytes is more than other processes take: at most "
+            f"{MAX_ENVELOPE_BYTES - size + len(body)} bytes beside this topic"
         )
     return _HEAD.pack(VERSION, kind, sender, len(name)) + name + body
 

@@ -32,10 +32,6 @@ from .tables import (
 )
 from .workers import Heard, Workers, hush_the_log
 
-_ONLY_THIS_PROCESS = (
-    'WSHANDLER_BUS is "none": only this process can be seen, and the running workers can\'t.'
-)
-
 _timeout_option = click.option(
     "--timeout",
     "timeout_s",
@@ -129,8 +125,9 @@ def list_connections(as_json: bool, timeout_s: float) -> None:
     _finish(workers, heard)
 
 
+_PROCESS = Column("process", "Process", is_whole=True)
 _CONNECTION_COLUMNS = (
-    Column("id", "ID"),
+    Column("id", "ID", is_whole=True),
     Column("handler", "Handler"),
     Column("user", "User"),
     Column("address", "Address"),
@@ -139,28 +136,18 @@ _CONNECTION_COLUMNS = (
     count("received", "Received"),
     count("sent", "Sent"),
     count("queued_bytes", "Queued bytes"),
-    Column("process", "Process"),
+    _PROCESS,
 )
 
 
 def _finish(workers: Workers, heard: Heard) -> None:
     """Say how far what was printed can be trusted; the exit status says it, too."""
-    if _warn_if_incomplete(workers, heard.silent_count):
+    missing = workers.what_is_missing(heard.silent_count)
+    if missing:
+        warn(missing)
         sys.exit(1)
     if not heard.records:
         warn(_nobody(heard))
-
-
-def _warn_if_incomplete(workers: Workers, silent_count: int) -> bool:
-    if not workers.are_visible:
-        warn(_ONLY_THIS_PROCESS)
-    elif workers.bus_trouble:
-        warn(f"The workers can't be asked: {printable(workers.bus_trouble)}")
-    elif silent_count:
-        warn(f"Processes that have not answered in time: {silent_count}. See --timeout.")
-    else:
-        return False
-    return True
 
 
 def _nobody(heard: Heard) -> str:
@@ -200,7 +187,7 @@ _COUNTS = (
     count("queued_bytes", "Queued bytes"),
     count("threads", "Threads"),
 )
-_STATS_COLUMNS = (Column("process", "Process"), *_COUNTS)
+_STATS_COLUMNS = (_PROCESS, *_COUNTS)
 
 
 def _total(records: list[dict[str, Any]]) -> Record:
@@ -234,8 +221,10 @@ def close_connection(connection_id: str, code: int, reason: str, timeout_s: floa
     if process is not None:
         click.echo(f"Closed in {printable(process)}.")
         return
+    missing = workers.what_is_missing(silent_count)
+    if missing:
+        warn(missing)
     warn(f"Nobody has the connection {connection_id!r}.")
-    _warn_if_incomplete(workers, silent_count)
     sys.exit(1)
 
 

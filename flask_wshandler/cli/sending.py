@@ -6,13 +6,16 @@ import json
 import sys
 
 import click
+from flask import current_app
 from flask.cli import with_appcontext
 
 from ..bus.envelope import MAX_ENVELOPE_BYTES
 from ..collection import WebSocketCollection
 from ..groups import WebSocketGroups
+from ..inquiry import DEFAULT_TIMEOUT_S
+from ..state import EXTENSION_KEY, AppState
 from .tables import warn
-from .workers import hush_the_log
+from .workers import Workers, hush_the_log
 
 
 @click.command("send")
@@ -31,33 +34,65 @@ def send(collection: str, message: str, group: str | None, is_json: bool, is_bin
         raise click.UsageError("--json and --binary exclude each other: JSON is text.")
     content = _content(message, is_json=is_json, is_binary=is_binary)
     target = _collection(collection, group)
-    hush_the_log()
+    workers = _workers()
+    workers.reach()
     members = target.presence()
     try:
         target.broadcast(content)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="MESSAGE") from None
+        raise _bad_message(str(error)) from None
+    missing = workers.what_is_missing()
+    if missing:
+        warn(missing)
     if not members:
         warn(f"Nobody is in {target.name!r}.")
         sys.exit(1)
     processes = len({member.process for member in members})
     click.echo(f"Sent to {_many(len(members), 'member')} in {_many(processes, 'process', 'es')}.")
+    if missing:
+        sys.exit(1)
+
+
+def _workers() -> Workers:
+    hush_the_log()
+    state: AppState = current_app.extensions[EXTENSION_KEY]
+    return Workers(state.hub, DEFAULT_TIMEOUT_S)
 
 
 def _content(message: str, *, is_json: bool, is_binary: bool) -> str | bytes:
     data = message.encode("utf-8", "surrogateescape")  # arguments are bytes
     if message == "-":
-        data = sys.stdin.buffer.read(MAX_ENVELOPE_BYTES + 1)  # one more than can be sent
+        data = _from_standard_input()
     if is_binary:
         return data
     try:
         text = data.decode()
         if is_json:
-            json.loads(text)
-    except ValueError as error:
+            json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
         what = "is no JSON" if is_json else "is no text; see --binary"
-        raise click.BadParameter(f"it {what}: {error}", param_hint="MESSAGE") from None
+        raise _bad_message(f"it {what}: {error}") from None
     return text
+
+
+def _from_standard_input() -> bytes:
+    if sys.stdin is None:  # Python's for one that is closed
+        raise _bad_message('"-" reads standard input, which is closed')
+    data = sys.stdin.buffer.read(MAX_ENVELOPE_BYTES + 1)
+    if len(data) > MAX_ENVELOPE_BYTES:
+        raise _bad_message(
+            f"it has more than {MAX_ENVELOPE_BYTES} bytes, and other processes take no more"
+        )
+    return data
+
+
+def _refuse(constant: str) -> None:
+    """NaN and the infinities: Python reads them, and JSON (RFC 8259 section 6) has none."""
+    raise ValueError(f"{constant} is no value of it")
+
+
+def _bad_message(what: str) -> click.BadParameter:
+    return click.BadParameter(what, param_hint="MESSAGE")
 
 
 def _collection(name: str, group: str | None) -> WebSocketCollection:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..answers import ProcessFacts, Row
 from ..bus import NoBus
 from ..hub import Hub
-from ..inquiry import Answer
+from ..inquiry import Answer, Answers
 from .shapes import has_shape
 
 Record = dict[str, Any]
+
+_ONLY_THIS_PROCESS = (
+    'WSHANDLER_BUS is "none": only this process can be seen, and the running workers can\'t.'
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Workers:
         """`timeout_s` is for each question."""
         self._hub = hub
         self._timeout_s = timeout_s
+        self._has_waited_in_vain = False  # for the bus; of the thread that asks
 
     @property
     def are_visible(self) -> bool:
@@ -58,8 +63,25 @@ class Workers:
 
     @property
     def bus_trouble(self) -> str:
-        """Why they can't be reached, as far as is known; empty if all is well."""
-        return self._hub.bus.trouble
+        """Why they could not be asked, as far as is known; empty if all is well."""
+        trouble = self._hub.bus.trouble
+        if not trouble and self._has_waited_in_vain:
+            return f"no answer of {self._hub.bus} in {self._timeout_s:g} seconds"
+        return trouble
+
+    def what_is_missing(self, silent_count: int = 0) -> str:
+        """Why what was heard of them may not be all, in a sentence; empty if it is."""
+        if not self.are_visible:
+            return _ONLY_THIS_PROCESS
+        if self.bus_trouble:
+            return f"The workers can't be asked: {self.bus_trouble}"
+        if silent_count:
+            return f"Processes that have not answered in time: {silent_count}. See --timeout."
+        return ""
+
+    def reach(self) -> None:
+        """Have what they say come here, for questions that are not asked by this object."""
+        self._has_waited_in_vain |= not self._hub.listen(self._timeout_s)
 
     def connections(self) -> Heard:
         """All open connections, those of one process together, the oldest first."""
@@ -110,16 +132,30 @@ class Workers:
         arguments = {"id": connection_id, "code": code, "reason": reason}
         if _has_closed(self._hub.answer("close", arguments)):
             return self._hub.process, 0
-        heard = self._hub.ask("close", arguments, timeout_s=self._timeout_s, is_enough=_has_closed)
+        heard = self._ask_others("close", arguments, is_enough=_has_closed)
         had = [name for name, answer in heard.by_process.items() if _has_closed(answer)]
         return (had[0] if had else None), heard.silent_count
 
     def _ask(
         self, verb: str, arguments: dict[str, Any], known: Collection[str] = ()
     ) -> tuple[dict[str, Answer], int]:
-        heard = self._hub.ask(verb, arguments, timeout_s=self._timeout_s, known=known)
+        heard = self._ask_others(verb, arguments, known=known)
         own = self._hub.answer(verb, arguments)
         return {self._hub.process: own, **heard.by_process}, heard.silent_count
+
+    def _ask_others(
+        self,
+        verb: str,
+        arguments: dict[str, Any],
+        *,
+        is_enough: Callable[[Answer], bool] | None = None,
+        known: Collection[str] = (),
+    ) -> Answers:
+        heard = self._hub.ask(
+            verb, arguments, timeout_s=self._timeout_s, is_enough=is_enough, known=known
+        )
+        self._has_waited_in_vain |= not heard.was_asked
+        return heard
 
     def _count_others(self, processes: set[str]) -> int:
         return len(processes - {self._hub.process})

@@ -13,6 +13,8 @@ import pytest
 from tests.deadlines import DEADLINE_S
 from tests.shared.conftest import cluster, crowd
 
+from .terminal import shown_by
+
 __all__ = ["cluster", "crowd"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,14 +24,25 @@ class Commands:
     """`flask --app … websockets …`."""
 
     def __init__(self, app, directory, environment):
-        self._command = [sys.executable, "-m", "flask", "--app", app, "websockets"]
+        self._flask = [sys.executable, "-m", "flask"]
+        self._command = [*self._flask, "--app", app, "websockets"]
         self._directory = directory
         self._environment = environment
 
-    def run(self, *arguments, given=None, **environment):
+    def run(self, *arguments, given=None, has_input=True, **environment):
         """The finished process: `stdout`, `stderr`, `returncode`."""
+        command = [*self._command, *map(str, arguments)]
+        if not has_input:
+            command = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
+        return self._run(command, given, environment)
+
+    def run_flask(self, *arguments, **environment):
+        """The same of any command of Flask's, which is to name the app."""
+        return self._run([*self._flask, *arguments], None, environment)
+
+    def _run(self, command, given, environment):
         return subprocess.run(
-            [*self._command, *map(str, arguments)],
+            command,
             cwd=self._directory,
             env=self._environment | environment,
             input=given,
@@ -38,6 +51,10 @@ class Commands:
             check=False,
             timeout=DEADLINE_S,
         )
+
+    def on_a_terminal(self, width, *arguments):
+        """What a command prints on a terminal of so many columns."""
+        return shown_by([*self._command, *arguments], width, self._environment, cwd=self._directory)
 
     def json(self, *arguments):
         """What a command prints with --json."""

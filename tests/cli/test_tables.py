@@ -1,9 +1,11 @@
 """Tables: aligned text in a pipe, rich's on a terminal, and nothing that a terminal obeys."""
 
-import os
-import pty
+import re
+import string
 import subprocess
 import sys
+
+import pytest
 
 from flask_wshandler.cli.tables import (
     Column,
@@ -13,6 +15,9 @@ from flask_wshandler.cli.tables import (
     print_table,
     printable,
 )
+from tests.deadlines import DEADLINE_S
+
+from .terminal import shown_by
 
 COLUMNS = (Column("name", "Name"), count("size", "Size"))
 RECORDS = [{"name": "[red]a\x1b[31m", "size": 12345}, {"name": "b", "size": None}]
@@ -38,23 +43,9 @@ print_paragraph(10 * "0123456789 and so-on ")
 """
 
 
-def on_a_terminal(program):
+def on_a_terminal(program, width=80):
     """What a program prints there."""
-    reading, writing = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], stdout=writing, env=environment, check=True, timeout=60
-    )
-    os.close(writing)
-    assert done.returncode == 0
-    shown = b""
-    try:
-        while data := os.read(reading, 65536):
-            shown += data
-    except OSError:
-        pass  # the other end is closed
-    os.close(reading)
-    return shown.decode()
+    return shown_by([sys.executable, "-c", program], width)
 
 
 def test_a_terminal_gets_riches_table():
@@ -63,6 +54,58 @@ def test_a_terminal_gets_riches_table():
     assert "─" in shown
     assert "[red]a\\x1b[31m" in shown
     assert "\x1b[31m" not in shown
+
+
+ID = "0123456789abcdef"
+PROCESS = "955456918b54:8832:7b7dd737"
+USER = "user@example.org"
+PATH = f"/{string.ascii_letters}"
+LONG_COLUMNS = (
+    Column("id", "ID", is_whole=True),
+    Column("user", "User"),
+    Column("path", "Path"),
+    count("size", "Queued bytes"),
+    Column("process", "Process", is_whole=True),
+)
+LONG_RECORD = {"id": ID, "user": USER, "path": PATH, "size": 65536, "process": PROCESS}
+PRINT_LONG_TABLE = """
+from tests.cli.test_tables import LONG_COLUMNS, LONG_RECORD, print_table
+print_table(LONG_COLUMNS, [LONG_RECORD])
+"""
+
+
+@pytest.mark.parametrize("width", [160, 120, 100, 80, 60, 40])
+def test_what_people_copy_is_never_broken(width):
+    """Nor are numbers; what gives way to them is all there."""
+    lines = on_a_terminal(PRINT_LONG_TABLE, width).splitlines()
+    shown = "\n".join(lines)
+    for whole in (ID, PROCESS, "65,536"):
+        assert whole in shown
+    assert set(PATH) <= set(shown)
+    has_room = width >= 80  # for 16, 12, 12, 6 and 26, and two between each
+    assert ("─" in shown) == has_room
+    assert (PATH in shown) == (width == 160 or not has_room)
+    longest = max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in lines)
+    assert longest <= max(width, len(f"  {PATH}"))
+
+
+def test_a_narrow_terminal_has_several_lines_of_a_record():
+    """Broken between columns, those of the headings alike; what follows the first is indented."""
+    assert on_a_terminal(PRINT_LONG_TABLE, 60).splitlines() == [
+        "ID                USER",
+        "  PATH",
+        "  QUEUED BYTES  PROCESS",
+        f"{ID}  {USER}",
+        f"  {PATH}",
+        f"        65,536  {PROCESS}",
+    ]
+
+
+def test_a_pipe_has_one_line_of_a_record(capsys):
+    """However long: it is for programs."""
+    print_table(LONG_COLUMNS, [LONG_RECORD])
+    _, line = capsys.readouterr().out.splitlines()
+    assert line.split() == [ID, USER, PATH, "65,536", PROCESS]
 
 
 def test_without_rich_it_is_plain():
@@ -87,6 +130,36 @@ def test_what_a_terminal_would_obey_is_escaped():
     """Control characters, other directions of writing, halves of characters."""
     assert printable("a\nb\x1b[2J\u202e\ud800") == "a\\nb\\x1b[2J\\u202e\\ud800"
     assert printable("/räume/1") == "/räume/1"
+
+
+PRINT_NAMES = """
+from tests.cli.test_tables import COLUMNS, print_paragraph, print_table
+print_table(COLUMNS, [{"name": "räume/日本", "size": 1}, {"name": "räume", "size": 2}])
+print_paragraph("…")
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "first", "second"),
+    [
+        ("latin-1", "räume/\\u65e5\\u672c", "räume"),
+        ("ascii", "r\\xe4ume/\\u65e5\\u672c", "r\\xe4ume"),
+    ],
+)
+def test_what_the_output_can_not_have_is_escaped(monkeypatch, encoding, first, second):
+    """Before it is aligned; on a terminal, too."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    command = [sys.executable, "-c", PRINT_NAMES]
+    piped = subprocess.run(command, capture_output=True, check=True, timeout=DEADLINE_S).stdout
+    size = len(first)
+    assert piped.decode(encoding).splitlines()[1:] == [
+        f"{first}     1",
+        f"{second:{size}}     2",
+        "  \\u2026",
+    ]
+    shown = shown_by(command, encoding=encoding)
+    assert f"\n{first} " in shown and f"\n{second} " in shown
+    assert shown.endswith("\n  \\u2026\r\n")
 
 
 def test_durations_have_two_units():

@@ -1,10 +1,12 @@
 """`list`, `stats`, `send`, `close`: over the bus, to gunicorn's workers, on each bus."""
 
 import json
+import os
 import signal
 
 import pytest
 
+from tests.bus.networks import RedisServer
 from tests.live.serving import starting
 from tests.shared.conftest import Cluster
 
@@ -36,6 +38,19 @@ def test_list_shows_the_connections_of_all_workers(server, crowd, commands_of):
     head, *lines = done.stdout.splitlines()
     assert head.split()[:4] == ["ID", "HANDLER", "USER", "ADDRESS"]
     assert [line.split()[0] for line in lines] == [each["id"] for each in found]
+
+
+@pytest.mark.parametrize("width", [120, 80, 40])
+def test_list_breaks_no_id_on_a_terminal(tmp_path, commands_of, width):
+    """It is copied from there for `close`, and the process for the log."""
+    with starting(tmp_path) as start:
+        server = start("gthread")
+        commands = commands_of(server, "tests.live.app:app")
+        server.connect("/echo")
+        [found] = server.wait_for(lambda: connections(commands), "connection")
+        shown = commands.on_a_terminal(width, "list")
+        assert found["id"] in shown
+        assert found["process"] in shown
 
 
 @pytest.mark.parametrize("kind", ["gthread", "gevent", "werkzeug"])
@@ -163,10 +178,13 @@ class TestSilentWorkers:
         assert done.returncode == 0
 
 
+COMMANDS = [["list"], ["stats"], ["send", "all", "hello"], ["close", "0123456789abcdef"]]
+
+
 class TestWithoutABus:
     """Only the own process can be seen, and that is said."""
 
-    @pytest.mark.parametrize("command", [["list"], ["stats"], ["close", "0123456789abcdef"]])
+    @pytest.mark.parametrize("command", COMMANDS)
     def test_is_said(self, tmp_path, commands, command):
         """With the exit status, too."""
         self.write(tmp_path)
@@ -181,13 +199,53 @@ class TestWithoutABus:
             f"app = Flask(__name__)\napp.config['WSHANDLER_BUS'] = {bus!r}\nWebSockets(app)\n"
         )
 
-    def test_redis_that_is_away_is_told_of(self, tmp_path, commands):
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_redis_that_is_away_is_told_of(self, tmp_path, commands, command):
         """Without its password."""
         self.write(tmp_path, "redis://:secret@127.0.0.1:1/0")
-        done = commands.run("list")
-        assert done.returncode == 1
-        assert "The workers can't be asked" in done.stderr
+        done = commands.run(*command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("The workers can't be asked: ")
         assert "secret" not in done.stderr
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_redis_that_refuses_the_password_is_told_of(self, tmp_path, commands, command):
+        """As one that is away."""
+        redis = RedisServer(tmp_path)
+        try:
+            with redis.client() as client:
+                client.config_set("requirepass", "another")
+            self.write(tmp_path, f"redis://:secret@127.0.0.1:{redis.port}/0")
+            done = commands.run(*command)
+        finally:
+            redis.stop()
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("The workers can't be asked: ")
+        assert "password" in done.stderr
+        assert "secret" not in done.stderr
+
+
+class TestSilentRedis:
+    """One that takes connections and answers nothing is as bad as one that is away."""
+
+    @pytest.fixture
+    def redis(self, tmp_path):
+        redis = RedisServer(tmp_path)
+        TestWithoutABus.write(tmp_path, redis.url)
+        redis.process.send_signal(signal.SIGSTOP)
+        os.waitpid(redis.process.pid, os.WUNTRACED)
+        yield redis
+        redis.stop()
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_is_told_of(self, redis, commands, command):
+        """With the time that was waited, and the exit status."""
+        done = commands.run(*command)
+        assert (done.returncode, done.stdout) == (1, "")
+        bus = f"the bus on redis://127.0.0.1:{redis.port}"
+        told, *_ = done.stderr.splitlines()
+        assert told == f"The workers can't be asked: no answer of {bus} in 2 seconds"
+        assert "no other process was found" not in done.stderr
 
 
 class TestUsage:
@@ -200,6 +258,9 @@ class TestUsage:
             (["close", "x", "--code", "1005"], "close code 1005 can't be sent"),
             (["close", "x", "--reason", "x" * 124], "longer than 123"),
             (["send", "all", "{", "--json"], "is no JSON"),
+            (["send", "all", '{"n": NaN}', "--json"], "is no JSON: NaN is no value of it"),
+            (["send", "all", "--json", "--", "-Infinity"], "is no JSON: -Infinity"),
+            (["send", "all", "[" * 100_000, "--json"], "is no JSON"),
             (["send", "all", "1", "--json", "--binary"], "exclude each other"),
             (["send", "", "1"], "a collection's name is a non-empty str"),
             (["list", "--timeout", "0"], "0.1<=x<=60"),
@@ -212,6 +273,27 @@ class TestUsage:
         done = commands.run(*arguments)
         assert done.returncode == 2
         assert words in done.stderr
+
+    def test_standard_input_that_is_closed(self, tmp_path, commands):
+        """As a service manager may start a command."""
+        TestWithoutABus.write(tmp_path)
+        done = commands.run("send", "all", "-", has_input=False)
+        assert done.returncode == 2
+        assert '"-" reads standard input, which is closed' in done.stderr
+
+    @pytest.mark.parametrize(
+        ("size", "words"),
+        [
+            (40_000_000, "it has more than 33554432 bytes, and other processes take no more"),
+            (32 * 2**20, "of 33554432 bytes is more than other processes take: at most 33554415"),
+        ],
+    )
+    def test_a_message_that_is_too_large(self, tmp_path, commands, size, words):
+        """With the limit, and with its size where that is known: nobody reads on to its end."""
+        TestWithoutABus.write(tmp_path, "local")
+        done = commands.run("send", "all", "-", given="x" * size)
+        assert done.returncode == 2
+        assert words in " ".join(done.stderr.split())
 
     def test_help_lists_the_commands(self, tmp_path, commands):
         """In the order of the documentation."""

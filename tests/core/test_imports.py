@@ -101,7 +101,9 @@ MAY_IMPORT = {
     "cli.shapes": set(),
     "cli.workers": {"answers", "bus", "hub", "inquiry", "cli.shapes"},
     "cli.routes": {"errors", "handler", "http_handler", "settings", "state"},
-    "cli.sending": {"bus.envelope", "collection", "groups", "cli.tables", "cli.workers"},
+    "cli.sending": {
+        "bus.envelope", "collection", "groups", "inquiry", "state", "cli.tables", "cli.workers",
+    },
     "cli.commands": {
         "errors", "inquiry", "state",
         "cli.doctor", "cli.routes", "cli.sending", "cli.tables", "cli.workers",

@@ -120,6 +120,27 @@ def test_a_bus_that_can_not_count_is_waited_for_until_it_is_quiet(network, make_
     hub.bus.close()
 
 
+class NeverUp(MemoryBus):
+    """As Redis, when it takes connections and answers nothing."""
+
+    def wait_until_subscribed(self, timeout_s=1.0):
+        return False
+
+
+def test_nobody_is_asked_over_a_bus_that_is_not_up_in_time(network, make_hub):
+    """No answer could come; and whoever asks is told so, rather than that nobody is there."""
+    asked = []
+    other = make_hub(lambda verb, arguments: asked.append(verb) or {})
+    other.be_reachable()
+    hub = Hub(NeverUp(network))
+    heard = hub.ask("what", {}, timeout_s=60)
+    assert (heard.by_process, heard.silent_count, heard.was_asked) == ({}, 0, False)
+    assert make_hub().ask("another", {}, timeout_s=60).was_asked
+    assert asked == ["another"]
+    hub.stop()
+    hub.bus.close()
+
+
 def test_an_answer_that_is_too_large_is_none(make_hub):
     """Its process says nothing rather than fill the queues of others."""
     other = make_hub(says("x" * MAX_ANSWER_BYTES))

@@ -12,7 +12,13 @@ from .walk import Walk
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
-PARTS = ("flask_wshandler", "pytest_flask_wshandler.py", "setup.cfg", "pyproject.toml")
+PARTS = (
+    "flask_wshandler",
+    "flask_wshandler_command.py",
+    "pytest_flask_wshandler.py",
+    "setup.cfg",
+    "pyproject.toml",
+)
 PARTS += ("README.md", "LICENSE")
 FLAGS = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
 FLAGS += " disable-component-update disable-sync"

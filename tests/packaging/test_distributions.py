@@ -31,7 +31,8 @@ def test_the_wheel_has_every_file_of_the_package(wheel):
     assert packed == {
         name
         for name in files_of_the_project()
-        if name.startswith("flask_wshandler/") or name == "pytest_flask_wshandler.py"
+        if name.startswith("flask_wshandler/")
+        or name in ("flask_wshandler_command.py", "pytest_flask_wshandler.py")
     }
     assert "flask_wshandler/py.typed" in packed
 
@@ -64,10 +65,13 @@ def test_the_version_is_the_changelogs(metadata):
     assert re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0] == metadata["Version"]
 
 
-def test_pytest_finds_the_plugin(wheel):
-    """By its entry point, in a module that is there."""
-    [name] = [name for name in wheel.namelist() if name.endswith("/entry_points.txt")]
+@pytest.mark.parametrize(
+    ("group", "name"), [("pytest11", "flask_wshandler"), ("flask.commands", "websockets")]
+)
+def test_pytest_and_flask_find_their_plugins(wheel, group, name):
+    """By an entry point, in a module that is there."""
+    [path] = [path for path in wheel.namelist() if path.endswith("/entry_points.txt")]
     entry_points = configparser.ConfigParser()
-    entry_points.read_string(wheel.read(name).decode())
-    module = entry_points["pytest11"]["flask_wshandler"]
+    entry_points.read_string(wheel.read(path).decode())
+    module = entry_points[group][name].partition(":")[0]
     assert f"{module}.py" in wheel.namelist()
