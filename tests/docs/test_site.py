@@ -17,6 +17,9 @@ SOURCES += sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.pa
 PHONE_PX, DESK_PX = 390, 1280
 BUILD_DEADLINE_S = 120
 
+_AUTOCLASS = re.compile(r"^\.\. autoclass:: (\w+).*\n((?:   .+\n)*)", re.MULTILINE)
+_MEMBERS = re.compile(r":(?:special-)?members: (.+)")
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
@@ -59,6 +62,27 @@ def test_docstrings_are_shown(site):
     html = (site / "reference" / "api.html").read_text(encoding="utf-8")
     assert 'id="flask_wshandler.WebSocketHandler.on_open"' in html
     assert '<code class="code docutils literal notranslate"><span class="pre">on_error' in html
+
+
+def test_every_member_that_is_asked_for_is_shown(site):
+    """Sphinx leaves out what has no docstring, without a word."""
+    asked = {
+        f"{name}.{member.strip()}"
+        for name, options in _AUTOCLASS.findall((DOCS / "reference" / "api.md").read_text())
+        for members in _MEMBERS.findall(options)
+        for member in members.split(",")
+    }
+    html = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    assert "WebSocketGroups.__getitem__" in asked
+    assert [each for each in asked if f'id="flask_wshandler.{each}"' not in html] == []
+
+
+def test_signals_say_when_they_are_sent(site):
+    """Each by a text of its own, not blinker's about all signals."""
+    html = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    for said in ("sent before", "sent after"):
+        assert said in html
+    assert "notification emitter" not in html
 
 
 @pytest.mark.parametrize("width", [PHONE_PX, DESK_PX])
