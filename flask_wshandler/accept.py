@@ -35,7 +35,11 @@ _RETRY_AFTER_S = 5
 
 
 class UpgradeRequired(HTTPException):
-    """426: the client speaks a WebSocket version that this server does not."""
+    """426: this address speaks WebSocket, version 13, and the request does not.
+
+    `accept_websocket_request` raises it for another version. A view that has no page raises it
+    itself when `is_websocket_request()` is False.
+    """
 
     code = 426
     description = "This address speaks WebSocket, version 13."
