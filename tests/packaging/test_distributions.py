@@ -64,6 +64,12 @@ def test_the_version_is_the_changelogs(metadata):
     assert re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0] == metadata["Version"]
 
 
+def test_the_example_site_can_have_any_bus(metadata):
+    """What the README lets it be started with is installed by `example_site/run`."""
+    needed = [each for each in metadata.get_all("Requires-Dist") if 'extra == "example"' in each]
+    assert sorted(re.match(r"[\w-]+", each)[0] for each in needed) == ["gunicorn", "redis"]
+
+
 def test_pytest_finds_the_plugin(wheel):
     """By its entry point, in a module that is there."""
     [name] = [name for name in wheel.namelist() if name.endswith("/entry_points.txt")]
