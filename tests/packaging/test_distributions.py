@@ -37,7 +37,10 @@ def test_the_wheel_has_every_file_of_the_package(wheel):
 
 
 def test_the_sdist_has_every_file_of_the_project(distributions):
-    """Whoever packages it for a system can run the tests; only what serves the checkout is out."""
+    """Whoever packages it for a system can run the tests; only what serves the checkout is out.
+
+    And what a checkout has besides: environments, the built documentation.
+    """
     with tarfile.open(distributions[0]) as sdist:
         packed = {member.name.partition("/")[2] for member in sdist.getmembers() if member.isfile()}
     made = {name for name in packed if name == "PKG-INFO" or ".egg-info/" in name}
