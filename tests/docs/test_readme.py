@@ -56,6 +56,7 @@ class TestChat:
 def test_the_test_of_the_chat_passes(tmp_path):
     """Under pytest, beside the program."""
     [program, test] = README.code(CHAT, "python")
+    assert "Save as `test_chat.py`, and run `python -m pytest`:" in README.text
     (tmp_path / "chat.py").write_text(program)
     (tmp_path / "test_chat.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-q", "-Werror", "--rootdir", str(tmp_path)]
