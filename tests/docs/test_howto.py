@@ -176,6 +176,17 @@ def test_celery(walk, redis_server):
     assert told == [25, 50, 75, 100]
 
 
+def test_every_second(walk):
+    """And clients of both workers get each tick once, none twice."""
+    reader = walk("every-second.md")
+    reader.read_on()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(f"ws://{reader.netloc}/ticks")) for _ in range(8)]
+        for client in clients:
+            first, *others = (json.loads(client.recv(DEADLINE_S))["tick"] for _ in range(3))
+            assert others == [first + 1, first + 2]
+
+
 BOTH = """
 import after
 import before
