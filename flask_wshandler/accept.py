@@ -34,7 +34,11 @@ _RETRY_AFTER_S = 5
 
 
 class UpgradeRequired(HTTPException):
-    """426: the client speaks a WebSocket version that this server does not."""
+    """426: this address speaks WebSocket, version 13, and the request does not.
+
+    `accept_websocket_request` raises it for another version. A view that has no page raises it
+    itself when `is_websocket_request()` is False.
+    """
 
     code = 426
     description = "This address speaks WebSocket, version 13."
@@ -52,11 +56,14 @@ def is_websocket_request() -> bool:
     """Whether the current request asks to become a WebSocket, and can.
 
     False for plain HTTP, and on a server whose socket can't be taken over; that is logged once,
-    with the reason.
+    with the reason. Raises RuntimeError, also for plain HTTP, if the app was given to no
+    `WebSockets` object.
     """
+    # First: without the extension Flask refuses WebSocket requests before any view is called, so
+    # a plain one is the only occasion to say so.
+    state = state_of(_current_app())
     if not handshake.asks_for_upgrade(request.environ):
         return False
-    state = state_of(_current_app())
     try:
         _find_socket(state.settings)
     except SocketUnreachable as error:

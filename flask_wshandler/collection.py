@@ -85,10 +85,12 @@ class WebSocketCollection:
             self.remove(handler)
 
     def __contains__(self, handler: object) -> bool:
+        """Whether `handler` is a member in this process."""
         part = self._hub().part(self._topic)
         return part is not None and handler in part
 
     def __len__(self) -> int:
+        """How many members there are in this process."""
         part = self._hub().part(self._topic)
         return 0 if part is None else len(part)
 

@@ -38,6 +38,12 @@ class WebSocketGroups(Mapping[Key, WebSocketCollection]):
         self._watching: dict[str, _Group] = {}
 
     def __getitem__(self, key: Key) -> WebSocketCollection:
+        """The group of that name, which need not have members.
+
+        A key is a str, an int or a `uuid.UUID`, and its `str` has 1 to 255 bytes. `rooms[7]` and
+        `rooms["7"]` are one group. Raises TypeError for another type, ValueError for another
+        length.
+        """
         topic = self._prefix + _checked_key(key)
         watching = self._watching.get(topic)
         if watching is not None:
@@ -53,12 +59,14 @@ class WebSocketGroups(Mapping[Key, WebSocketCollection]):
         return isinstance(key, Key) and self._hub().part(self._prefix + str(key)) is not None
 
     def __iter__(self) -> Iterator[Key]:
+        """The keys of the groups that have members in this process, as str."""
         size = len(self._prefix)
         return iter(
             [topic[size:] for topic in self._hub().topics() if topic.startswith(self._prefix)]
         )
 
     def __len__(self) -> int:
+        """How many groups have members in this process."""
         return sum(1 for _ in self)
 
     def discard(self, handler: WebSocketHandler) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .context import WebSocketContext
-    from .settings import QueuePolicy
+    from .settings import QueuePolicy, RatePolicy
 
 
 class Peer(Protocol):
@@ -86,6 +86,15 @@ class WebSocketHandler:
     queue_policy: QueuePolicy | str
     #: Seconds between two pings, None for none. Default: the app's setting.
     ping_interval: float | None
+    #: Seconds that the client may be silent after a ping, None for ever. Default: the app's
+    #: setting.
+    ping_timeout: float | None
+    #: Messages per second that the client may send: a number, `(per_second, burst)`, or None for
+    #: any. Default: the app's setting.
+    message_rate: float | tuple[float, float] | None
+    #: What happens past `message_rate`: "close" (with 1008) or "slow_down" (nothing is read from
+    #: the client for a while). Default: the app's setting.
+    message_rate_policy: RatePolicy | str
 
     #: Seconds between two calls of `check_session`, None for none.
     recheck_session_s: float | None = None

@@ -22,13 +22,20 @@ if TYPE_CHECKING:
 
 _signals = blinker.Namespace()
 
-#: A client is connected; sent before `on_open`. Arguments: `handler`.
-websocket_connected = _signals.signal("websocket-connected")
-#: A message came; sent before its callback. Arguments: `handler`, and `message`, str or bytes.
-message_received = _signals.signal("websocket-message-received")
-#: A client is gone; sent after `on_close`, also if that has raised. Arguments: `handler`, whose
-#: `close_code` and `close_reason` say how.
-websocket_disconnected = _signals.signal("websocket-disconnected")
+websocket_connected = _signals.signal(
+    "websocket-connected",
+    doc="A client is connected; sent before `on_open`. Arguments: `handler`.",
+)
+message_received = _signals.signal(
+    "websocket-message-received",
+    doc="A message came; sent before its callback. Arguments: `handler`, and `message`, str or "
+    "bytes.",
+)
+websocket_disconnected = _signals.signal(
+    "websocket-disconnected",
+    doc="A client is gone; sent after `on_close`, also if that has raised. Arguments: `handler`, "
+    "whose `close_code` and `close_reason` say how.",
+)
 
 
 def announced(callback: Callable[..., None], handler: WebSocketHandler, app: Flask) -> Wrapped:

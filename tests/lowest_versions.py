@@ -32,4 +32,4 @@ def lowest_version(requirement):
 
 
 if __name__ == "__main__":
-    print("\n".join(lowest_versions()))
+    print("\n".join(dict.fromkeys(lowest_versions())))  # extras may share one

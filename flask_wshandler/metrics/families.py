@@ -40,7 +40,9 @@ CALLBACK_SECONDS = Family(
 )
 
 FAMILIES = (
-    Family("processes", Kind.GAUGE, "{process}", "Processes that have served a WebSocket."),
+    Family(
+        "processes", Kind.GAUGE, "{process}", "Processes that have served a WebSocket or a scrape."
+    ),
     Family("connections", Kind.GAUGE, "{connection}", "Open connections."),
     Family("connections_max", Kind.GAUGE, "{connection}", "Connections that there may be."),
     Family("queued_bytes", Kind.GAUGE, "By", "Bytes that clients have not taken yet."),

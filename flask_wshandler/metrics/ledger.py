@@ -40,7 +40,9 @@ class Ledger:
         self._begin()
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: garbage may be collected anywhere, also amid `join`, and an app that is found
+        # in it leaves.
+        self._lock = threading.RLock()
         # Guarded by _lock.
         self._member: _Member | None = None
         #: Whether there is no use in joining: it has failed, or the process ends.
@@ -55,10 +57,15 @@ class Ledger:
             if self._member is not None or self._is_alone:
                 return
             try:
-                self._member = _Member(self._app_name, self._tell)
+                member = _Member(self._app_name, self._tell)
             except (OSError, UnsafeDirectory) as error:
                 self._is_alone = True
                 self._log_once(error)
+            else:
+                if self._is_alone:  # `leave` came in this very thread
+                    member.close()
+                else:
+                    self._member = member
         process.stop_at_exit()
 
     def sum(self) -> Figures:

@@ -87,7 +87,7 @@ class Stats:
     max_threads: int
     #: Connections that have ended since the start, by `close_code`.
     closes: Mapping[int, int]
-    #: Handshakes that were refused since the start, by the values of `RefusalReason`.
+    #: Handshakes that were refused since the start, by reason, such as "full" or "origin".
     refusals: Mapping[str, int]
     #: Exceptions of callbacks since the start, by the callback's name.
     failures: Mapping[str, int]

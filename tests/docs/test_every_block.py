@@ -24,6 +24,7 @@ WALKED = {
     "docs/howto/authentication.md": "test_howto.py",
     "docs/howto/blueprints.md": "test_howto.py",
     "docs/howto/celery.md": "test_howto.py",
+    "docs/howto/every-second.md": "test_howto.py",
     "docs/howto/files.md": "test_howto.py",
     "docs/howto/from-aspnet.md": "test_howto.py",
     "docs/howto/from-flask-sock.md": "test_howto.py",

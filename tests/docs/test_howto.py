@@ -1,8 +1,11 @@
 """docs/howto, page by page, as a reader does them, and what a page's own test does not show."""
 
+import ast
 import contextlib
 import http.client
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS
 from .chat import greeting
 from .markdown_page import MarkdownPage
 from .programs import gunicorn
-from .walk import Walk
+from .walk import Walk, file_name
 
 ROOT = Path(__file__).resolve().parents[2]
 HOWTO = ROOT / "docs" / "howto"
@@ -51,6 +54,38 @@ def visit(browser):
             return page
 
         yield visit
+
+
+#: What the quick start's environment has, by the names that programs import.
+BROUGHT_ALONG = {"flask", "flask_wshandler", "itsdangerous", "pytest", "websockets", "werkzeug"}
+#: Where the name of the distribution differs from that of its module.
+INSTALLED_BY = {"sqlalchemy": "flask-sqlalchemy"}
+
+
+def imported_by(page):
+    """The packages that a page's programs import, without those that are its own files."""
+    blocks = [block.code for block in page.blocks if block.language == "python"]
+    found = set()
+    for node in (node for code in blocks for node in ast.walk(ast.parse(code))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+    names = [found_name["name"] for block in page.blocks if (found_name := file_name(block))]
+    own = {name.partition("/")[0].removesuffix(".py") for name in names}
+    return {name.partition(".")[0] for name in found} - own
+
+
+@pytest.mark.parametrize("path", sorted(HOWTO.glob("*.md")), ids=lambda path: path.name)
+def test_what_a_page_imports_it_installs(path):
+    """Unless the environment of the quick start, which the index names, has it."""
+    page = MarkdownPage(path)
+    commands = re.findall(r"\bpip install ([^`\n]+)", page.text)
+    installed = {
+        word.strip("'").partition("[")[0] for command in commands for word in command.split()
+    }
+    needed = imported_by(page) - BROUGHT_ALONG - sys.stdlib_module_names
+    assert {INSTALLED_BY.get(name, name.replace("_", "-")) for name in needed} <= installed
 
 
 @pytest.fixture
@@ -139,6 +174,17 @@ def test_celery(walk, redis_server):
             assert connection.getresponse().status == 202
         told = [json.loads(client.recv(DEADLINE_S))["percent"] for _ in range(4)]
     assert told == [25, 50, 75, 100]
+
+
+def test_every_second(walk):
+    """And clients of both workers get each tick once, none twice."""
+    reader = walk("every-second.md")
+    reader.read_on()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(f"ws://{reader.netloc}/ticks")) for _ in range(8)]
+        for client in clients:
+            first, *others = (json.loads(client.recv(DEADLINE_S))["tick"] for _ in range(3))
+            assert others == [first + 1, first + 2]
 
 
 BOTH = """

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = MarkdownPage(ROOT / "docs" / "operations.md")
 SYSTEMD = MarkdownPage(DOCS / "howto" / "systemd.md")
 REFERENCE = MarkdownPage(DOCS / "reference" / "statuses-and-codes.md")
+RESULTS = MarkdownPage(DOCS / "benchmarks" / "results.md")
 
 _SETTING = re.compile(rf"{PREFIX}[A-Z_]+[A-Z]")
 _CODE = re.compile(r"`([^`]+)`")
@@ -308,6 +309,23 @@ def test_the_limits_have_their_defaults():
             assert default.removesuffix(" s") == shown(value), setting
             compared += 1
     assert compared > 8
+
+
+@pytest.mark.parametrize(
+    ("written", "times", "heading", "column", "rounded_to"),
+    [
+        (r"echoed\s+([\d,]+) small messages", 1, "Echo", 1, 1000),
+        (r"([\d.]+) kB each", 1000, "Idle clients", 4, 100),
+        (r"(\d+) in a worker with `--threads 4`", 1, "Idle clients", 5, 1),
+        (r"(\d+) ms for 5,000 clients", 1, "Broadcast", 2, 1),
+    ],
+)
+def test_figures_of_sizing_are_those_of_the_results(written, times, heading, column, rounded_to):
+    """Rounded; of the run that is published, so a newer one asks for newer figures."""
+    [figure] = re.findall(written, PAGE.text)
+    [ours, *_] = [row for row in RESULTS.rows(heading) if row[0].startswith("**flask-wshandler")]
+    measured = float(ours[column].split()[0].replace(",", ""))
+    assert abs(float(figure.replace(",", "")) * times - measured) <= rounded_to / 2
 
 
 class TestNginx:

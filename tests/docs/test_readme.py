@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .chat import CHAT, README, RECEIVE_DEADLINE_S, greeting, handshake_status
+from tests.deadlines import DEADLINE_S
+
+from .chat import CHAT, README, greeting, handshake_status
 from .programs import Program, gunicorn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +36,7 @@ class TestChat:
 
     def test_tells_a_browser_that_it_speaks_websocket(self, chat):
         """The address can be opened as a page, to try the chat from its console."""
-        connection = http.client.HTTPConnection("127.0.0.1", chat.port, timeout=RECEIVE_DEADLINE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", chat.port, timeout=DEADLINE_S)
         with contextlib.closing(connection):
             connection.request("GET", "/ws.ashx")
             response = connection.getresponse()
@@ -54,6 +56,7 @@ class TestChat:
 def test_the_test_of_the_chat_passes(tmp_path):
     """Under pytest, beside the program."""
     [program, test] = README.code(CHAT, "python")
+    assert "Save as `test_chat.py`, and run `python -m pytest`:" in README.text
     (tmp_path / "chat.py").write_text(program)
     (tmp_path / "test_chat.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-q", "-Werror", "--rootdir", str(tmp_path)]

@@ -48,6 +48,7 @@ def test_the_settings_of_handlers_are_all_there():
     """Each attribute that overrides a setting for one client."""
     cells = [row[0] for row in SETTINGS.rows("Of a handler")]
     assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == set(_OF_HANDLERS)
+    assert set(_OF_HANDLERS) <= set(flask_wshandler.WebSocketHandler.__annotations__)
 
 
 def test_the_close_codes_are_ours():

@@ -45,11 +45,13 @@ def test_every_test_that_is_named_exists():
 
 
 def test_every_threat_has_a_test():
-    """And says what is done."""
+    """And says what is done. None is named twice."""
     _, *parts = re.split(r"^## (.+)$", PAGE.text, flags=re.MULTILINE)
     for heading, text in zip(parts[::2], parts[1::2], strict=True):
         assert "- **Done.** " in text, heading
-        assert _TEST.search(text), heading
+        tests = _TEST.findall(text)
+        assert tests, heading
+        assert len(set(tests)) == len(tests), heading
 
 
 def post(server: Program, path: str, cookie: str = "") -> str:

@@ -14,8 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SOURCES = [ROOT / "README.md"]
 SOURCES += sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
-PHONE_PX, DESK_PX = 390, 1280
+PHONE_PX, DESK_PX, WIDE_PX = 390, 1280, 1920
 BUILD_DEADLINE_S = 120
+
+_AUTOCLASS = re.compile(r"^\.\. autoclass:: (\w+).*\n((?:   .+\n)*)", re.MULTILINE)
+_MEMBERS = re.compile(r":(?:special-)?members: (.+)")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,27 @@ def test_docstrings_are_shown(site):
     assert '<code class="code docutils literal notranslate"><span class="pre">on_error' in html
 
 
+def test_every_member_that_is_asked_for_is_shown(site):
+    """Sphinx leaves out what has no docstring, without a word."""
+    asked = {
+        f"{name}.{member.strip()}"
+        for name, options in _AUTOCLASS.findall((DOCS / "reference" / "api.md").read_text())
+        for members in _MEMBERS.findall(options)
+        for member in members.split(",")
+    }
+    html = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    assert "WebSocketGroups.__getitem__" in asked
+    assert [each for each in asked if f'id="flask_wshandler.{each}"' not in html] == []
+
+
+def test_signals_say_when_they_are_sent(site):
+    """Each by a text of its own, not blinker's about all signals."""
+    html = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    for said in ("sent before", "sent after"):
+        assert said in html
+    assert "notification emitter" not in html
+
+
 @pytest.mark.parametrize("width", [PHONE_PX, DESK_PX])
 def test_no_page_is_wider_than_the_window(site, browser, width):
     """Wide tables and long lines scroll within themselves; every picture is there."""
@@ -75,3 +99,23 @@ def test_no_page_is_wider_than_the_window(site, browser, width):
             broken = "[...document.images].filter((i) => !i.naturalWidth).map((i) => i.src)"
             assert page.evaluate(broken) == [], path
         assert too_wide == {}
+
+
+@pytest.mark.parametrize("width", [DESK_PX, WIDE_PX])
+@pytest.mark.parametrize("name", ["from-aspnet", "from-flask-socketio"])
+def test_code_side_by_side_is_seen_whole(site, browser, name, width):
+    """No line is cut off, and no block lies over what is below."""
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    with contextlib.closing(context), contextlib.closing(context.new_page()) as page:
+        page.goto((site / "howto" / f"{name}.html").as_uri())
+        blocks = page.evaluate(
+            """[...document.querySelectorAll(".side-by-side pre")].map((pre) => [
+                pre.scrollWidth - pre.clientWidth,
+                pre.getBoundingClientRect().bottom
+                    - pre.closest(".side-by-side").getBoundingClientRect().bottom,
+            ])"""
+        )
+    assert len(blocks) > 1
+    for too_wide_px, too_low_px in blocks:
+        assert too_wide_px == 0
+        assert too_low_px < 1

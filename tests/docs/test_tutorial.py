@@ -1,11 +1,13 @@
 """docs/tutorial, followed from its first page to its last in one folder, with a browser."""
 
 import contextlib
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.deadlines import PAGE_DEADLINE_MS
+from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS
 
 from .markdown_page import MarkdownPage
 from .walk import Walk
@@ -44,7 +46,10 @@ def visit(browser):
 
 
 def test_the_tutorial_works_as_printed(step, visit):
-    """All five steps: each page of the playground is visited when it is there."""
+    """All five steps: each page of the playground is visited when it is there.
+
+    By the one server of step 1, which starts anew by itself, until gunicorn takes its place.
+    """
     reader = step("1-echo.md")
     reader.read_on()
     page = visit(f"http://{reader.netloc}/echo")
@@ -52,10 +57,9 @@ def test_the_tutorial_works_as_printed(step, visit):
     page.fill("input", "hello")
     page.press("input", "Enter")
     page.wait_for_selector("li:has-text('You said: hello')")
-    reader.stop()
 
-    reader = step("2-chat.md")
-    reader.read_on()
+    step("2-chat.md").read_on()
+    wait_until_served(f"http://{reader.netloc}/chat")
     ada, bob = (visit(f"http://{reader.netloc}/chat?name={name}") for name in ("Ada", "Bob"))
     ada.wait_for_selector("#here:has-text('Ada, Bob')")
     bob.fill("input", "hello")
@@ -63,18 +67,35 @@ def test_the_tutorial_works_as_printed(step, visit):
     ada.wait_for_selector("li:has-text('Bob: hello')")
     bob.close()
     ada.wait_for_function("document.getElementById('here').textContent == 'Ada'")
-    reader.stop()
 
-    reader = step("3-game.md")
-    reader.read_on()
+    step("3-game.md").read_on()
+    wait_until_served(f"http://{reader.netloc}/game")
     play(visit, reader)
-    reader.stop()
 
     step("4-tests.md").read_on()
 
-    reader = step("5-two-workers.md")
-    reader.read_on()
-    play(visit, reader)
+    last_reader = step("5-two-workers.md")
+    last_reader.read_to("Under gunicorn")
+    reader.stop()
+    last_reader.read_on()
+    play(visit, last_reader)
+
+
+def wait_until_served(url):
+    """A server that starts anew has the page, and takes connections again."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while True:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=DEADLINE_S):
+            return
+        assert time.monotonic() < deadline_s, url
+        time.sleep(0.02)
+
+
+def test_a_server_that_was_stopped_is_started_as_in_step_1():
+    """The steps between have no server of their own, but its command."""
+    [command] = MarkdownPage(TUTORIAL / "1-echo.md").code("Try it", "sh")
+    for name in ("2-chat.md", "3-game.md"):
+        assert f"`{command.strip()}`" in (TUTORIAL / name).read_text(encoding="utf-8")
 
 
 def play(visit, reader):

@@ -34,9 +34,12 @@ _FILE = re.compile(
     r"(?:#|//|<!--) (?P<name>[\w.-]+(?:/[\w.-]+)*)(?P<continued>, continued)?(?: -->)?"
 )
 _WITHOUT_EXTENSION = {"Dockerfile"}
-_SERVES = re.compile(r"gunicorn |flask (--app \S+ )?run|celery .* worker")
+_SERVES = re.compile(
+    r"(?P<gunicorn>gunicorn )|(?P<flask>flask (?:--app \S+ )?run)|(?P<celery>celery .* worker)"
+    r"|(?P<ticks>flask --app \S+ ticks)"
+)
 _NOT_THE_READERS = {"FORCE_COLOR", "PYTEST_ADDOPTS", "PY_COLORS", "VIRTUAL_ENV"}
-_READY = {"gunicorn": "Listening at", "flask": "Running on", "celery": " ready."}
+_READY = {"gunicorn": "Listening at", "flask": "Running on", "celery": " ready.", "ticks": ""}
 
 
 def file_name(block: Block) -> re.Match[str] | None:
@@ -149,8 +152,8 @@ class Walk:
 
     def _type(self, commands: str) -> None:
         for command in commands.replace("\\\n", "").splitlines():
-            if _SERVES.match(command):
-                self._serve(command)
+            if found := _SERVES.match(command):
+                self._serve(found.lastgroup or "", command)
             elif command and not command.startswith("#"):
                 self._run(command)
 
@@ -194,8 +197,7 @@ class Walk:
     def _resume(self) -> str:
         return f". {self._state}\n" if self._state.exists() else ""
 
-    def _serve(self, command: str) -> None:
-        name = command.partition(" ")[0]
+    def _serve(self, name: str, command: str) -> None:
         if name in self._servers:
             self._stop(name)
         if name == "gunicorn":

@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from flask_wshandler import SettingError, WebSockets
+from flask_wshandler import SettingError, WebSockets, is_websocket_request
 
 from .wire import text
 
@@ -95,6 +95,17 @@ def test_a_server_that_hides_its_socket(start):
         assert server.raw("/echo").status == 426
     assert server.log.count("No WebSockets here") == 1
     assert server.raw("/text").status == 400
+
+
+def test_a_forgotten_extension_is_named():
+    """Flask refuses its WebSocket requests itself; a plain one of the same view says what to do."""
+    app = Flask("forgetful")
+    app.add_url_rule("/", view_func=is_websocket_request)
+    app.testing = True  # what a view raises gets through
+    with pytest.raises(RuntimeError, match=r"has no WebSockets: call WebSockets\(app\)"):
+        app.test_client().get("/")
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    assert app.test_client().get("/", headers=upgrade).status_code == 400
 
 
 def test_the_transport_may_be_chosen(start):

@@ -8,6 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+#: What work in a checkout leaves behind.
+MADE_IN_A_CHECKOUT = (
+    ".venv-benchmarks/pyvenv.cfg",
+    "docs/_build/html/index.html",
+    "example_site/.venv/pyvenv.cfg",
+    "tests/.venv/3.11/pyvenv.cfg",
+    "tests/__pycache__/ports.cpython-311.pyc",
+)
 
 
 def files_of_the_project():
@@ -26,6 +34,10 @@ def distributions(tmp_path_factory):
         copy = checkout / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy)
+    for name in MADE_IN_A_CHECKOUT:
+        made = checkout / name
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.touch()
     done = subprocess.run(
         [sys.executable, "-m", "build", "--outdir", checkout / "made", checkout],
         capture_output=True,

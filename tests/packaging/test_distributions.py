@@ -38,7 +38,10 @@ def test_the_wheel_has_every_file_of_the_package(wheel):
 
 
 def test_the_sdist_has_every_file_of_the_project(distributions):
-    """Whoever packages it for a system can run the tests; only what serves the checkout is out."""
+    """Whoever packages it for a system can run the tests; only what serves the checkout is out.
+
+    And what a checkout has besides: environments, the built documentation.
+    """
     with tarfile.open(distributions[0]) as sdist:
         packed = {member.name.partition("/")[2] for member in sdist.getmembers() if member.isfile()}
     made = {name for name in packed if name == "PKG-INFO" or ".egg-info/" in name}
@@ -63,6 +66,12 @@ def test_the_version_is_the_changelogs(metadata):
     """The newest heading."""
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0] == metadata["Version"]
+
+
+def test_the_example_site_can_have_any_bus(metadata):
+    """What the README lets it be started with is installed by `example_site/run`."""
+    needed = [each for each in metadata.get_all("Requires-Dist") if 'extra == "example"' in each]
+    assert sorted(re.match(r"[\w-]+", each)[0] for each in needed) == ["gunicorn", "redis"]
 
 
 @pytest.mark.parametrize(
