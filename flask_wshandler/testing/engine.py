@@ -38,7 +38,9 @@ class Served:
         """Whether all that the client has sent, and all that time has brought, has been handled.
 
         Each of these is unmade in a turn only, so looking for a turn last misses nothing but what
-        a turn has left to be written, together with that of others.
+        a turn has left to be written, together with that of others. What the client has no room
+        for is not waited for: it may be silent, or slow. What it has made room for is, until a
+        turn has written that, after a close, too.
         """
         channel = self._channel
         if channel is None or self._is_released.is_set():
@@ -48,9 +50,19 @@ class Served:
             return False
         if connection.is_closed and not channel.has_finished:
             return False
-        if connection.wants_data and _is_readable(channel.socket):
+        if connection.wants_data and _is_ready(channel.socket, select.POLLIN):
+            return False
+        if connection.outbox.queued_bytes and _is_ready(channel.socket, select.POLLOUT):
             return False
         return channel.is_idle and not connection.is_corked
+
+    @property
+    def taken_bytes(self) -> int | None:
+        """How much the client has taken, while there is more for it; else None."""
+        connection = None if self._channel is None else self._channel.connection
+        if connection is None or not connection.outbox.queued_bytes:
+            return None
+        return connection.sent_bytes
 
     @property
     def has_finished(self) -> bool:
@@ -150,6 +162,20 @@ class EngineUnderTest(Engine):
         """The clients that are not idle."""
         return [served for served in list(self._served.values()) if not served.is_idle]
 
+    def traces(self) -> list[tuple[object, ...]]:
+        """What a turn of one client may have changed for another, in so far as it gives it work."""
+        return [
+            (
+                connection.sent_messages,
+                connection.sent_bytes,
+                connection.received_bytes,
+                connection.wants_data,
+                connection.is_closed,
+                connection.close_code,
+            )
+            for connection in list(self._served)
+        ]
+
     def rest(self) -> None:
         """End the threads until the next connection, if there is none."""
         with self._lock:
@@ -168,10 +194,10 @@ class EngineUnderTest(Engine):
         """Nothing: the process is the test's."""
 
 
-def _is_readable(sock: socket.socket) -> bool:
+def _is_ready(sock: socket.socket, events: int) -> bool:
     poll = select.poll()
     try:
-        poll.register(sock, select.POLLIN)
+        poll.register(sock, events)
     except ValueError:  # it has been closed in this moment
         return False
     return bool(poll.poll(0))

@@ -256,6 +256,11 @@ class ClientWebSocket:
         """Read, and answer pings, unless it is silent. Says whether anything came."""
         return not self._is_silent and self._wire.read()
 
+    @property
+    def read_count(self) -> int:
+        """How often it has read something."""
+        return self._wire.read_count
+
     def open(self, timeout: float) -> None:
         """Read the handshake's answer, and wait until `on_open` has run.
 

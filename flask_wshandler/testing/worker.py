@@ -38,6 +38,8 @@ _WORKER_KEY = "wshandler.testing"
 _WATCHED_KEY = "wshandler.testing.watched"
 _SETTLE_TIMEOUT_S = 5.0
 _STUCK_S = 1.0
+_STUCK_LOOKS = 5
+"""So often `_STUCK_S` for who is still taking what is queued."""
 _LOOK_EVERY_S = 0.0005
 
 
@@ -67,10 +69,24 @@ class Machine:
             raise TimedOut(f"{what} has not come to an end in {_SETTLE_TIMEOUT_S:g} s")
 
     def stuck(self) -> set[Served]:
-        """The clients whose callbacks do not come to an end."""
-        if self._comes_to_rest(_STUCK_S, ()):
-            return set()
+        """The clients whose callbacks do not come to an end.
+
+        Not those who are taking what is queued for them, however long a busy machine needs.
+        """
+        for _ in range(_STUCK_LOOKS):
+            before = self._taken_bytes()
+            if self._comes_to_rest(_STUCK_S, ()):
+                return set()
+            if before == self._taken_bytes():
+                break
+        return self._busy()
+
+    def _busy(self) -> set[Served]:
         return {served for worker in self._workers for served in worker.busy()}
+
+    def _taken_bytes(self) -> dict[Served, int]:
+        taken = {served: served.taken_bytes for served in self._busy()}
+        return {served: count for served, count in taken.items() if count is not None}
 
     def spread(self) -> None:
         """Wait until every process knows what another has told it; not for long."""
@@ -89,16 +105,18 @@ class Machine:
     def _is_at_rest(self, but: Collection[Served]) -> bool:
         workers = list(self._workers)
         self.clock.fire_due()
-        # Connections give work to buses and watchers, and these to each other and to connections.
-        # What buses and watchers are given is counted. So they have been idle since they were
-        # looked at if the counts are the same, and then connections, looked at after them, have
-        # got no work but from clients and from the time, which are this thread's matter.
-        counts = [worker.work_counts for worker in workers]
+        # Connections give work to buses and watchers, and these to each other and to connections;
+        # one connection gives work to another that has been looked at before it; and a thread of
+        # the test may read what another has sent, and make room for more. What they are given,
+        # and what is read, leaves traces. So all have been idle since they were looked at if there
+        # are no new ones, and have got no work but from clients and from the time, which are this
+        # thread's matter.
+        traces = [worker.traces for worker in workers]
         return (
             all(worker.has_spread_all for worker in workers)
             and all(served in but for worker in workers for served in worker.busy())
             and not sum(worker.pump() for worker in workers)
-            and counts == [worker.work_counts for worker in workers]
+            and traces == [worker.traces for worker in workers]
         )
 
 
@@ -295,6 +313,12 @@ class Worker:
     def work_counts(self) -> tuple[int, int]:
         """How much this process's bus and its watchers have been given to do so far."""
         return self._bus.sent_here, self._state.hub.news_count
+
+    @property
+    def traces(self) -> tuple[object, ...]:
+        """What is another when any of them, a connection or a client has been given something."""
+        reads = sum(client.read_count for client in self.clients)
+        return *self.work_counts, reads, self._engine.traces()
 
     @property
     def has_spread_all(self) -> bool:

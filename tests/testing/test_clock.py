@@ -6,7 +6,7 @@ import pytest
 
 from flask_wshandler.testing import TimedOut, WebSocketClient, worker_of
 
-from .app import Stuck, clients, create_app
+from .app import DEADLINE_S, Stuck, clients, create_app
 
 
 @pytest.fixture(params=["epoll", "blocking"])
@@ -39,6 +39,16 @@ def test_silent_client_is_given_up(client, wshandler):
         wshandler.clock.advance(1)
         assert Stuck.closed_with == 1006
         assert ws.wait_closed() == 1006
+
+
+def test_who_takes_a_large_message_is_not_silent(client, wshandler):
+    """Time moves on when all of it has been written."""
+    with client.websocket_connect("/large") as ws:
+        for _ in range(5):
+            ws.send("9000000")
+            wshandler.clock.advance(40)
+            assert not ws.closed
+            assert len(ws.receive(timeout=DEADLINE_S)) == 9_000_000
 
 
 def test_silence_may_end_in_time(client, wshandler):

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor, TimeoutError
 
 import pytest
 
-from flask_wshandler.testing import ConnectionClosed, TimedOut, WebSocketClient
+from flask_wshandler.testing import ConnectionClosed, TimedOut, WebSocketClient, worker_of
+from tests.core.rig import wait_for
 
 from .app import DEADLINE_S, Stuck, create_app
 
@@ -90,6 +91,59 @@ def test_what_is_held_back_is_waited_for(app, client):
             received.result(0.1)
         connection.uncork()
         assert received.result(DEADLINE_S) == ["hi"]
+
+
+def test_large_messages_come_whole(client):
+    """Though they are written piece by piece, whenever the client has taken the one before."""
+    with client.websocket_connect("/large") as ws:
+        for _ in range(20):
+            ws.send("300000")
+            assert [len(message) for message in ws.receive_all()] == [300_000]
+
+
+@pytest.mark.parametrize("then", ["more", "close"])
+def test_what_there_is_room_for_is_waited_for(stuck, then):
+    """Though no thread has begun to write it. What there is no room for is not."""
+    worker = worker_of(create_app(WSHANDLER_TRANSPORT="epoll", WSHANDLER_THREADS=1))
+    ws = worker.websocket_connect(f"/large?then={then}")
+    other = worker.websocket_connect("/stuck")
+    ws.send("900000")
+    ws.go_silent()
+    worker.settle()
+    assert ws.served.is_idle
+    other.send("stay")
+    wait_for(worker.running)
+    with pytest.raises(TimedOut):
+        ws.receive(timeout=0)  # it has read what there was
+    assert not ws.served.is_idle
+    stuck.let_go.set()
+    worker.settle()
+    assert [len(message) for message in ws.receive_all()] == [900_000]
+    assert ws.close_code == (4000 if then == "close" else None)
+    worker.close()
+
+
+@pytest.mark.parametrize("name", ["send", "close", "abort", "pause"])
+def test_what_one_client_does_to_another_leaves_a_trace(app, client, wshandler, name):
+    """Who is looked at one after the other may be given work after the look."""
+    arguments = ("hi",) if name == "send" else ()
+    with client.websocket_connect("/echo"):
+        (connection,) = app.extensions["wshandler"].engine.connections()
+        before = wshandler.traces
+        assert wshandler.traces == before
+        getattr(connection, name)(*arguments)
+        assert wshandler.traces != before
+        connection.resume()
+
+
+def test_what_is_read_leaves_a_trace(app, client, wshandler):
+    """Another thread of the test may read it, and so make room for more."""
+    with client.websocket_connect("/echo") as ws:
+        (connection,) = app.extensions["wshandler"].engine.connections()
+        connection.send("hi")
+        before = wshandler.traces
+        ws.receive()
+        assert wshandler.traces != before
 
 
 def test_clients_in_threads(client):
