@@ -25,7 +25,8 @@ from ..callbacks import FAILURES_KEY
 from ..extension import initialized, known_apps
 from ..transports.handoff import SOCKET_KEY
 from .errors import HandshakeRefused
-from .websocket import DEFAULT_TIMEOUT_S, ClientWebSocket
+from .patience import DEFAULT_TIMEOUT_S, Patience
+from .websocket import ClientWebSocket
 from .wire import Wire
 from .worker import worker_of
 
@@ -60,7 +61,7 @@ def websocket_connect(
     Returns when `on_open` has run. `propagate_exceptions` says whether what the client's
     callbacks raise is raised in the test; by default as Flask does for views: if
     PROPAGATE_EXCEPTIONS is set, else if the app is in testing or debug mode. `timeout` is for
-    `on_open`, in seconds of real time.
+    `on_open`, and for the end of a `with` block, in seconds of real time.
 
     Raises `HandshakeRefused` with the response if that is not a handshake's, what the view raises
     where Flask propagates it, `TimedOut`, TypeError for a client that is none of a Flask app, and
@@ -69,6 +70,7 @@ def websocket_connect(
     app = client.application
     if not isinstance(app, Flask):
         raise TypeError(f"a test client of a Flask app is needed, not of {app!r}")
+    Patience(timeout)  # what is no number is to be heard of before there is a client
     path = _as_http(path)
     for name in ("base_url", "url_scheme"):
         if options.get(name):
@@ -85,7 +87,7 @@ def websocket_connect(
     if propagate_exceptions is None:
         propagate_exceptions = _propagates(app)
     websocket = _handshake(client, path, options, protocol, are_raised=propagate_exceptions)
-    _open(websocket, timeout)
+    _open(websocket, Patience(timeout))
     return websocket
 
 
@@ -153,9 +155,9 @@ def _handshake(
         raise
 
 
-def _open(websocket: ClientWebSocket, timeout: float) -> None:
+def _open(websocket: ClientWebSocket, patience: Patience) -> None:
     try:
-        websocket.open(timeout)
+        websocket.open(patience)
     except BaseException as error:
         websocket.drop()
         if isinstance(error, InvalidHandshake):

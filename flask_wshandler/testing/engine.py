@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import select
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from ..transports.engine import Engine
@@ -30,7 +29,8 @@ class Served:
         # Each written once, by the engine.
         self._channel: Channel | None = None
         self._thread: threading.Thread | None = None
-        self._has_finished = threading.Event()
+        #: Whether the last callback has run.
+        self.has_finished = False
         self._is_released = threading.Event()
 
     @property
@@ -64,18 +64,9 @@ class Served:
             return None
         return connection.sent_bytes
 
-    @property
-    def has_finished(self) -> bool:
-        """Whether the last callback has run."""
-        return self._has_finished.is_set()
-
-    def wait_until_finished(self, until_s: float) -> bool:
-        """Wait for the end of the last callback. False when it is past `until_s`, a real time."""
-        return self._has_finished.wait(max(0.0, until_s - time.monotonic()))
-
-    def wait_until_released(self, until_s: float) -> bool:
-        """Wait until the socket is closed. False when it is past `until_s`, a real time."""
-        if not self._is_released.wait(max(0.0, until_s - time.monotonic())):
+    def wait_until_released(self, seconds: float) -> bool:
+        """Wait until the socket is closed. False if it is not after so much real time."""
+        if not self._is_released.wait(min(seconds, threading.TIMEOUT_MAX)):
             return False
         if self._thread is not None:
             self._thread.join()
@@ -93,7 +84,7 @@ class Served:
 
     def finished(self) -> None:
         """The last callback has run."""
-        self._has_finished.set()
+        self.has_finished = True
 
     def released(self) -> None:
         """The socket is closed."""

@@ -23,6 +23,7 @@ from .clock import Clock
 from .engine import EngineUnderTest
 from .errors import TimedOut
 from .failures import Failures, chained
+from .patience import DEFAULT_TIMEOUT_S, Patience
 from .websocket import ClientWebSocket
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _WORKER_KEY = "wshandler.testing"
 _WATCHED_KEY = "wshandler.testing.watched"
-_SETTLE_TIMEOUT_S = 5.0
 _STUCK_S = 1.0
 _STUCK_LOOKS = 5
 """So often `_STUCK_S` for who is still taking what is queued."""
@@ -61,12 +61,12 @@ class Machine:
         """A process more."""
         self._workers.add(worker)
 
-    def settle(self, but: Collection[Served] = ()) -> None:
-        """Wait until nothing runs and nothing is due. Raises `TimedOut` after 5 seconds."""
-        if not self._comes_to_rest(_SETTLE_TIMEOUT_S, but):
+    def settle(self, but: Collection[Served] = (), timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        """Wait until nothing runs and nothing is due. Raises `TimedOut` after `timeout` seconds."""
+        if not self._comes_to_rest(timeout, but):
             running = [name for worker in self._workers for name in worker.running()]
             what = ", ".join(running) or "something"
-            raise TimedOut(f"{what} has not come to an end in {_SETTLE_TIMEOUT_S:g} s")
+            raise TimedOut(f"{what} has not come to an end in {timeout:g} s")
 
     def stuck(self) -> set[Served]:
         """The clients whose callbacks do not come to an end.
@@ -193,14 +193,14 @@ class Worker:
             raise
         worker.close()
 
-    def settle(self) -> None:
+    def settle(self, timeout: float = DEFAULT_TIMEOUT_S) -> None:
         """Wait until all that was sent and all that is due has been handled, in all processes.
 
         Clients answer pings meanwhile, and take what comes. It can't know of threads that are
-        not the package's, such as those of flask-sock functions. Raises `TimedOut` after 5
-        seconds of real time.
+        not the package's, such as those of flask-sock functions. Raises `TimedOut` after
+        `timeout` seconds of real time.
         """
-        self._machine.settle()
+        self._machine.settle(timeout=timeout)
 
     def close(self) -> None:
         """Close all clients, and end everything that runs for the app.
@@ -349,9 +349,9 @@ def worker_of(app: Flask) -> Worker:
 
 def _comes_true(question: Callable[[], bool], seconds: float) -> bool:
     """Ask until the answer is true. False after `seconds` of real time."""
-    until_s = time.monotonic() + seconds
+    patience = Patience(seconds)
     while not question():
-        if time.monotonic() > until_s:
+        if patience.look() <= 0:
             return False
         time.sleep(_LOOK_EVERY_S)
     return True

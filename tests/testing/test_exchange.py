@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, TimeoutError
 import pytest
 
 from flask_wshandler.testing import ConnectionClosed, TimedOut, WebSocketClient, worker_of
+from flask_wshandler.testing.patience import Patience
 from tests.core.rig import wait_for
 
 from .app import DEADLINE_S, Stuck, create_app
@@ -34,7 +35,9 @@ def test_text_and_bytes_come_back(client):
         ws.send("text")
         ws.send(b"bytes")
         ws.send(bytearray(b"more"))
-        assert [ws.receive(timeout=DEADLINE_S) for _ in range(3)] == ["text", b"bytes", b"more"]
+        ws.send(memoryview(b"and more"))
+        received = [ws.receive(timeout=DEADLINE_S) for _ in range(4)]
+        assert received == ["text", b"bytes", b"more", b"and more"]
         with pytest.raises(TypeError, match="str or bytes, not int"):
             ws.send(1)
 
@@ -242,6 +245,48 @@ def test_receive_says_what_runs(client, stuck):
         with pytest.raises(TimedOut, match=r"did not answer the close in 0\.1 s.*Stuck"):
             ws.close(timeout=0.1)
         stuck.let_go.set()
+
+
+def test_waiting_takes_as_long_as_it_may(client, wshandler, stuck):
+    """Also for all clients, and at the end of a block."""
+    with (
+        pytest.raises(TimedOut, match=r"did not answer the close in 0\.1 s"),
+        client.websocket_connect("/stuck", timeout=0.1) as ws,
+    ):
+        ws.send("stay")
+        with pytest.raises(TimedOut, match=r"Stuck\.on_message has not come to an end in 0\.2 s"):
+            ws.receive_all(timeout=0.2)
+        with pytest.raises(TimedOut, match=r"Stuck\.on_message has not come to an end in 0\.2 s"):
+            wshandler.settle(timeout=0.2)
+    stuck.let_go.set()
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"), [(None, TypeError), ("1", TypeError), (float("nan"), ValueError)]
+)
+def test_timeouts_are_numbers(client, timeout, error):
+    """What is none is named, and nothing is done."""
+    match = f"a timeout is a number of seconds, not {timeout!r}"
+    with client.websocket_connect("/echo") as ws:
+        for call in (ws.receive, ws.receive_json, ws.receive_all, ws.wait_closed, ws.abort):
+            with pytest.raises(error, match=match):
+                call(timeout=timeout)
+        with pytest.raises(error, match=match):
+            ws.close(timeout=timeout)
+        with pytest.raises(error, match=match):
+            ws.send("hi", timeout=timeout)
+        with pytest.raises(error, match=match):
+            client.websocket_connect("/echo", timeout=timeout)
+        assert ws.receive_all() == []
+        assert not ws.closed
+
+
+def test_time_in_which_nothing_can_happen_does_not_count():
+    """A machine that stands still for seconds makes nobody late."""
+    patience = Patience(0.25)
+    for left_s in (0.15, 0.05, -0.05):
+        time.sleep(0.12)  # as if the process had not run
+        assert patience.look() == pytest.approx(left_s)
 
 
 def test_connecting_waits_for_on_open(client, stuck):
