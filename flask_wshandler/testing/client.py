@@ -6,12 +6,13 @@ as a server's has: the server's end of a socket pair.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from flask import Flask
+from flask import Flask, request, request_started
 from flask.testing import EnvironBuilder, FlaskClient
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake
@@ -23,12 +24,19 @@ from werkzeug.wsgi import get_host
 
 from ..callbacks import FAILURES_KEY
 from ..extension import initialized, known_apps
+from ..state import EXTENSION_KEY
 from ..transports.handoff import SOCKET_KEY
 from .errors import HandshakeRefused
+from .failures import Failures
 from .patience import DEFAULT_TIMEOUT_S, Patience
 from .websocket import ClientWebSocket
 from .wire import Wire
-from .worker import worker_of
+from .worker import Worker, worker_of
+
+if TYPE_CHECKING:
+    from werkzeug.test import TestResponse
+
+    from .engine import Served
 
 _SWITCHING_PROTOCOLS = 101
 SAME_ORIGIN = "same-origin"
@@ -52,7 +60,8 @@ def websocket_connect(
     The handshake is a request of `client`: with its cookies, its session and its login, and kept
     are the cookies that the answer sets. `headers` and all other `options` are those of
     `client.get`: `base_url`, `subdomain`, `url_scheme`, `query_string`, `auth`,
-    `environ_overrides`, `environ_base`. No redirect is followed, as browsers follow none.
+    `environ_overrides`, `environ_base`. No redirect is followed, as browsers follow none. Where
+    other apps are mounted in the client's, the WebSocket is that of the app that accepts it.
 
     By default the client is a page of the app's own: its Origin header is that of the request.
     Another `origin` stands for another site's page, None for what is no browser. `compression`
@@ -84,9 +93,7 @@ def websocket_connect(
         wanted.setdefault("Origin", _own_origin(client, path, options))
     elif origin is not None:
         wanted.set("Origin", origin)
-    if propagate_exceptions is None:
-        propagate_exceptions = _propagates(app)
-    websocket = _handshake(client, path, options, protocol, are_raised=propagate_exceptions)
+    websocket = _handshake(client, path, options, protocol, propagate_exceptions)
     _open(websocket, Patience(timeout))
     return websocket
 
@@ -127,32 +134,92 @@ def _client_class(base: type[FlaskClient]) -> type[FlaskClient]:
     return type(base.__name__, (WebSocketClientMixin, base), {"__module__": base.__module__})
 
 
+class _Handshake:
+    """A request with a socket, on its way to the app that accepts it.
+
+    That may be one that is mounted in the client's: whichever app the request comes to expects
+    the socket from then on.
+    """
+
+    def __init__(self, app: Flask, sock: socket.socket, propagates: bool | None) -> None:
+        """`sock` is the server's end. `propagates` None is for each app's own rule."""
+        self._app = app
+        self._propagates = propagates
+        self._socket = sock
+        self.failures = Failures(are_raised=bool(propagates))
+        #: What is in the request's environ.
+        self.environ = {SOCKET_KEY: sock, FAILURES_KEY: self.failures}
+        self._expected: dict[Worker, Served] = {}
+        self._end = contextlib.ExitStack()
+
+    def __enter__(self) -> _Handshake:
+        self._end.enter_context(request_started.connected_to(self._request_started))
+        self._come_to(self._app)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.close()
+
+    def accepted_by(self) -> tuple[Worker, Served] | None:
+        """The app's process that has taken the socket, and its account of it.
+
+        Raises RuntimeError if the request has come to no app with `WebSockets`.
+        """
+        if not self._expected:
+            worker_of(self._app)
+        found = (each for each in self._expected.items() if each[1].is_accepted)
+        return next(found, None)
+
+    def _request_started(self, app: Flask, **_: object) -> None:
+        # Other threads make requests, too.
+        if request.environ.get(FAILURES_KEY) is self.failures:
+            self._come_to(app)
+
+    def _come_to(self, app: Flask) -> None:
+        if EXTENSION_KEY not in app.extensions:
+            return
+        if self._propagates is None:
+            self.failures.are_raised = _propagates(app)
+        worker = worker_of(app)
+        if worker not in self._expected:
+            expecting = worker.expecting(self._socket, self.failures)
+            self._expected[worker] = self._end.enter_context(expecting)
+
+
 def _handshake(
     client: FlaskClient,
     path: str,
     options: dict[str, Any],
     protocol: ClientProtocol,
-    *,
-    are_raised: bool,
+    propagates: bool | None,
 ) -> ClientWebSocket:
     """Make the request; what is at the client's end then, if it was accepted."""
-    worker = worker_of(client.application)
-    failures = worker.new_failures(are_raised=are_raised)
     ours, servers = socket.socketpair()
-    own = {SOCKET_KEY: servers, FAILURES_KEY: failures}
-    options["environ_overrides"] = {**(options.get("environ_overrides") or {}), **own}
     try:
-        with servers, worker.expecting(servers) as served:
+        with servers, _Handshake(client.application, servers, propagates) as handshake:
+            overrides = {**(options.get("environ_overrides") or {}), **handshake.environ}
+            options["environ_overrides"] = overrides
             response = client.open(path, method="GET", **options)
-            if response.status_code != _SWITCHING_PROTOCOLS:
-                raise HandshakeRefused(response)
+            accepted = handshake.accepted_by()
+            if response.status_code != _SWITCHING_PROTOCOLS or accepted is None:
+                raise _refusal(response)
             response.close()
-            websocket = ClientWebSocket(Wire(ours, protocol), response, served, worker, failures)
+            worker, served = accepted
+            wire = Wire(ours, protocol)
+            websocket = ClientWebSocket(wire, response, served, worker, handshake.failures)
             worker.connected(websocket)
             return websocket
     except BaseException:
         ours.close()
         raise
+
+
+def _refusal(response: TestResponse) -> HandshakeRefused:
+    """What is wrong with the response to a request that has had a socket."""
+    reason = f"the handshake was answered with {response.status}"
+    if response.status_code == _SWITCHING_PROTOCOLS:
+        reason += ", but no app has accepted it"
+    return HandshakeRefused(response, reason)
 
 
 def _open(websocket: ClientWebSocket, patience: Patience) -> None:

@@ -29,6 +29,8 @@ class Served:
         # Each written once, by the engine.
         self._channel: Channel | None = None
         self._thread: threading.Thread | None = None
+        #: Whether the app has accepted the client.
+        self.is_accepted = False
         #: Whether the last callback has run.
         self.has_finished = False
         self._is_released = threading.Event()
@@ -74,6 +76,10 @@ class Served:
 
     # What the engine tells.
 
+    def accepted(self) -> None:
+        """The client's socket has been taken."""
+        self.is_accepted = True
+
     def started(self, channel: Channel) -> None:
         """A channel serves the client."""
         self._channel = channel
@@ -112,12 +118,13 @@ class EngineUnderTest(Engine):
 
     def adopt(self, server_socket: ServerSocket, connection: Connection, head: bytes) -> None:
         """Serve the socket on the pollers."""
-        self._served[connection] = self._expected[server_socket.sock]
+        served = self._served[connection] = self._expected[server_socket.sock]
         try:
             super().adopt(server_socket, connection, head)
         except BaseException:
             self._served.pop(connection, None)
             raise
+        served.accepted()
 
     def serve(self, server_socket: ServerSocket, connection: Connection, head: bytes) -> None:
         """Serve the socket as a request's own thread would, which the test's is not."""
@@ -133,6 +140,7 @@ class EngineUnderTest(Engine):
         thread = threading.Thread(target=run, name="wshandler-blocking", daemon=True)
         served.served_by(thread)
         thread.start()
+        served.accepted()
 
     def started(self, channel: Channel) -> None:
         """A channel is served."""

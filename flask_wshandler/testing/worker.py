@@ -133,7 +133,7 @@ class Worker:
         # Guarded by _lock.
         self._clients: weakref.WeakSet[ClientWebSocket] = weakref.WeakSet()
         self._connecting = 0
-        self._failures: list[Failures] = []
+        self._failures: dict[Failures, Served] = {}
 
         before = _state_of(app)
         settings = before.settings
@@ -262,24 +262,23 @@ class Worker:
     # For the handshake.
 
     @contextlib.contextmanager
-    def expecting(self, sock: socket.socket) -> Iterator[Served]:
-        """A handshake that brings `sock`, the server's end, in its environ."""
+    def expecting(self, sock: socket.socket, failures: Failures) -> Iterator[Served]:
+        """A handshake that brings `sock`, the server's end, in its environ.
+
+        The callbacks put what they raise into `failures`.
+        """
         with self._lock:
             self._connecting += 1
+        served = self._engine.expect(sock)
         try:
-            yield self._engine.expect(sock)
+            yield served
         finally:
             self._engine.forget_expected(sock)
             with self._lock:
                 self._connecting -= 1
+                if served.is_accepted:
+                    self._failures[failures] = served
             self._rest()
-
-    def new_failures(self, *, are_raised: bool) -> Failures:
-        """Where the callbacks of a new client put what they raise."""
-        failures = Failures(are_raised=are_raised)
-        with self._lock:
-            self._failures.append(failures)
-        return failures
 
     def connected(self, client: ClientWebSocket) -> None:
         """A client's handshake was accepted."""

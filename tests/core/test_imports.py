@@ -134,9 +134,9 @@ MAY_IMPORT = {
         "testing.errors", "testing.failures", "testing.patience", "testing.websocket",
     },
     "testing.client": {
-        "callbacks", "extension", "transports.handoff",
-        "testing.errors", "testing.patience", "testing.websocket", "testing.wire",
-        "testing.worker",
+        "callbacks", "extension", "state", "transports.handoff",
+        "testing.errors", "testing.failures", "testing.patience", "testing.websocket",
+        "testing.wire", "testing.worker",
     },
 }  # fmt: skip
 

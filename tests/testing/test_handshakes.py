@@ -1,9 +1,10 @@
 """The handshake is a request of Flask's test client."""
 
 import pytest
-from flask import Flask, request, session
+from flask import Flask, Response, request, session
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 from flask_wshandler import WebSocketHandler, WebSockets
@@ -142,6 +143,12 @@ class TestRefusals:
         with pytest.raises(HandshakeRefused, match=r"no handshake.*Sec-WebSocket-Accept"):
             client.websocket_connect("/echo")
 
+    def test_switching_to_something_else(self, app, client):
+        """A 101 that no WebSocket is behind."""
+        app.add_url_rule("/other", view_func=lambda: Response(status=101))
+        with pytest.raises(HandshakeRefused, match="101 SWITCHING PROTOCOLS, but no app has"):
+            client.websocket_connect("/other")
+
     def test_app_without_the_extension(self):
         """Says what is missing."""
         with pytest.raises(RuntimeError, match="has no WebSockets"):
@@ -271,6 +278,48 @@ class TestRequest:
             assert request.path == "/plain"
         with pytest.raises(RuntimeError, match="outside of request context"):
             request.path  # noqa: B018
+
+
+class TestMountedApps:
+    @pytest.fixture(params=["with WebSockets", "without"])
+    def client(self, app, request):
+        """Of an app that has the other one at /inner."""
+        outer = Flask("outer")
+        if request.param == "with WebSockets":
+            WebSockets(outer)
+        outer.wsgi_app = DispatcherMiddleware(outer.wsgi_app, {"/inner": app})
+        return WebSocketClient(outer)
+
+    @pytest.mark.parametrize("transport", ["epoll", "blocking"])
+    @pytest.mark.parametrize("is_known", [True, False])
+    def test_serve_their_own(self, app, client, transport, is_known):
+        """As under a server: with the time of the app that accepts."""
+        app.config["WSHANDLER_TRANSPORT"] = transport
+        WebSockets(app)
+        if is_known:
+            worker_of(app)
+        with client.websocket_connect("/inner/mirror") as ws:
+            assert mirror(ws)["root"] == "/inner"
+            worker_of(app).clock.advance(20)
+            assert ws.ping_count == 1
+            assert worker_of(app).clients == [ws]
+        assert worker_of(app).clients == []
+
+    def test_say_whether_exceptions_are_raised(self, app, client):
+        """The outer app is no test's."""
+        with client.websocket_connect("/inner/failing") as ws:
+            ws.send("x")
+            ws.receive()
+            with pytest.raises(LookupError, match="in on_message"):
+                ws.receive()
+        app.testing = False
+        with client.websocket_connect("/inner/failing") as ws:
+            ws.send("x")
+            assert ws.wait_closed() == 1011
+
+    def test_refuse(self, client):
+        """By themselves."""
+        assert refusal(client, "/inner/area/ws").status_code == 401
 
 
 class TestClasses:
