@@ -229,7 +229,9 @@ class Worker:
         """What callbacks have raised and nobody has seen; whoever takes it shows it."""
         with self._lock:
             failures = list(self._failures)
-        return [error for each in failures for error in each.take()]
+        unseen = [error for each in failures for error in each.take()]
+        self._forget_failures()
+        return unseen
 
     def end(self) -> list[BaseException]:
         """Do what `close` does; returns what it would raise."""
@@ -278,6 +280,7 @@ class Worker:
                 self._connecting -= 1
                 if served.is_accepted:
                     self._failures[failures] = served
+            self._forget_failures()
             self._rest()
 
     def connected(self, client: ClientWebSocket) -> None:
@@ -295,11 +298,21 @@ class Worker:
         """A client has gone, and its last callback has run."""
         with self._lock:
             self._clients.discard(client)
+        self._forget_failures()
         self._rest()
 
     def running(self) -> list[str]:
         """The callbacks that run at this moment."""
         return [_name_of(callback) for callback in [*self._state.slow_callbacks.running.values()]]
+
+    def _forget_failures(self) -> None:
+        """Forget those in which nothing is, and into which nothing will come."""
+        with self._lock:
+            self._failures = {
+                failures: served
+                for failures, served in self._failures.items()
+                if not served.has_finished or failures.has_some
+            }
 
     def _rest(self) -> None:
         with self._lock:
