@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _SWITCHING_PROTOCOLS = 101
 SAME_ORIGIN = "same-origin"
 _SCHEMES = {"ws": "http", "wss": "https"}
+_NOT_OF_A_REQUEST = ("buffered", "follow_redirects")
+"""Options of the call that makes a request."""
 
 
 def websocket_connect(
@@ -73,12 +75,14 @@ def websocket_connect(
     `on_open`, and for the end of a `with` block, in seconds of real time.
 
     Raises `HandshakeRefused` with the response if that is not a handshake's, what the view raises
-    where Flask propagates it, `TimedOut`, TypeError for a client that is none of a Flask app, and
-    RuntimeError for an app without `WebSockets`.
+    where Flask propagates it, `TimedOut`, TypeError for a client that is none of a Flask app,
+    RuntimeError for an app without `WebSockets`, and ValueError for `follow_redirects=True`.
     """
     app = client.application
     if not isinstance(app, Flask):
         raise TypeError(f"a test client of a Flask app is needed, not of {app!r}")
+    if options.get("follow_redirects"):
+        raise ValueError("follow_redirects=True: no redirect of a handshake is followed")
     Patience(timeout)  # what is no number is to be heard of before there is a client
     path = _as_http(path)
     for name in ("base_url", "url_scheme"):
@@ -202,7 +206,7 @@ def _handshake(
             response = client.open(path, method="GET", **options)
             accepted = handshake.accepted_by()
             if response.status_code != _SWITCHING_PROTOCOLS or accepted is None:
-                raise _refusal(response)
+                raise _refusal(response, servers)
             response.close()
             worker, served = accepted
             wire = Wire(ours, protocol)
@@ -214,10 +218,12 @@ def _handshake(
         raise
 
 
-def _refusal(response: TestResponse) -> HandshakeRefused:
+def _refusal(response: TestResponse, servers: socket.socket) -> HandshakeRefused:
     """What is wrong with the response to a request that has had a socket."""
     reason = f"the handshake was answered with {response.status}"
-    if response.status_code == _SWITCHING_PROTOCOLS:
+    if response.request.environ.get(SOCKET_KEY) is not servers:
+        reason += ": the test client's open() has replaced environ_overrides, which had the socket"
+    elif response.status_code == _SWITCHING_PROTOCOLS:
         reason += ", but no app has accepted it"
     return HandshakeRefused(response, reason)
 
@@ -257,7 +263,8 @@ def _as_http(url: str) -> str:
 def _own_origin(client: FlaskClient, path: str, options: dict[str, Any]) -> str:
     """The origin of the app's pages, as the request that these make has it."""
     base = {**client.environ_base, **(options.get("environ_base") or {})}
-    builder = EnvironBuilder(client.application, path, **{**options, "environ_base": base})
+    of_request = {name: options[name] for name in options if name not in _NOT_OF_A_REQUEST}
+    builder = EnvironBuilder(client.application, path, **{**of_request, "environ_base": base})
     try:
         environ = builder.get_environ()
     finally:

@@ -149,6 +149,17 @@ class TestRefusals:
         with pytest.raises(HandshakeRefused, match="101 SWITCHING PROTOCOLS, but no app has"):
             client.websocket_connect("/other")
 
+    def test_client_that_loses_the_socket(self, app):
+        """It is in `environ_overrides`, which its `open` may add to, but not replace."""
+
+        class Elsewhere(FlaskClient):
+            def open(self, *args, **options):
+                options["environ_overrides"] = {"REMOTE_ADDR": "192.0.2.1"}
+                return super().open(*args, **options)
+
+        with pytest.raises(HandshakeRefused, match=r"400 BAD REQUEST: .*environ_overrides"):
+            websocket_connect(Elsewhere(app), "/echo")
+
     def test_app_without_the_extension(self):
         """Says what is missing."""
         with pytest.raises(RuntimeError, match="has no WebSockets"):
@@ -248,6 +259,13 @@ class TestRequest:
         with client.websocket_connect("/", subdomain="chat") as ws:
             assert ws.receive() == "http://chat.example.org"
         assert refusal(client, "/").status_code == 404
+
+    def test_options_of_the_call(self, client):
+        """`client.get` has two that are none of the request."""
+        with client.websocket_connect("/mirror", follow_redirects=False, buffered=True) as ws:
+            assert mirror(ws)["origin"] == "http://localhost"
+        with pytest.raises(ValueError, match="no redirect of a handshake is followed"):
+            client.websocket_connect("/moved", follow_redirects=True)
 
     def test_defaults_of_the_client(self, client):
         """`environ_base`."""
