@@ -116,16 +116,25 @@ def enable(app: Flask) -> None:
     """Have `app.test_client()` return clients that have `websocket_connect`.
 
     Of the app's own `test_client_class`, if it has one. Changes nothing else, and nothing when
-    called again.
+    called again. Raises TypeError if it is no class, but a function that makes clients.
     """
-    app.test_client_class = _client_class(app.test_client_class or FlaskClient)  # type: ignore[arg-type]  # a class is hashable
+    base = app.test_client_class or FlaskClient
+    if not isinstance(base, type):
+        raise TypeError(f"a test_client_class that is a class is needed, not {base!r}")
+    app.test_client_class = _client_class(base)  # type: ignore[arg-type]  # a class is hashable
 
 
 def enable_all() -> None:
     """Call `enable` for all apps with `WebSockets`, those that there are and those to come."""
-    if enable not in initialized:
-        initialized.append(enable)
+    if _enable_if_class not in initialized:
+        initialized.append(_enable_if_class)
     for app in known_apps():
+        _enable_if_class(app)
+
+
+def _enable_if_class(app: Flask) -> None:
+    """Nobody has asked to have this app's clients changed, so what can't be is no error."""
+    if isinstance(app.test_client_class, type | None):
         enable(app)
 
 

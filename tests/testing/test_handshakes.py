@@ -1,5 +1,7 @@
 """The handshake is a request of Flask's test client."""
 
+import functools
+
 import pytest
 from flask import Flask, Response, request, session
 from flask.testing import FlaskClient
@@ -358,6 +360,15 @@ class TestClasses:
         assert type(client).__name__ == "ApiClient"
         with client.websocket_connect("/mirror") as ws:
             assert mirror(ws)["headers"]["X-Key"] == "secret"
+
+    def test_what_is_no_class(self, app):
+        """Nothing can be derived from it; the function takes its clients."""
+        app.test_client_class = functools.partial(FlaskClient)
+        with pytest.raises(TypeError, match=r"a test_client_class that is a class.*partial"):
+            enable(app)
+        with websocket_connect(app.test_client(), "/echo") as ws:
+            ws.send("hi")
+            assert ws.receive() == "hi"
 
     def test_mixin(self, app):
         """For who writes the class with it."""

@@ -137,6 +137,28 @@ def test_failures_nobody_looked_at_are_errors(project):
     result.stdout.fnmatch_lines(["chat.py:*: LookupError"])
 
 
+def test_clients_that_no_class_makes_are_left_alone(pytester):
+    """Those of other apps are not."""
+    pytester.makepyfile(chat=APP)
+    pytester.makepyfile(
+        """
+        import functools
+        from flask.testing import FlaskClient
+        from chat import create_app
+
+        apps = [create_app(), create_app()]
+        apps[0].test_client_class = functools.partial(FlaskClient)
+
+        def test_chat():
+            assert not hasattr(apps[0].test_client(), "websocket_connect")
+            with apps[1].test_client().websocket_connect("/chat") as ws:
+                ws.send("hi")
+                assert ws.receive() == "hi"
+        """
+    )
+    run(pytester).assert_outcomes(passed=1)
+
+
 def test_clients_of_wider_fixtures_stay(pytester):
     """As long as their fixture does."""
     pytester.makepyfile(chat=APP, threads=THREADS)
