@@ -137,6 +137,34 @@ def test_failures_nobody_looked_at_are_errors(project):
     result.stdout.fnmatch_lines(["chat.py:*: LookupError"])
 
 
+def test_fixtures_that_fail_at_their_end_hold_nothing_up(project):
+    """What the test has left is closed, and its failures are shown with the fixture's."""
+    project.makepyfile(
+        """
+        import pytest
+        from threads import no_threads
+
+        @pytest.fixture
+        def failing():
+            yield
+            raise ArithmeticError("at the end of the fixture")
+
+        def test_fails(client, failing):
+            client.websocket_connect("/chat").send("boom")
+
+        def test_next(client):
+            assert no_threads()
+            with client.websocket_connect("/chat"):
+                pass
+        """
+    )
+    result = run(project)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_fails*"])
+    result.stdout.fnmatch_lines(["E*LookupError: in on_message"])
+    result.stdout.fnmatch_lines(["E*ArithmeticError: at the end of the fixture"])
+
+
 def test_clients_that_no_class_makes_are_left_alone(pytester):
     """Those of other apps are not."""
     pytester.makepyfile(chat=APP)
