@@ -37,12 +37,26 @@ class Served:
 
     @property
     def is_idle(self) -> bool:
+        """Whether all is handled, and no turn is due to write what is queued.
+
+        What the client has no room for is not waited for: it may be silent, or slow. What it has
+        made room for is, after a close, too.
+        """
+        channel = self._channel
+        if (
+            channel is not None
+            and channel.connection.outbox.queued_bytes
+            and _is_ready(channel.socket, select.POLLOUT)
+        ):
+            return False
+        return self.has_handled_all
+
+    @property
+    def has_handled_all(self) -> bool:
         """Whether all that the client has sent, and all that time has brought, has been handled.
 
         Each of these is unmade in a turn only, so looking for a turn last misses nothing but what
-        a turn has left to be written, together with that of others. What the client has no room
-        for is not waited for: it may be silent, or slow. What it has made room for is, until a
-        turn has written that, after a close, too.
+        a turn has left to be written, together with that of others.
         """
         channel = self._channel
         if channel is None or self._is_released.is_set():
@@ -53,8 +67,6 @@ class Served:
         if connection.is_closed and not channel.has_finished:
             return False
         if connection.wants_data and _is_ready(channel.socket, select.POLLIN):
-            return False
-        if connection.outbox.queued_bytes and _is_ready(channel.socket, select.POLLOUT):
             return False
         return channel.is_idle and not connection.is_corked
 

@@ -284,7 +284,8 @@ class ClientWebSocket:
         self._wait_until(lambda: wire.answer or wire.has_hung_up, patience, "no handshake came")
         if wire.handshake_error is not None:
             raise wire.handshake_error
-        self._wait_until(lambda: self.served.is_idle, patience, "on_open did not end", _SOON_S)
+        served = self.served
+        self._wait_until(lambda: served.has_handled_all, patience, "on_open did not end", _SOON_S)
         self._server.spread()
 
     def discard(self) -> None:

@@ -119,6 +119,7 @@ def test_what_there_is_room_for_is_waited_for(stuck, then):
     with pytest.raises(TimedOut):
         ws.receive(timeout=0)  # it has read what there was
     assert not ws.served.is_idle
+    assert ws.served.has_handled_all  # which is enough for on_open to be over
     stuck.let_go.set()
     worker.settle()
     assert [len(message) for message in ws.receive_all()] == [900_000]
