@@ -110,14 +110,12 @@ class Closing(WebSocketHandler):
 
 
 class Large(WebSocketHandler):
-    """Sends as many letters as it is told to, more than a socket holds, and may close then."""
+    """Sends as many letters as it is told to, more than a socket holds."""
 
     max_queue_size = 2**25
 
     def on_message(self, message):
         self.send(int(message) * "x")
-        if request.args.get("then") == "close":
-            self.close(4000)
 
 
 class Rechecked(WebSocketHandler):

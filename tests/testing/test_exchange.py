@@ -107,11 +107,15 @@ def test_large_messages_come_whole(client):
 @pytest.mark.parametrize("then", ["more", "close"])
 def test_what_there_is_room_for_is_waited_for(stuck, then):
     """Though no thread has begun to write it. What there is no room for is not."""
-    worker = worker_of(create_app(WSHANDLER_TRANSPORT="epoll", WSHANDLER_THREADS=1))
-    ws = worker.websocket_connect(f"/large?then={then}")
+    app = create_app(WSHANDLER_TRANSPORT="epoll", WSHANDLER_THREADS=1)
+    worker = worker_of(app)
+    ws = worker.websocket_connect("/large")
+    (connection,) = app.extensions["wshandler"].engine.connections()
     other = worker.websocket_connect("/stuck")
-    ws.send("900000")
     ws.go_silent()
+    connection.send(900_000 * "x")
+    if then == "close":
+        connection.close(4000)
     worker.settle()
     assert ws.served.is_idle
     other.send("stay")
