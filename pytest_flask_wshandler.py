@@ -97,12 +97,23 @@ def pytest_runtest_call() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None, None, None]:
     """After the fixtures' own teardown: close what the test has left, and report failures."""
-    yield
-    unseen = _kept.end_others()
-    if unseen:
-        from flask_wshandler.testing.failures import chained
+    __tracebackhide__ = True
+    errors: list[BaseException] = []
+    try:
+        yield
+    except BaseException as error:
+        errors.append(error)
+    errors += _kept.end_others()
+    if errors:
+        raise _chained(errors)
 
-        raise chained(unseen)
+
+def _chained(errors: list[BaseException]) -> BaseException:
+    if len(errors) == 1:
+        return errors[0]  # maybe of a project without WebSockets
+    from flask_wshandler.testing.failures import chained
+
+    return chained(errors)
 
 
 def _live_workers() -> list[Worker]:

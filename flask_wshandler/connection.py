@@ -478,7 +478,6 @@ class Connection:
         lock = self._lock
         lock.acquire()
         try:
-            self.is_corked = False
             frame = self._held
             if frame is not None:
                 self._held = None
@@ -487,6 +486,8 @@ class Connection:
                     self.outbox.put_rest(frame, taken, self._write)
             elif self.outbox.queued_bytes:
                 self._flush()
+            # Last: who sees without the lock that it is not corked sees all of it written.
+            self.is_corked = False
         finally:
             lock.release()
 

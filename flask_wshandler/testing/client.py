@@ -6,12 +6,13 @@ as a server's has: the server's end of a socket pair.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from flask import Flask
+from flask import Flask, request, request_started
 from flask.testing import EnvironBuilder, FlaskClient
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake
@@ -23,15 +24,25 @@ from werkzeug.wsgi import get_host
 
 from ..callbacks import FAILURES_KEY
 from ..extension import initialized, known_apps
+from ..state import EXTENSION_KEY
 from ..transports.handoff import SOCKET_KEY
 from .errors import HandshakeRefused
-from .websocket import DEFAULT_TIMEOUT_S, ClientWebSocket
+from .failures import Failures
+from .patience import DEFAULT_TIMEOUT_S, Patience
+from .websocket import ClientWebSocket
 from .wire import Wire
-from .worker import worker_of
+from .worker import Worker, worker_of
+
+if TYPE_CHECKING:
+    from werkzeug.test import TestResponse
+
+    from .engine import Served
 
 _SWITCHING_PROTOCOLS = 101
 SAME_ORIGIN = "same-origin"
 _SCHEMES = {"ws": "http", "wss": "https"}
+_NOT_OF_A_REQUEST = ("buffered", "follow_redirects")
+"""Options of the call that makes a request."""
 
 
 def websocket_connect(
@@ -51,7 +62,8 @@ def websocket_connect(
     The handshake is a request of `client`: with its cookies, its session and its login, and kept
     are the cookies that the answer sets. `headers` and all other `options` are those of
     `client.get`: `base_url`, `subdomain`, `url_scheme`, `query_string`, `auth`,
-    `environ_overrides`, `environ_base`. No redirect is followed, as browsers follow none.
+    `environ_overrides`, `environ_base`. No redirect is followed, as browsers follow none. Where
+    other apps are mounted in the client's, the WebSocket is that of the app that accepts it.
 
     By default the client is a page of the app's own: its Origin header is that of the request.
     Another `origin` stands for another site's page, None for what is no browser. `compression`
@@ -60,15 +72,18 @@ def websocket_connect(
     Returns when `on_open` has run. `propagate_exceptions` says whether what the client's
     callbacks raise is raised in the test; by default as Flask does for views: if
     PROPAGATE_EXCEPTIONS is set, else if the app is in testing or debug mode. `timeout` is for
-    `on_open`, in seconds of real time.
+    `on_open`, and for the end of a `with` block, in seconds of real time.
 
     Raises `HandshakeRefused` with the response if that is not a handshake's, what the view raises
-    where Flask propagates it, `TimedOut`, TypeError for a client that is none of a Flask app, and
-    RuntimeError for an app without `WebSockets`.
+    where Flask propagates it, `TimedOut`, TypeError for a client that is none of a Flask app,
+    RuntimeError for an app without `WebSockets`, and ValueError for `follow_redirects=True`.
     """
     app = client.application
     if not isinstance(app, Flask):
         raise TypeError(f"a test client of a Flask app is needed, not of {app!r}")
+    if options.get("follow_redirects"):
+        raise ValueError("follow_redirects=True: no redirect of a handshake is followed")
+    Patience(timeout)  # what is no number is to be heard of before there is a client
     path = _as_http(path)
     for name in ("base_url", "url_scheme"):
         if options.get(name):
@@ -82,10 +97,8 @@ def websocket_connect(
         wanted.setdefault("Origin", _own_origin(client, path, options))
     elif origin is not None:
         wanted.set("Origin", origin)
-    if propagate_exceptions is None:
-        propagate_exceptions = _propagates(app)
-    websocket = _handshake(client, path, options, protocol, are_raised=propagate_exceptions)
-    _open(websocket, timeout)
+    websocket = _handshake(client, path, options, protocol, propagate_exceptions)
+    _open(websocket, Patience(timeout))
     return websocket
 
 
@@ -103,16 +116,25 @@ def enable(app: Flask) -> None:
     """Have `app.test_client()` return clients that have `websocket_connect`.
 
     Of the app's own `test_client_class`, if it has one. Changes nothing else, and nothing when
-    called again.
+    called again. Raises TypeError if it is no class, but a function that makes clients.
     """
-    app.test_client_class = _client_class(app.test_client_class or FlaskClient)  # type: ignore[arg-type]  # a class is hashable
+    base = app.test_client_class or FlaskClient
+    if not isinstance(base, type):
+        raise TypeError(f"a test_client_class that is a class is needed, not {base!r}")
+    app.test_client_class = _client_class(base)  # type: ignore[arg-type]  # a class is hashable
 
 
 def enable_all() -> None:
     """Call `enable` for all apps with `WebSockets`, those that there are and those to come."""
-    if enable not in initialized:
-        initialized.append(enable)
+    if _enable_if_class not in initialized:
+        initialized.append(_enable_if_class)
     for app in known_apps():
+        _enable_if_class(app)
+
+
+def _enable_if_class(app: Flask) -> None:
+    """Nobody has asked to have this app's clients changed, so what can't be is no error."""
+    if isinstance(app.test_client_class, type | None):
         enable(app)
 
 
@@ -125,27 +147,79 @@ def _client_class(base: type[FlaskClient]) -> type[FlaskClient]:
     return type(base.__name__, (WebSocketClientMixin, base), {"__module__": base.__module__})
 
 
+class _Handshake:
+    """A request with a socket, on its way to the app that accepts it.
+
+    That may be one that is mounted in the client's: whichever app the request comes to expects
+    the socket from then on.
+    """
+
+    def __init__(self, app: Flask, sock: socket.socket, propagates: bool | None) -> None:
+        """`sock` is the server's end. `propagates` None is for each app's own rule."""
+        self._app = app
+        self._propagates = propagates
+        self._socket = sock
+        self.failures = Failures(are_raised=bool(propagates))
+        #: What is in the request's environ.
+        self.environ = {SOCKET_KEY: sock, FAILURES_KEY: self.failures}
+        self._expected: dict[Worker, Served] = {}
+        self._end = contextlib.ExitStack()
+
+    def __enter__(self) -> _Handshake:
+        self._end.enter_context(request_started.connected_to(self._request_started))
+        self._come_to(self._app)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.close()
+
+    def accepted_by(self) -> tuple[Worker, Served] | None:
+        """The app's process that has taken the socket, and its account of it.
+
+        Raises RuntimeError if the request has come to no app with `WebSockets`.
+        """
+        if not self._expected:
+            worker_of(self._app)
+        found = (each for each in self._expected.items() if each[1].is_accepted)
+        return next(found, None)
+
+    def _request_started(self, app: Flask, **_: object) -> None:
+        # Other threads make requests, too.
+        if request.environ.get(FAILURES_KEY) is self.failures:
+            self._come_to(app)
+
+    def _come_to(self, app: Flask) -> None:
+        if EXTENSION_KEY not in app.extensions:
+            return
+        if self._propagates is None:
+            self.failures.are_raised = _propagates(app)
+        worker = worker_of(app)
+        if worker not in self._expected:
+            expecting = worker.expecting(self._socket, self.failures)
+            self._expected[worker] = self._end.enter_context(expecting)
+
+
 def _handshake(
     client: FlaskClient,
     path: str,
     options: dict[str, Any],
     protocol: ClientProtocol,
-    *,
-    are_raised: bool,
+    propagates: bool | None,
 ) -> ClientWebSocket:
     """Make the request; what is at the client's end then, if it was accepted."""
-    worker = worker_of(client.application)
-    failures = worker.new_failures(are_raised=are_raised)
     ours, servers = socket.socketpair()
-    own = {SOCKET_KEY: servers, FAILURES_KEY: failures}
-    options["environ_overrides"] = {**(options.get("environ_overrides") or {}), **own}
     try:
-        with servers, worker.expecting(servers) as served:
+        with servers, _Handshake(client.application, servers, propagates) as handshake:
+            overrides = {**(options.get("environ_overrides") or {}), **handshake.environ}
+            options["environ_overrides"] = overrides
             response = client.open(path, method="GET", **options)
-            if response.status_code != _SWITCHING_PROTOCOLS:
-                raise HandshakeRefused(response)
+            accepted = handshake.accepted_by()
+            if response.status_code != _SWITCHING_PROTOCOLS or accepted is None:
+                raise _refusal(response, servers)
             response.close()
-            websocket = ClientWebSocket(Wire(ours, protocol), response, served, worker, failures)
+            worker, served = accepted
+            wire = Wire(ours, protocol)
+            websocket = ClientWebSocket(wire, response, served, worker, handshake.failures)
             worker.connected(websocket)
             return websocket
     except BaseException:
@@ -153,9 +227,19 @@ def _handshake(
         raise
 
 
-def _open(websocket: ClientWebSocket, timeout: float) -> None:
+def _refusal(response: TestResponse, servers: socket.socket) -> HandshakeRefused:
+    """What is wrong with the response to a request that has had a socket."""
+    reason = f"the handshake was answered with {response.status}"
+    if response.request.environ.get(SOCKET_KEY) is not servers:
+        reason += ": the test client's open() has replaced environ_overrides, which had the socket"
+    elif response.status_code == _SWITCHING_PROTOCOLS:
+        reason += ", but no app has accepted it"
+    return HandshakeRefused(response, reason)
+
+
+def _open(websocket: ClientWebSocket, patience: Patience) -> None:
     try:
-        websocket.open(timeout)
+        websocket.open(patience)
     except BaseException as error:
         websocket.drop()
         if isinstance(error, InvalidHandshake):
@@ -188,7 +272,8 @@ def _as_http(url: str) -> str:
 def _own_origin(client: FlaskClient, path: str, options: dict[str, Any]) -> str:
     """The origin of the app's pages, as the request that these make has it."""
     base = {**client.environ_base, **(options.get("environ_base") or {})}
-    builder = EnvironBuilder(client.application, path, **{**options, "environ_base": base})
+    of_request = {name: options[name] for name in options if name not in _NOT_OF_A_REQUEST}
+    builder = EnvironBuilder(client.application, path, **{**of_request, "environ_base": base})
     try:
         environ = builder.get_environ()
     finally:

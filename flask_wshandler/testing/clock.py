@@ -6,6 +6,7 @@ time, or that waits for everything to come to rest, in its thread and in the ord
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Collection
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..timer import Clock as AnyClock
 from ..timer import Timer
+from .patience import DEFAULT_TIMEOUT_S
 
 if TYPE_CHECKING:
     from .engine import Served
@@ -25,7 +27,7 @@ class Machine(Protocol):
 
     def stuck(self) -> Collection[Served]: ...
 
-    def settle(self, but: Collection[Served] = ()) -> None: ...
+    def settle(self, but: Collection[Served] = (), timeout: float = ...) -> None: ...
 
 
 class SteppedTimer(Timer):
@@ -82,23 +84,23 @@ class Clock:
         if not condition.wait(seconds) and seconds is not None:
             self._now_s += seconds
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: float, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
         """Let `seconds` pass; return when everything that was due in them has been done.
 
         It is done in its order, with clients answering pings as they come. Deadlines are rounded
         up to a tenth of a second. A client whose callback is stuck before, for one second of real
         time, is not waited for. One thread at a time.
 
-        Raises ValueError for a negative number, and `TimedOut` if a callback that was due has not
-        come to its end in 5 seconds of real time.
+        Raises ValueError for a negative number or none that is finite, and `TimedOut` if a
+        callback that was due has not come to its end in `timeout` seconds of real time.
         """
-        if seconds < 0:
-            raise ValueError(f"time does not go back: {seconds!r} seconds")
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"time goes forward, and by finite steps: not by {seconds!r} seconds")
         target_s = self._now_s + seconds
         stuck = self._machine.stuck()
         while (due_s := self._next_due_s()) is not None and due_s <= target_s:
             self._now_s = max(self._now_s, due_s)
-            self._machine.settle(stuck)
+            self._machine.settle(stuck, timeout)
         self._now_s = max(self._now_s, target_s)
 
     def fire_due(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import select
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from ..transports.engine import Engine
@@ -30,11 +29,30 @@ class Served:
         # Each written once, by the engine.
         self._channel: Channel | None = None
         self._thread: threading.Thread | None = None
-        self._has_finished = threading.Event()
+        #: Whether the app has accepted the client.
+        self.is_accepted = False
+        #: Whether the last callback has run.
+        self.has_finished = False
         self._is_released = threading.Event()
 
     @property
     def is_idle(self) -> bool:
+        """Whether all is handled, and no turn is due to write what is queued.
+
+        What the client has no room for is not waited for: it may be silent, or slow. What it has
+        made room for is, after a close, too.
+        """
+        channel = self._channel
+        if (
+            channel is not None
+            and channel.connection.outbox.queued_bytes
+            and _is_ready(channel.socket, select.POLLOUT)
+        ):
+            return False
+        return self.has_handled_all
+
+    @property
+    def has_handled_all(self) -> bool:
         """Whether all that the client has sent, and all that time has brought, has been handled.
 
         Each of these is unmade in a turn only, so looking for a turn last misses nothing but what
@@ -48,28 +66,31 @@ class Served:
             return False
         if connection.is_closed and not channel.has_finished:
             return False
-        if connection.wants_data and _is_readable(channel.socket):
+        if connection.wants_data and _is_ready(channel.socket, select.POLLIN):
             return False
         return channel.is_idle and not connection.is_corked
 
     @property
-    def has_finished(self) -> bool:
-        """Whether the last callback has run."""
-        return self._has_finished.is_set()
+    def taken_bytes(self) -> int | None:
+        """How much the client has taken, while there is more for it; else None."""
+        connection = None if self._channel is None else self._channel.connection
+        if connection is None or not connection.outbox.queued_bytes:
+            return None
+        return connection.sent_bytes
 
-    def wait_until_finished(self, until_s: float) -> bool:
-        """Wait for the end of the last callback. False when it is past `until_s`, a real time."""
-        return self._has_finished.wait(max(0.0, until_s - time.monotonic()))
-
-    def wait_until_released(self, until_s: float) -> bool:
-        """Wait until the socket is closed. False when it is past `until_s`, a real time."""
-        if not self._is_released.wait(max(0.0, until_s - time.monotonic())):
+    def wait_until_released(self, seconds: float) -> bool:
+        """Wait until the socket is closed. False if it is not after so much real time."""
+        if not self._is_released.wait(min(seconds, threading.TIMEOUT_MAX)):
             return False
         if self._thread is not None:
             self._thread.join()
         return True
 
     # What the engine tells.
+
+    def accepted(self) -> None:
+        """The client's socket has been taken."""
+        self.is_accepted = True
 
     def started(self, channel: Channel) -> None:
         """A channel serves the client."""
@@ -81,7 +102,7 @@ class Served:
 
     def finished(self) -> None:
         """The last callback has run."""
-        self._has_finished.set()
+        self.has_finished = True
 
     def released(self) -> None:
         """The socket is closed."""
@@ -109,12 +130,13 @@ class EngineUnderTest(Engine):
 
     def adopt(self, server_socket: ServerSocket, connection: Connection, head: bytes) -> None:
         """Serve the socket on the pollers."""
-        self._served[connection] = self._expected[server_socket.sock]
+        served = self._served[connection] = self._expected[server_socket.sock]
         try:
             super().adopt(server_socket, connection, head)
         except BaseException:
             self._served.pop(connection, None)
             raise
+        served.accepted()
 
     def serve(self, server_socket: ServerSocket, connection: Connection, head: bytes) -> None:
         """Serve the socket as a request's own thread would, which the test's is not."""
@@ -130,6 +152,7 @@ class EngineUnderTest(Engine):
         thread = threading.Thread(target=run, name="wshandler-blocking", daemon=True)
         served.served_by(thread)
         thread.start()
+        served.accepted()
 
     def started(self, channel: Channel) -> None:
         """A channel is served."""
@@ -150,6 +173,20 @@ class EngineUnderTest(Engine):
         """The clients that are not idle."""
         return [served for served in list(self._served.values()) if not served.is_idle]
 
+    def traces(self) -> list[tuple[object, ...]]:
+        """What a turn of one client may have changed for another, in so far as it gives it work."""
+        return [
+            (
+                connection.sent_messages,
+                connection.sent_bytes,
+                connection.received_bytes,
+                connection.wants_data,
+                connection.is_closed,
+                connection.close_code,
+            )
+            for connection in list(self._served)
+        ]
+
     def rest(self) -> None:
         """End the threads until the next connection, if there is none."""
         with self._lock:
@@ -168,10 +205,10 @@ class EngineUnderTest(Engine):
         """Nothing: the process is the test's."""
 
 
-def _is_readable(sock: socket.socket) -> bool:
+def _is_ready(sock: socket.socket, events: int) -> bool:
     poll = select.poll()
     try:
-        poll.register(sock, select.POLLIN)
+        poll.register(sock, events)
     except ValueError:  # it has been closed in this moment
         return False
     return bool(poll.poll(0))

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class HandshakeRefused(WebSocketError):
     """The answer to the handshake was an ordinary response, or no valid handshake."""
 
-    def __init__(self, response: TestResponse, reason: str = "") -> None:
-        super().__init__(reason or f"the handshake was answered with {response.status}")
+    def __init__(self, response: TestResponse, reason: str) -> None:
+        super().__init__(reason)
         #: As every other request of Flask's test client returns it.
         self.response = response
 

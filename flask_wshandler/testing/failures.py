@@ -14,7 +14,8 @@ class Failures:
 
     def __init__(self, *, are_raised: bool) -> None:
         """With `are_raised` False nothing is kept: the app wants no exception propagated."""
-        self._are_raised = are_raised
+        #: Written by the handshake, before the first callback.
+        self.are_raised = are_raised
         self._lock = threading.Lock()
         # Guarded by _lock.
         self._unseen: list[BaseException] = []
@@ -23,7 +24,7 @@ class Failures:
         """A callback has raised `error`. Called where it is logged."""
         with self._lock:
             # on_error may raise what it was told of: before the close that a client waits for.
-            if self._are_raised and not any(known is error for known in self._unseen):
+            if self.are_raised and not any(known is error for known in self._unseen):
                 self._unseen.append(error)
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -18,6 +17,7 @@ from websockets.exceptions import InvalidState
 
 from ..errors import CloseCode, check_close
 from .errors import ConnectionClosed, TimedOut
+from .patience import DEFAULT_TIMEOUT_S, Patience
 from .wire import Message, Wire
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .engine import Served
     from .failures import Failures
 
-DEFAULT_TIMEOUT_S = 5.0
 _DISCARD_TIMEOUT_S = 0.5
 
 _LOOK_EVERY_S = 0.05
@@ -40,7 +39,7 @@ _SHOWN_CHARACTERS = 80
 class Server(Protocol):
     """The app's process that the client is connected to."""
 
-    def settle(self) -> None: ...
+    def settle(self, timeout: float = ...) -> None: ...
 
     def spread(self) -> None: ...
 
@@ -74,6 +73,7 @@ class ClientWebSocket:
         self._server = server
         self._failures = failures
         self._is_silent = False
+        self._timeout_s = DEFAULT_TIMEOUT_S
         weakref.finalize(self, wire.hang_up).atexit = False
 
     # What has become of it.
@@ -119,7 +119,12 @@ class ClientWebSocket:
 
     # What it can do.
 
-    def send(self, message: str | bytes, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+    def send(
+        self,
+        message: str | bytes | bytearray | memoryview,
+        *,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
         """Send a text (str) or binary (bytes-like) message.
 
         Raises `ConnectionClosed`, and `TimedOut` if the server has not taken it in `timeout`
@@ -127,6 +132,7 @@ class ClientWebSocket:
         """
         if not isinstance(message, str | bytes | bytearray | memoryview):
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+        patience = Patience(timeout)
         self._is_silent = False
         try:
             if isinstance(message, str):
@@ -137,7 +143,7 @@ class ClientWebSocket:
             self._failures.raise_next()
             raise self._closed_error() from None
         what = f"the server did not read {_shown(message)}"
-        self._wait_until(lambda: self._wire.has_written_all, timeout, what)
+        self._wait_until(lambda: self._wire.has_written_all, patience, what)
 
     def send_json(self, obj: Any) -> None:
         """Send `obj` as JSON in a text message."""
@@ -150,9 +156,10 @@ class ClientWebSocket:
         with the code and the reason. Raises `TimedOut` after `timeout` seconds of real time, 0
         to only look.
         """
+        patience = Patience(timeout)
         self._is_silent = False
         wire = self._wire
-        self._wait_until(lambda: wire.has_message or wire.is_over, timeout, "no message came")
+        self._wait_until(lambda: wire.has_message or wire.is_over, patience, "no message came")
         message = wire.take()
         if message is not None:
             return message
@@ -163,15 +170,17 @@ class ClientWebSocket:
         """The next message, which has to be JSON. Raises what `receive` does, and ValueError."""
         return json.loads(self.receive(timeout))
 
-    def receive_all(self) -> list[Message]:
+    def receive_all(self, timeout: float = DEFAULT_TIMEOUT_S) -> list[Message]:
         """Everything that has come, once all that was sent so far has been handled: maybe nothing.
 
         It waits until no callback of the app runs or is due, so it can prove that a client was
         sent nothing. It can't know of threads that are not the package's, such as those of
         flask-sock functions and of the app's own. Does not raise when the connection is closed.
+        Raises `TimedOut` after `timeout` seconds of real time.
         """
+        patience = Patience(timeout)
         self._is_silent = False
-        self._server.settle()
+        self._server.settle(patience.seconds)
         messages = self._wire.take_all()
         if not messages:
             self._failures.raise_next()
@@ -183,8 +192,9 @@ class ClientWebSocket:
         What has come before can still be received. Raises `TimedOut` after `timeout` seconds of
         real time.
         """
+        patience = Patience(timeout)
         self._is_silent = False
-        self._end(timeout, "the server did not close")
+        self._end(patience, "the server did not close")
         self._failures.raise_next()
         code = self.close_code
         assert code is not None  # it has ended
@@ -204,8 +214,9 @@ class ClientWebSocket:
         seconds of real time.
         """
         check_close(code, reason)
+        patience = Patience(timeout)
         self._is_silent = False
-        self._close_and_wait(code, reason, timeout)
+        self._close_and_wait(code, reason, patience)
         self._failures.raise_next()
 
     def abort(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
@@ -213,9 +224,10 @@ class ClientWebSocket:
 
         Raises `TimedOut` after `timeout` seconds of real time.
         """
+        patience = Patience(timeout)
         self._wire.read()
         self._wire.hang_up()
-        self._end(timeout, "on_close did not end")
+        self._end(patience, "on_close did not end")
         self._failures.raise_next()
 
     def go_silent(self) -> None:
@@ -237,12 +249,12 @@ class ClientWebSocket:
         if error is None:
             try:
                 self._is_silent = False
-                self._close_and_wait(CloseCode.NORMAL_CLOSURE, "", DEFAULT_TIMEOUT_S)
+                self._close_and_wait(CloseCode.NORMAL_CLOSURE, "", Patience(self._timeout_s))
             finally:
                 self._failures.raise_all()
             return
         with contextlib.suppress(TimedOut):
-            self._close_and_wait(CloseCode.NORMAL_CLOSURE, "", DEFAULT_TIMEOUT_S)
+            self._close_and_wait(CloseCode.NORMAL_CLOSURE, "", Patience(self._timeout_s))
         self._failures.show_below(error)
 
     def __repr__(self) -> str:
@@ -256,28 +268,36 @@ class ClientWebSocket:
         """Read, and answer pings, unless it is silent. Says whether anything came."""
         return not self._is_silent and self._wire.read()
 
-    def open(self, timeout: float) -> None:
+    @property
+    def read_count(self) -> int:
+        """How often it has read something."""
+        return self._wire.read_count
+
+    def open(self, patience: Patience) -> None:
         """Read the handshake's answer, and wait until `on_open` has run.
 
-        Raises the `websockets` package's InvalidHandshake, and `TimedOut`.
+        The end of the `with` block will have as much patience. Raises the `websockets` package's
+        InvalidHandshake, and `TimedOut`.
         """
         wire = self._wire
-        self._wait_until(lambda: wire.answer or wire.has_hung_up, timeout, "no handshake came")
+        self._timeout_s = patience.seconds
+        self._wait_until(lambda: wire.answer or wire.has_hung_up, patience, "no handshake came")
         if wire.handshake_error is not None:
             raise wire.handshake_error
-        self._wait_until(lambda: self.served.is_idle, timeout, "on_open did not end", _SOON_S)
+        served = self.served
+        self._wait_until(lambda: served.has_handled_all, patience, "on_open did not end", _SOON_S)
         self._server.spread()
 
     def discard(self) -> None:
         """Close for good, as when a page is left; wait for the server, but not for long."""
         with contextlib.suppress(TimedOut):
-            self._close_and_wait(CloseCode.GOING_AWAY, "", _DISCARD_TIMEOUT_S)
+            self._close_and_wait(CloseCode.GOING_AWAY, "", Patience(_DISCARD_TIMEOUT_S))
         self.drop()
 
     def drop(self) -> None:
         """Be gone without a close frame; wait for the server, but not for long."""
         self._wire.hang_up()
-        self.served.wait_until_released(time.monotonic() + _DISCARD_TIMEOUT_S)
+        self.served.wait_until_released(_DISCARD_TIMEOUT_S)
         self._server.gone(self)
 
     # Waiting, and the end.
@@ -285,32 +305,30 @@ class ClientWebSocket:
     def _wait_until(
         self,
         question: Callable[[], object],
-        timeout: float,
+        patience: Patience,
         what: str,
         look_every_s: float = _LOOK_EVERY_S,
     ) -> None:
         """Read and write until the answer is true."""
-        until_s = time.monotonic() + timeout
         while True:
             self._wire.read()
             if question():
                 return
-            rest_s = until_s - time.monotonic()
-            if rest_s <= 0:
-                raise self._timed_out(what, timeout)
-            self._wire.wait(min(rest_s, look_every_s))
+            left_s = patience.look()
+            if left_s <= 0:
+                raise self._timed_out(what, patience.seconds)
+            self._wire.wait(min(left_s, look_every_s))
 
-    def _close_and_wait(self, code: int, reason: str, timeout: float) -> None:
+    def _close_and_wait(self, code: int, reason: str, patience: Patience) -> None:
         with contextlib.suppress(InvalidState):  # the server was faster
             self._wire.write(lambda protocol: protocol.send_close(code, reason))
-        self._end(timeout, "the server did not answer the close")
+        self._end(patience, "the server did not answer the close")
 
-    def _end(self, timeout: float, what: str) -> None:
-        until_s = time.monotonic() + timeout
-        self._wait_until(lambda: self._wire.has_hung_up, timeout, what)
-        if not self.served.wait_until_finished(until_s):
-            raise self._timed_out("on_close did not end", timeout)
-        self.served.wait_until_released(until_s)
+    def _end(self, patience: Patience, what: str) -> None:
+        self._wait_until(lambda: self._wire.has_hung_up, patience, what)
+        served = self.served
+        self._wait_until(lambda: served.has_finished, patience, "on_close did not end", _SOON_S)
+        served.wait_until_released(patience.look())
         self._server.spread()
         self._server.gone(self)
 

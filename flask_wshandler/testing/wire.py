@@ -45,6 +45,8 @@ class Wire:
         #: Whether the socket is closed.
         self.has_hung_up = False
         self.ping_count = 0
+        #: How often something has been read.
+        self.read_count = 0
         #: How many messages have come, and the latest of them.
         self.message_count = 0
         self.latest: collections.deque[Message] = collections.deque(maxlen=_REMEMBERED_MESSAGES)
@@ -156,6 +158,7 @@ class Wire:
             return False
         except OSError:
             data = b""
+        self.read_count += 1
         if not data:
             self.hang_up()
             return True

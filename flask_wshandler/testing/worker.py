@@ -23,6 +23,7 @@ from .clock import Clock
 from .engine import EngineUnderTest
 from .errors import TimedOut
 from .failures import Failures, chained
+from .patience import DEFAULT_TIMEOUT_S, Patience
 from .websocket import ClientWebSocket
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 
 _WORKER_KEY = "wshandler.testing"
 _WATCHED_KEY = "wshandler.testing.watched"
-_SETTLE_TIMEOUT_S = 5.0
 _STUCK_S = 1.0
+_STUCK_LOOKS = 5
+"""So often `_STUCK_S` for who is still taking what is queued."""
 _LOOK_EVERY_S = 0.0005
 
 
@@ -59,18 +61,32 @@ class Machine:
         """A process more."""
         self._workers.add(worker)
 
-    def settle(self, but: Collection[Served] = ()) -> None:
-        """Wait until nothing runs and nothing is due. Raises `TimedOut` after 5 seconds."""
-        if not self._comes_to_rest(_SETTLE_TIMEOUT_S, but):
+    def settle(self, but: Collection[Served] = (), timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        """Wait until nothing runs and nothing is due. Raises `TimedOut` after `timeout` seconds."""
+        if not self._comes_to_rest(timeout, but):
             running = [name for worker in self._workers for name in worker.running()]
             what = ", ".join(running) or "something"
-            raise TimedOut(f"{what} has not come to an end in {_SETTLE_TIMEOUT_S:g} s")
+            raise TimedOut(f"{what} has not come to an end in {timeout:g} s")
 
     def stuck(self) -> set[Served]:
-        """The clients whose callbacks do not come to an end."""
-        if self._comes_to_rest(_STUCK_S, ()):
-            return set()
+        """The clients whose callbacks do not come to an end.
+
+        Not those who are taking what is queued for them, however long a busy machine needs.
+        """
+        for _ in range(_STUCK_LOOKS):
+            before = self._taken_bytes()
+            if self._comes_to_rest(_STUCK_S, ()):
+                return set()
+            if before == self._taken_bytes():
+                break
+        return self._busy()
+
+    def _busy(self) -> set[Served]:
         return {served for worker in self._workers for served in worker.busy()}
+
+    def _taken_bytes(self) -> dict[Served, int]:
+        taken = {served: served.taken_bytes for served in self._busy()}
+        return {served: count for served, count in taken.items() if count is not None}
 
     def spread(self) -> None:
         """Wait until every process knows what another has told it; not for long."""
@@ -89,16 +105,18 @@ class Machine:
     def _is_at_rest(self, but: Collection[Served]) -> bool:
         workers = list(self._workers)
         self.clock.fire_due()
-        # Connections give work to buses and watchers, and these to each other and to connections.
-        # What buses and watchers are given is counted. So they have been idle since they were
-        # looked at if the counts are the same, and then connections, looked at after them, have
-        # got no work but from clients and from the time, which are this thread's matter.
-        counts = [worker.work_counts for worker in workers]
+        # Connections give work to buses and watchers, and these to each other and to connections;
+        # one connection gives work to another that has been looked at before it; and a thread of
+        # the test may read what another has sent, and make room for more. What they are given,
+        # and what is read, leaves traces. So all have been idle since they were looked at if there
+        # are no new ones, and have got no work but from clients and from the time, which are this
+        # thread's matter.
+        traces = [worker.traces for worker in workers]
         return (
             all(worker.has_spread_all for worker in workers)
             and all(served in but for worker in workers for served in worker.busy())
             and not sum(worker.pump() for worker in workers)
-            and counts == [worker.work_counts for worker in workers]
+            and traces == [worker.traces for worker in workers]
         )
 
 
@@ -115,7 +133,7 @@ class Worker:
         # Guarded by _lock.
         self._clients: weakref.WeakSet[ClientWebSocket] = weakref.WeakSet()
         self._connecting = 0
-        self._failures: list[Failures] = []
+        self._failures: dict[Failures, Served] = {}
 
         before = _state_of(app)
         settings = before.settings
@@ -175,14 +193,14 @@ class Worker:
             raise
         worker.close()
 
-    def settle(self) -> None:
+    def settle(self, timeout: float = DEFAULT_TIMEOUT_S) -> None:
         """Wait until all that was sent and all that is due has been handled, in all processes.
 
         Clients answer pings meanwhile, and take what comes. It can't know of threads that are
-        not the package's, such as those of flask-sock functions. Raises `TimedOut` after 5
-        seconds of real time.
+        not the package's, such as those of flask-sock functions. Raises `TimedOut` after
+        `timeout` seconds of real time.
         """
-        self._machine.settle()
+        self._machine.settle(timeout=timeout)
 
     def close(self) -> None:
         """Close all clients, and end everything that runs for the app.
@@ -211,7 +229,9 @@ class Worker:
         """What callbacks have raised and nobody has seen; whoever takes it shows it."""
         with self._lock:
             failures = list(self._failures)
-        return [error for each in failures for error in each.take()]
+        unseen = [error for each in failures for error in each.take()]
+        self._forget_failures()
+        return unseen
 
     def end(self) -> list[BaseException]:
         """Do what `close` does; returns what it would raise."""
@@ -244,24 +264,24 @@ class Worker:
     # For the handshake.
 
     @contextlib.contextmanager
-    def expecting(self, sock: socket.socket) -> Iterator[Served]:
-        """A handshake that brings `sock`, the server's end, in its environ."""
+    def expecting(self, sock: socket.socket, failures: Failures) -> Iterator[Served]:
+        """A handshake that brings `sock`, the server's end, in its environ.
+
+        The callbacks put what they raise into `failures`.
+        """
         with self._lock:
             self._connecting += 1
+        served = self._engine.expect(sock)
         try:
-            yield self._engine.expect(sock)
+            yield served
         finally:
             self._engine.forget_expected(sock)
             with self._lock:
                 self._connecting -= 1
+                if served.is_accepted:
+                    self._failures[failures] = served
+            self._forget_failures()
             self._rest()
-
-    def new_failures(self, *, are_raised: bool) -> Failures:
-        """Where the callbacks of a new client put what they raise."""
-        failures = Failures(are_raised=are_raised)
-        with self._lock:
-            self._failures.append(failures)
-        return failures
 
     def connected(self, client: ClientWebSocket) -> None:
         """A client's handshake was accepted."""
@@ -278,11 +298,21 @@ class Worker:
         """A client has gone, and its last callback has run."""
         with self._lock:
             self._clients.discard(client)
+        self._forget_failures()
         self._rest()
 
     def running(self) -> list[str]:
         """The callbacks that run at this moment."""
         return [_name_of(callback) for callback in [*self._state.slow_callbacks.running.values()]]
+
+    def _forget_failures(self) -> None:
+        """Forget those in which nothing is, and into which nothing will come."""
+        with self._lock:
+            self._failures = {
+                failures: served
+                for failures, served in self._failures.items()
+                if not served.has_finished or failures.has_some
+            }
 
     def _rest(self) -> None:
         with self._lock:
@@ -295,6 +325,12 @@ class Worker:
     def work_counts(self) -> tuple[int, int]:
         """How much this process's bus and its watchers have been given to do so far."""
         return self._bus.sent_here, self._state.hub.news_count
+
+    @property
+    def traces(self) -> tuple[object, ...]:
+        """What is another when any of them, a connection or a client has been given something."""
+        reads = sum(client.read_count for client in self.clients)
+        return *self.work_counts, reads, self._engine.traces()
 
     @property
     def has_spread_all(self) -> bool:
@@ -325,9 +361,9 @@ def worker_of(app: Flask) -> Worker:
 
 def _comes_true(question: Callable[[], bool], seconds: float) -> bool:
     """Ask until the answer is true. False after `seconds` of real time."""
-    until_s = time.monotonic() + seconds
+    patience = Patience(seconds)
     while not question():
-        if time.monotonic() > until_s:
+        if patience.look() <= 0:
             return False
         time.sleep(_LOOK_EVERY_S)
     return True

@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 
+from flask_wshandler.connection import Connection
 from flask_wshandler.frames import OutgoingMessage
 from flask_wshandler.outbox import Budget
+from flask_wshandler.settings import ClientSettings, Settings
 from tests.deadlines import DEADLINE_S
-from tests.fuzz.drive import Driver
+from tests.fuzz.drive import Driver, MemoryTransport
 
-from .rig import FrameReader, ManualClock, Rig, echo, frame, is_readable, text, wait_for
+from .rig import FrameReader, ManualClock, Recording, Rig, echo, frame, is_readable, text, wait_for
 
 
 def close(code=1000):
@@ -61,6 +63,26 @@ def test_an_answer_that_is_held_back_goes_out_before_the_end_of_the_stream():
     assert not driver.transport.written
     driver.connection.receive_eof()
     assert driver.transport.written == b"\x81\x01x"
+
+
+@pytest.mark.parametrize("capacities", [[], [2], [3, 2]])
+def test_who_is_seen_uncorked_has_written_all_that_is_taken(capacities):
+    """For who looks without the lock whether a client has been sent everything."""
+    seen = []
+
+    class Looked(MemoryTransport):
+        def write(self, data):
+            seen.append(connection.is_corked)
+            return super().write(data)
+
+    connection = Connection(Recording(), ClientSettings.of(object(), Settings()))
+    connection.attach(Looked(capacities))
+    connection.open()
+    connection.is_corked = True
+    connection.send("hi")
+    connection.uncork()
+    assert set(seen) == {True}
+    assert not connection.is_corked
 
 
 def test_threads_that_send_at_once_mix_no_frames(rig):

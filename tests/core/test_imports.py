@@ -128,17 +128,19 @@ MAY_IMPORT = {
     },
     "testing.errors": {"errors"},
     "testing.failures": set(),
-    "testing.clock": {"timer"},
+    "testing.patience": set(),
+    "testing.clock": {"timer", "testing.patience"},
     "testing.engine": {"transports.engine"},
     "testing.wire": {"errors"},
-    "testing.websocket": {"errors", "testing.errors", "testing.wire"},
+    "testing.websocket": {"errors", "testing.errors", "testing.patience", "testing.wire"},
     "testing.worker": {
         "bus.memory", "extension", "state", "testing.client", "testing.clock", "testing.engine",
-        "testing.errors", "testing.failures", "testing.websocket",
+        "testing.errors", "testing.failures", "testing.patience", "testing.websocket",
     },
     "testing.client": {
-        "callbacks", "extension", "transports.handoff",
-        "testing.errors", "testing.websocket", "testing.wire", "testing.worker",
+        "callbacks", "extension", "state", "transports.handoff",
+        "testing.errors", "testing.failures", "testing.patience", "testing.websocket",
+        "testing.wire", "testing.worker",
     },
 }  # fmt: skip
 

@@ -109,6 +109,15 @@ class Closing(WebSocketHandler):
         self.close(int(code), reason)
 
 
+class Large(WebSocketHandler):
+    """Sends as many letters as it is told to, more than a socket holds."""
+
+    max_queue_size = 2**25
+
+    def on_message(self, message):
+        self.send(int(message) * "x")
+
+
 class Rechecked(WebSocketHandler):
     """Asks again and again who it is that is there."""
 
@@ -180,6 +189,7 @@ for path, handler in (
     ("/members/<name>", Member),
     ("/failing", Failing),
     ("/closing", Closing),
+    ("/large", Large),
     ("/stuck", Stuck),
     ("/mirror", Mirror),
 ):

@@ -6,7 +6,7 @@ import pytest
 
 from flask_wshandler.testing import TimedOut, WebSocketClient, worker_of
 
-from .app import Stuck, clients, create_app
+from .app import DEADLINE_S, Stuck, clients, create_app
 
 
 @pytest.fixture(params=["epoll", "blocking"])
@@ -39,6 +39,16 @@ def test_silent_client_is_given_up(client, wshandler):
         wshandler.clock.advance(1)
         assert Stuck.closed_with == 1006
         assert ws.wait_closed() == 1006
+
+
+def test_who_takes_a_large_message_is_not_silent(client, wshandler):
+    """Time moves on when all of it has been written."""
+    with client.websocket_connect("/large") as ws:
+        for _ in range(5):
+            ws.send("9000000")
+            wshandler.clock.advance(40)
+            assert not ws.closed
+            assert len(ws.receive(timeout=DEADLINE_S)) == 9_000_000
 
 
 def test_silence_may_end_in_time(client, wshandler):
@@ -105,10 +115,26 @@ def test_slow_callback_is_logged(client, wshandler, caplog):
         Stuck.let_go.set()
 
 
-def test_goes_forward_only(wshandler):
-    """A negative time is a mistake."""
-    with pytest.raises(ValueError, match="-1 seconds"):
-        wshandler.clock.advance(-1)
+def test_callback_that_is_due_is_waited_for(client, wshandler, monkeypatch):
+    """For so much real time."""
+    Stuck.let_go.clear()
+
+    def on_close(self):
+        self.let_go.wait(DEADLINE_S)
+
+    monkeypatch.setattr(Stuck, "on_close", on_close)
+    with client.websocket_connect("/stuck") as ws:
+        ws.go_silent()
+        with pytest.raises(TimedOut, match=r"Stuck\.on_close has not come to an end in 0\.2 s"):
+            wshandler.clock.advance(40, timeout=0.2)
+        Stuck.let_go.set()
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_goes_forward_only(wshandler, seconds):
+    """What is no time to come is a mistake."""
+    with pytest.raises(ValueError, match=f"{seconds} seconds"):
+        wshandler.clock.advance(seconds)
 
 
 def test_apps_have_clocks_of_their_own(wshandler):

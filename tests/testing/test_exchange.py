@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor, TimeoutError
 
 import pytest
 
-from flask_wshandler.testing import ConnectionClosed, TimedOut, WebSocketClient
+from flask_wshandler.testing import ConnectionClosed, TimedOut, WebSocketClient, worker_of
+from flask_wshandler.testing.patience import Patience
+from tests.core.rig import wait_for
 
 from .app import DEADLINE_S, Stuck, create_app
 
@@ -33,7 +35,9 @@ def test_text_and_bytes_come_back(client):
         ws.send("text")
         ws.send(b"bytes")
         ws.send(bytearray(b"more"))
-        assert [ws.receive(timeout=DEADLINE_S) for _ in range(3)] == ["text", b"bytes", b"more"]
+        ws.send(memoryview(b"and more"))
+        received = [ws.receive(timeout=DEADLINE_S) for _ in range(4)]
+        assert received == ["text", b"bytes", b"more", b"and more"]
         with pytest.raises(TypeError, match="str or bytes, not int"):
             ws.send(1)
 
@@ -90,6 +94,64 @@ def test_what_is_held_back_is_waited_for(app, client):
             received.result(0.1)
         connection.uncork()
         assert received.result(DEADLINE_S) == ["hi"]
+
+
+def test_large_messages_come_whole(client):
+    """Though they are written piece by piece, whenever the client has taken the one before."""
+    with client.websocket_connect("/large") as ws:
+        for _ in range(20):
+            ws.send("300000")
+            assert [len(message) for message in ws.receive_all()] == [300_000]
+
+
+@pytest.mark.parametrize("then", ["more", "close"])
+def test_what_there_is_room_for_is_waited_for(stuck, then):
+    """Though no thread has begun to write it. What there is no room for is not."""
+    app = create_app(WSHANDLER_TRANSPORT="epoll", WSHANDLER_THREADS=1)
+    worker = worker_of(app)
+    ws = worker.websocket_connect("/large")
+    (connection,) = app.extensions["wshandler"].engine.connections()
+    other = worker.websocket_connect("/stuck")
+    ws.go_silent()
+    connection.send(900_000 * "x")
+    if then == "close":
+        connection.close(4000)
+    worker.settle()
+    assert ws.served.is_idle
+    other.send("stay")
+    wait_for(worker.running)
+    with pytest.raises(TimedOut):
+        ws.receive(timeout=0)  # it has read what there was
+    assert not ws.served.is_idle
+    assert ws.served.has_handled_all  # which is enough for on_open to be over
+    stuck.let_go.set()
+    worker.settle()
+    assert [len(message) for message in ws.receive_all()] == [900_000]
+    assert ws.close_code == (4000 if then == "close" else None)
+    worker.close()
+
+
+@pytest.mark.parametrize("name", ["send", "close", "abort", "pause"])
+def test_what_one_client_does_to_another_leaves_a_trace(app, client, wshandler, name):
+    """Who is looked at one after the other may be given work after the look."""
+    arguments = ("hi",) if name == "send" else ()
+    with client.websocket_connect("/echo"):
+        (connection,) = app.extensions["wshandler"].engine.connections()
+        before = wshandler.traces
+        assert wshandler.traces == before
+        getattr(connection, name)(*arguments)
+        assert wshandler.traces != before
+        connection.resume()
+
+
+def test_what_is_read_leaves_a_trace(app, client, wshandler):
+    """Another thread of the test may read it, and so make room for more."""
+    with client.websocket_connect("/echo") as ws:
+        (connection,) = app.extensions["wshandler"].engine.connections()
+        connection.send("hi")
+        before = wshandler.traces
+        ws.receive()
+        assert wshandler.traces != before
 
 
 def test_clients_in_threads(client):
@@ -188,6 +250,48 @@ def test_receive_says_what_runs(client, stuck):
         with pytest.raises(TimedOut, match=r"did not answer the close in 0\.1 s.*Stuck"):
             ws.close(timeout=0.1)
         stuck.let_go.set()
+
+
+def test_waiting_takes_as_long_as_it_may(client, wshandler, stuck):
+    """Also for all clients, and at the end of a block."""
+    with (
+        pytest.raises(TimedOut, match=r"did not answer the close in 0\.1 s"),
+        client.websocket_connect("/stuck", timeout=0.1) as ws,
+    ):
+        ws.send("stay")
+        with pytest.raises(TimedOut, match=r"Stuck\.on_message has not come to an end in 0\.2 s"):
+            ws.receive_all(timeout=0.2)
+        with pytest.raises(TimedOut, match=r"Stuck\.on_message has not come to an end in 0\.2 s"):
+            wshandler.settle(timeout=0.2)
+    stuck.let_go.set()
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"), [(None, TypeError), ("1", TypeError), (float("nan"), ValueError)]
+)
+def test_timeouts_are_numbers(client, timeout, error):
+    """What is none is named, and nothing is done."""
+    match = f"a timeout is a number of seconds, not {timeout!r}"
+    with client.websocket_connect("/echo") as ws:
+        for call in (ws.receive, ws.receive_json, ws.receive_all, ws.wait_closed, ws.abort):
+            with pytest.raises(error, match=match):
+                call(timeout=timeout)
+        with pytest.raises(error, match=match):
+            ws.close(timeout=timeout)
+        with pytest.raises(error, match=match):
+            ws.send("hi", timeout=timeout)
+        with pytest.raises(error, match=match):
+            client.websocket_connect("/echo", timeout=timeout)
+        assert ws.receive_all() == []
+        assert not ws.closed
+
+
+def test_time_in_which_nothing_can_happen_does_not_count():
+    """A machine that stands still for seconds makes nobody late."""
+    patience = Patience(0.25)
+    for left_s in (0.15, 0.05, -0.05):
+        time.sleep(0.12)  # as if the process had not run
+        assert patience.look() == pytest.approx(left_s)
 
 
 def test_connecting_waits_for_on_open(client, stuck):

@@ -1,9 +1,12 @@
 """The handshake is a request of Flask's test client."""
 
+import functools
+
 import pytest
-from flask import Flask, request, session
+from flask import Flask, Response, request, session
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 from flask_wshandler import WebSocketHandler, WebSockets
@@ -142,6 +145,23 @@ class TestRefusals:
         with pytest.raises(HandshakeRefused, match=r"no handshake.*Sec-WebSocket-Accept"):
             client.websocket_connect("/echo")
 
+    def test_switching_to_something_else(self, app, client):
+        """A 101 that no WebSocket is behind."""
+        app.add_url_rule("/other", view_func=lambda: Response(status=101))
+        with pytest.raises(HandshakeRefused, match="101 SWITCHING PROTOCOLS, but no app has"):
+            client.websocket_connect("/other")
+
+    def test_client_that_loses_the_socket(self, app):
+        """It is in `environ_overrides`, which its `open` may add to, but not replace."""
+
+        class Elsewhere(FlaskClient):
+            def open(self, *args, **options):
+                options["environ_overrides"] = {"REMOTE_ADDR": "192.0.2.1"}
+                return super().open(*args, **options)
+
+        with pytest.raises(HandshakeRefused, match=r"400 BAD REQUEST: .*environ_overrides"):
+            websocket_connect(Elsewhere(app), "/echo")
+
     def test_app_without_the_extension(self):
         """Says what is missing."""
         with pytest.raises(RuntimeError, match="has no WebSockets"):
@@ -242,6 +262,13 @@ class TestRequest:
             assert ws.receive() == "http://chat.example.org"
         assert refusal(client, "/").status_code == 404
 
+    def test_options_of_the_call(self, client):
+        """`client.get` has two that are none of the request."""
+        with client.websocket_connect("/mirror", follow_redirects=False, buffered=True) as ws:
+            assert mirror(ws)["origin"] == "http://localhost"
+        with pytest.raises(ValueError, match="no redirect of a handshake is followed"):
+            client.websocket_connect("/moved", follow_redirects=True)
+
     def test_defaults_of_the_client(self, client):
         """`environ_base`."""
         client.environ_base["HTTP_X_TEST"] = "always"
@@ -273,6 +300,48 @@ class TestRequest:
             request.path  # noqa: B018
 
 
+class TestMountedApps:
+    @pytest.fixture(params=["with WebSockets", "without"])
+    def client(self, app, request):
+        """Of an app that has the other one at /inner."""
+        outer = Flask("outer")
+        if request.param == "with WebSockets":
+            WebSockets(outer)
+        outer.wsgi_app = DispatcherMiddleware(outer.wsgi_app, {"/inner": app})
+        return WebSocketClient(outer)
+
+    @pytest.mark.parametrize("transport", ["epoll", "blocking"])
+    @pytest.mark.parametrize("is_known", [True, False])
+    def test_serve_their_own(self, app, client, transport, is_known):
+        """As under a server: with the time of the app that accepts."""
+        app.config["WSHANDLER_TRANSPORT"] = transport
+        WebSockets(app)
+        if is_known:
+            worker_of(app)
+        with client.websocket_connect("/inner/mirror") as ws:
+            assert mirror(ws)["root"] == "/inner"
+            worker_of(app).clock.advance(20)
+            assert ws.ping_count == 1
+            assert worker_of(app).clients == [ws]
+        assert worker_of(app).clients == []
+
+    def test_say_whether_exceptions_are_raised(self, app, client):
+        """The outer app is no test's."""
+        with client.websocket_connect("/inner/failing") as ws:
+            ws.send("x")
+            ws.receive()
+            with pytest.raises(LookupError, match="in on_message"):
+                ws.receive()
+        app.testing = False
+        with client.websocket_connect("/inner/failing") as ws:
+            ws.send("x")
+            assert ws.wait_closed() == 1011
+
+    def test_refuse(self, client):
+        """By themselves."""
+        assert refusal(client, "/inner/area/ws").status_code == 401
+
+
 class TestClasses:
     def test_ones_own_class_stays(self, app):
         """What it does to requests it does to handshakes."""
@@ -291,6 +360,15 @@ class TestClasses:
         assert type(client).__name__ == "ApiClient"
         with client.websocket_connect("/mirror") as ws:
             assert mirror(ws)["headers"]["X-Key"] == "secret"
+
+    def test_what_is_no_class(self, app):
+        """Nothing can be derived from it; the function takes its clients."""
+        app.test_client_class = functools.partial(FlaskClient)
+        with pytest.raises(TypeError, match=r"a test_client_class that is a class.*partial"):
+            enable(app)
+        with websocket_connect(app.test_client(), "/echo") as ws:
+            ws.send("hi")
+            assert ws.receive() == "hi"
 
     def test_mixin(self, app):
         """For who writes the class with it."""

@@ -10,7 +10,8 @@ import pytest
 from flask import Flask
 
 from flask_wshandler import WebSocketHandler, WebSockets
-from flask_wshandler.testing import WebSocketClient, worker_of
+from flask_wshandler.testing import HandshakeRefused, WebSocketClient, worker_of
+from flask_wshandler.testing.failures import Failures
 from tests.deadlines import DEADLINE_S
 
 from .app import create_app, seen
@@ -130,6 +131,26 @@ def test_refusals_leave_nothing():
     gc.collect()
     assert process.new_threads() == []
     assert process.new_descriptors() == []
+
+
+def test_nothing_is_kept_of_clients_that_have_not_failed(transport):
+    """Of those that were refused, that have closed, and that the test has forgotten."""
+
+    def kept():
+        return {each for each in gc.get_objects() if type(each) is Failures}
+
+    client = WebSocketClient(create_app(WSHANDLER_TRANSPORT=transport))
+    before = kept()
+    for _ in range(3):
+        with pytest.raises(HandshakeRefused):
+            client.websocket_connect("/nowhere")
+        with client.websocket_connect("/echo"):
+            pass
+        client.websocket_connect("/echo")
+    worker_of(client.application).settle()
+    client.websocket_connect("/echo").close()
+    gc.collect()
+    assert kept() <= before
 
 
 def test_app_serves_really_after_it_was_tested():

@@ -137,6 +137,56 @@ def test_failures_nobody_looked_at_are_errors(project):
     result.stdout.fnmatch_lines(["chat.py:*: LookupError"])
 
 
+def test_fixtures_that_fail_at_their_end_hold_nothing_up(project):
+    """What the test has left is closed, and its failures are shown with the fixture's."""
+    project.makepyfile(
+        """
+        import pytest
+        from threads import no_threads
+
+        @pytest.fixture
+        def failing():
+            yield
+            raise ArithmeticError("at the end of the fixture")
+
+        def test_fails(client, failing):
+            client.websocket_connect("/chat").send("boom")
+
+        def test_next(client):
+            assert no_threads()
+            with client.websocket_connect("/chat"):
+                pass
+        """
+    )
+    result = run(project)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_fails*"])
+    result.stdout.fnmatch_lines(["E*LookupError: in on_message"])
+    result.stdout.fnmatch_lines(["E*ArithmeticError: at the end of the fixture"])
+
+
+def test_clients_that_no_class_makes_are_left_alone(pytester):
+    """Those of other apps are not."""
+    pytester.makepyfile(chat=APP)
+    pytester.makepyfile(
+        """
+        import functools
+        from flask.testing import FlaskClient
+        from chat import create_app
+
+        apps = [create_app(), create_app()]
+        apps[0].test_client_class = functools.partial(FlaskClient)
+
+        def test_chat():
+            assert not hasattr(apps[0].test_client(), "websocket_connect")
+            with apps[1].test_client().websocket_connect("/chat") as ws:
+                ws.send("hi")
+                assert ws.receive() == "hi"
+        """
+    )
+    run(pytester).assert_outcomes(passed=1)
+
+
 def test_clients_of_wider_fixtures_stay(pytester):
     """As long as their fixture does."""
     pytester.makepyfile(chat=APP, threads=THREADS)
