@@ -3,16 +3,30 @@
 import gc
 import traceback
 import uuid
+import weakref
 
 import pytest
 from flask import Flask
 
-from flask_wshandler import SettingError, WebSocketCollection, WebSocketGroups, WebSockets, bus
+from flask_wshandler import (
+    SettingError,
+    WebSocketCollection,
+    WebSocketGroups,
+    WebSockets,
+    bus,
+    extension,
+)
 from flask_wshandler.handler import leave_all
 from flask_wshandler.settings import Settings
 
 from .rig import wait_for
 from .test_collection import connected
+
+
+@pytest.fixture(autouse=True)
+def no_other_apps(monkeypatch):
+    """As in a process without any: other tests may have made some in this one."""
+    monkeypatch.setattr(extension, "_apps", weakref.WeakSet())
 
 
 def make_app(name="app", **settings):
