@@ -22,7 +22,6 @@ everything, and the bus, which never waits, is called under it, so that counts l
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import logging
@@ -57,8 +56,9 @@ _UNCHANGEABLE = (str, int, float, bool, type(None))
 
 
 def _copied(metadata: dict[str, Any]) -> dict[str, Any]:
+    # By way of JSON, which it is: deeper than deepcopy() can go.
     return {
-        key: value if isinstance(value, _UNCHANGEABLE) else copy.deepcopy(value)
+        key: value if isinstance(value, _UNCHANGEABLE) else json.loads(json.dumps(value))
         for key, value in metadata.items()
     }
 
