@@ -115,9 +115,11 @@ def _epoll_obstacle(sock: socket.socket) -> str:
         return "TLS ends in the server, so the socket can't leave it"
     if type(sock).__module__.partition(".")[0] == "gevent":
         return "the worker is a gevent worker"
-    if not hasattr(select, "epoll") or not hasattr(os, "eventfd"):
-        return "this system has no epoll"
-    return ""
+    return "" if _has_epoll() else "this system has no epoll"
+
+
+def _has_epoll() -> bool:
+    return hasattr(select, "epoll") and hasattr(os, "eventfd")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -128,6 +130,11 @@ class ServerProcess:
     worker_class: str
     #: How many workers it was started with; None where that is not known.
     worker_count: int | None
+    #: Threads for requests, of a worker that has so many and no more; None: any number, as
+    #: greenlets are, or not known.
+    request_threads: int | None
+    #: Whether a socket can't leave it, so that each WebSocket keeps the thread of its request.
+    keeps_sockets: bool
     #: In a gevent worker: the modules of the standard library that still block all of it.
     unpatched_modules: tuple[str, ...]
 
@@ -140,8 +147,17 @@ def server_process() -> ServerProcess:
     return ServerProcess(
         worker_class=str(getattr(config, "worker_class_str", "")),
         worker_count=getattr(config, "workers", None),
+        request_threads=_request_threads(worker, config),
+        keeps_sockets=bool(getattr(config, "is_ssl", False)) or not _has_epoll(),
         unpatched_modules=_unpatched_modules() if is_gevent else (),
     )
+
+
+def _request_threads(worker: object, config: Any) -> int | None:
+    modules = {base.__module__ for base in type(worker).__mro__}
+    if "gunicorn.workers.gthread" in modules:
+        return int(config.threads)
+    return 1 if "gunicorn.workers.sync" in modules else None
 
 
 _MUST_BE_PATCHED = ("select", "socket", "threading", "time")

@@ -101,7 +101,10 @@ class TestRight:
         assert site.findings() == {}
         assert "Nothing is wrong. Looked at the app 'site_app'; --url" in site.text
 
-    @pytest.mark.parametrize("options", ["--threads 4", "--worker-class gevent", "--workers 2"])
+    @pytest.mark.parametrize(
+        "options",
+        ["--threads 4", "--threads 4 --preload", "--worker-class gevent", "--workers 2"],
+    )
     def test_gunicorn_alone(self, site, options):
         """Each kind of worker, and without a SECRET_KEY: the proof is the file's."""
         site.write()
@@ -310,6 +313,37 @@ class TestTheIssuesTen:
         site.write(WSHANDLER_BUS=f"redis://:secret@127.0.0.1:{free_port()}/0")
         assert site.findings() == {"redis-unreachable": "error"}
         assert "secret" not in site.text
+
+
+class TestThreadPerClient:
+    """Where a WebSocket keeps the thread of its request, there are as many clients as threads."""
+
+    @pytest.mark.parametrize(
+        ("options", "severity", "words"),
+        [
+            ("--workers 2", "error", "has no other. Workers: 2. So there can be 2 clients,"),
+            ("--workers 2 --threads 4", "warning", "4 of them. Workers: 2. So there can be 8"),
+        ],
+    )
+    @pytest.mark.parametrize("is_tls", [True, False])
+    def test_workers_with_threads(self, site, options, severity, words, is_tls):
+        """TLS that ends in gunicorn, and the setting that asks for it."""
+        site.write(WSHANDLER_TRANSPORT="auto" if is_tls else "blocking")
+        if is_tls:
+            tls(site.directory)
+            options += " --certfile cert.pem --keyfile key.pem"
+        with site.serve(f"gunicorn {options} site_app:app") as server:
+            url = f"{'https' if is_tls else 'http'}://{server.netloc}"
+            found = site.findings_at_leisure(url, "--insecure")
+            assert found == {"thread-per-client": severity}
+            assert words in site.text
+
+    @pytest.mark.parametrize("options", ["--worker-class gevent", "--threads 5"])
+    def test_there_is_a_thread_for_everybody(self, site, options):
+        """Greenlets, or one thread more than clients."""
+        site.write(WSHANDLER_TRANSPORT="blocking", WSHANDLER_MAX_CONNECTIONS=4)
+        with site.serve(f"gunicorn {options} site_app:app") as server:
+            assert site.findings_at_leisure(http(server)) == {}
 
 
 class TestOthers:

@@ -88,7 +88,7 @@ MAY_IMPORT = {
     },
     "operator_key": {"bus.run_directory"},
     "answers": {
-        "callbacks", "errors", "function", "transports.engine", "transports.handoff",
+        "callbacks", "errors", "function", "settings", "transports.engine", "transports.handoff",
     },
     "diagnosis": {
         "accept", "answers", "errors", "handler", "handshake", "operator_key", "state",

@@ -89,6 +89,33 @@ def workers_without_bus(facts: Facts) -> Finding | None:
     )
 
 
+def thread_per_client(facts: Facts) -> Finding | None:
+    """Each client keeps a thread of its worker, of which there are few."""
+    threads = min(
+        (each["client_threads"] for each in facts.processes if each["client_threads"]), default=None
+    )
+    if threads is None or threads > facts.settings.max_connections:
+        return None
+    workers = facts.worker_count or 1
+    has_one = threads == 1
+    return Finding(
+        "thread-per-client",
+        Severity.ERROR if has_one else Severity.WARNING,
+        "Each WebSocket keeps the thread of its request as long as it is open, and a worker has "
+        + ("no other" if has_one else f"{threads:,} of them")
+        + f". Workers: {workers:,}. So there can be {_counted(threads * workers, 'client')}, and "
+        "while they are there no page is answered.",
+        'Let TLS end in a proxy before gunicorn, and leave WSHANDLER_TRANSPORT at "auto": then '
+        "clients need no threads. Or take gevent's workers (`-k gevent`); or more `--threads` than "
+        "WSHANDLER_MAX_CONNECTIONS, which is "
+        f"{facts.settings.max_connections:,}.",
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def descriptor_limit(facts: Facts) -> Finding | None:
     """A process can't have the files for as many clients as it may have."""
     wanted = facts.settings.max_connections
@@ -134,6 +161,7 @@ CHECKS = (
     redis_unreachable,
     local_bus_unusable,
     workers_without_bus,
+    thread_per_client,
     descriptor_limit,
     gevent_unpatched,
 )
