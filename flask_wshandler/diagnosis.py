@@ -19,12 +19,33 @@ from .accept import accept_websocket_request
 from .answers import ProcessFacts, process_facts
 from .errors import SocketUnreachable
 from .handler import WebSocketHandler
+from .settings import is_chosen
 from .state import EXTENSION_KEY, AppState
 from .transports.handoff import find_server_socket
 
 MEDIA_TYPE = "application/vnd.flask-wshandler.report+json"
 
 _ENVIRON_KEY = "HTTP_" + operator_key.HEADER.upper().replace("-", "_")
+
+
+_BUS_ANSWER_S = 1.0
+"""For Redis, while the request of an operator waits."""
+
+
+class Setup(TypedDict):
+    """How an app is set up, as far as the doctor judges it."""
+
+    #: "same-origin", "*", or a list of origins.
+    allowed_origins: str | list[str]
+    #: Whether there are cookies to act by, and in which requests of other sites' pages they come.
+    has_sessions: bool
+    same_site: str | None
+    compression: bool
+    max_message_size: int
+    max_connections: int
+    is_max_connections_chosen: bool
+    #: The beginning of `WSHANDLER_BUS`: local, none, redis, rediss.
+    bus: str
 
 
 class Report(TypedDict):
@@ -52,9 +73,9 @@ class Report(TypedDict):
     socket_obstacle: str
     #: Why a valid handshake was refused; empty otherwise.
     refusal: str
-    #: The beginning of `WSHANDLER_BUS`, and whether it works.
-    bus: str
-    is_bus_up: bool
+    setup: Setup
+    #: Why the bus does not work; empty if it does, as far as is known, or there is none.
+    bus_trouble: str
     process: ProcessFacts
 
 
@@ -70,7 +91,7 @@ def _answer() -> Response | None:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     if not operator_key.is_proven(app, proof):
         return None
-    report = _report(app.extensions[EXTENSION_KEY])
+    report = _report(app, app.extensions[EXTENSION_KEY])
     if report["asks_for_upgrade"] and not report["socket_obstacle"]:
         try:
             return accept_websocket_request(_Reporting(report), require_same_origin=False)
@@ -95,13 +116,29 @@ class _Reporting(WebSocketHandler):
         self.send(message)
 
 
-def _report(state: AppState) -> Report:
+def setup_of(app: Flask) -> Setup:
+    """Look at an app."""
+    state: AppState = app.extensions[EXTENSION_KEY]
+    settings = state.settings
+    origins, same_site = settings.allowed_origins, app.config.get("SESSION_COOKIE_SAMESITE")
+    return Setup(
+        allowed_origins=origins if isinstance(origins, str) else [*origins],
+        has_sessions=app.secret_key is not None or hasattr(app, "login_manager"),
+        same_site=None if same_site is None else str(same_site),
+        compression=settings.compression,
+        max_message_size=settings.max_message_size,
+        max_connections=settings.max_connections,
+        is_max_connections_chosen=is_chosen(app.config, "max_connections"),
+        bus=settings.bus.partition(":")[0],
+    )
+
+
+def _report(app: Flask, state: AppState) -> Report:
     environ = request.environ
     original = environ.get("werkzeug.proxy_fix.orig")
     seen = environ if original is None else original
     port = str(environ.get("REMOTE_PORT", ""))
     origin = request.headers.get("Origin")
-    bus = state.hub.bus
     return Report(
         server=str(environ.get("SERVER_SOFTWARE", "")),
         protocol=str(environ.get("SERVER_PROTOCOL", "")),
@@ -121,10 +158,20 @@ def _report(state: AppState) -> Report:
         asks_for_upgrade=handshake.asks_for_upgrade(environ),
         socket_obstacle=_socket_obstacle(environ),
         refusal="",
-        bus=state.settings.bus.partition(":")[0],
-        is_bus_up=bus.is_up,
+        setup=setup_of(app),
+        bus_trouble=_bus_trouble(state),
         process=process_facts(state.engine),
     )
+
+
+def _bus_trouble(state: AppState) -> str:
+    bus = state.hub.bus
+    if state.settings.bus in ("local", "none"):
+        return bus.trouble
+    state.hub.be_reachable()  # else nobody has asked Redis before the first WebSocket
+    if bus.wait_until_subscribed(_BUS_ANSWER_S):
+        return ""
+    return bus.trouble or "it does not answer"
 
 
 def _socket_obstacle(environ: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ from flask_wshandler import WebSocketHandler, WebSockets
 app = Flask(__name__)
 app.config["WSHANDLER_MAX_CONNECTIONS"] = 500       # whatever the limit of the machine is
 {settings}
+app.config.from_prefixed_env()                         # FLASK_WSHANDLER_BUS and so on
 sockets = WebSockets(app)
 
 @app.before_request
@@ -313,6 +314,37 @@ class TestTheIssuesTen:
         site.write(WSHANDLER_BUS=f"redis://:secret@127.0.0.1:{free_port()}/0")
         assert site.findings() == {"redis-unreachable": "error"}
         assert "secret" not in site.text
+
+
+class TestTheServersSettings:
+    """With --url they are judged, whatever this shell's environment makes of the app."""
+
+    def findings(self, site, monkeypatch, **settings):
+        site.write()
+        for key, value in settings.items():
+            monkeypatch.setenv(f"FLASK_{key}", value)  # not for the commands, which have theirs
+        with site.serve() as server:
+            return site.findings_at_leisure(http(server))
+
+    def test_several_workers_without_a_bus(self, site, monkeypatch):
+        """The doctor's own app has one."""
+        found = self.findings(site, monkeypatch, WSHANDLER_BUS="none")
+        assert found == {"workers-without-bus": "error", "other-settings": "note"}
+        assert "another WSHANDLER_BUS than this shell" in site.text
+
+    def test_redis_is_away(self, site, monkeypatch):
+        """From the first visit on, before anybody has needed it."""
+        url = f"redis://:secret@127.0.0.1:{free_port()}/0"
+        found = self.findings(site, monkeypatch, WSHANDLER_BUS=url)
+        assert found == {"redis-unreachable": "error", "other-settings": "note"}
+        assert "can't be used from the server: " in site.text
+        assert "secret" not in site.text
+
+    def test_any_origin_with_cookies(self, site, monkeypatch):
+        """Neither is known here."""
+        found = self.findings(site, monkeypatch, WSHANDLER_ALLOWED_ORIGINS="*", SECRET_KEY="secret")
+        assert found == {"any-origin": "error", "other-settings": "note"}
+        assert "WSHANDLER_ALLOWED_ORIGINS, SECRET_KEY than" in site.text
 
 
 class TestThreadPerClient:

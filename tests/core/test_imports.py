@@ -91,7 +91,7 @@ MAY_IMPORT = {
         "callbacks", "errors", "function", "settings", "transports.engine", "transports.handoff",
     },
     "diagnosis": {
-        "accept", "answers", "errors", "handler", "handshake", "operator_key", "state",
+        "accept", "answers", "errors", "handler", "handshake", "operator_key", "settings", "state",
         "transports.handoff",
     },
     "cli.__init__": {"cli.commands"},
@@ -107,13 +107,13 @@ MAY_IMPORT = {
     "cli.doctor.findings": set(),
     "cli.doctor.visit": {"diagnosis", "operator_key", "cli.shapes"},
     "cli.doctor.server_config": set(),
-    "cli.doctor.facts": {"answers", "settings", "cli.doctor.visit"},
+    "cli.doctor.facts": {"answers", "diagnosis", "cli.doctor.visit"},
     "cli.doctor.app_checks": {"room", "cli.doctor.facts", "cli.doctor.findings"},
     "cli.doctor.server_checks": {
         "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.visit",
     },
     "cli.doctor.examination": {
-        "answers", "state", "bus", "hub", "operator_key", "transports.engine",
+        "answers", "diagnosis", "state", "bus", "hub", "operator_key", "transports.engine",
         "cli.doctor.facts", "cli.doctor.server_config", "cli.doctor.visit",
         "cli.routes", "cli.workers",
     },

@@ -9,12 +9,10 @@ from .findings import Finding, Severity
 
 def any_origin(facts: Facts) -> Finding | None:
     """Pages of any site may connect, and a browser sends this app's cookies along."""
-    app = facts.app
-    if facts.settings.allowed_origins != "*":
+    setup = facts.setup
+    if setup["allowed_origins"] != "*" or not setup["has_sessions"]:
         return None
-    has_cookies = app.secret_key is not None or hasattr(app, "login_manager")
-    same_site = app.config.get("SESSION_COOKIE_SAMESITE")
-    if not has_cookies or same_site in ("Lax", "Strict"):
+    if setup["same_site"] in ("Lax", "Strict"):
         return None
     return Finding(
         "any-origin",
@@ -28,17 +26,17 @@ def any_origin(facts: Facts) -> Finding | None:
 
 def compression_memory(facts: Facts) -> Finding | None:
     """Compressed messages can fill the memory from next to nothing."""
-    settings = facts.settings
-    worst = settings.max_connections * settings.max_message_size
-    if not settings.compression or worst <= facts.memory_bytes // 2:
+    setup = facts.setup
+    worst = setup["max_connections"] * setup["max_message_size"]
+    if not setup["compression"] or worst <= facts.memory_bytes // 2:
         return None
     return Finding(
         "compression-memory",
         Severity.WARNING,
-        f"WSHANDLER_COMPRESSION is on: a client can have {settings.max_message_size:,} bytes held "
-        f"for a message by sending a thousandth of that. {settings.max_connections:,} of them make "
-        f"it {_gigabytes(worst)} in each worker; {_gigabytes(facts.memory_bytes)} is all there is "
-        "here.",
+        f"WSHANDLER_COMPRESSION is on: a client can have {setup['max_message_size']:,} bytes "
+        f"held for a message by sending a thousandth of that. {setup['max_connections']:,} of them "
+        f"make it {_gigabytes(worst)} in each worker; {_gigabytes(facts.memory_bytes)} is all "
+        "there is here.",
         "Lower WSHANDLER_MAX_MESSAGE_SIZE to what the app needs (4096 is enough for a chat), or "
         "WSHANDLER_MAX_CONNECTIONS, or switch the compression off.",
     )
@@ -50,25 +48,40 @@ def _gigabytes(size: int) -> str:
 
 def redis_unreachable(facts: Facts) -> Finding | None:
     """Workers on Redis do not find each other."""
-    if not facts.bus_trouble or facts.settings.bus == "local":
+    trouble = _bus_trouble(facts, is_local=False)
+    if not trouble:
         return None
     return Finding(
         "redis-unreachable",
         Severity.ERROR,
-        f"Redis can't be used from here: {facts.bus_trouble}. If it is the same for the workers, "
-        "broadcasts reach the clients of one worker only.",
+        f"Redis can't be used from {trouble}. Without it broadcasts reach the clients of one "
+        "worker only.",
         "Start Redis, or correct WSHANDLER_BUS: address, port, password, rediss:// for TLS.",
     )
 
 
+def _bus_trouble(facts: Facts, *, is_local: bool) -> str:
+    """Where the one kind of bus does not work, and why; the server's trouble goes first."""
+    found = (
+        ("the server", facts.server_bus_trouble, facts.setup["bus"]),
+        ("here", facts.bus_trouble, facts.shell_setup["bus"]),
+    )
+    for place, trouble, bus in found:
+        if trouble and (bus == "local") is is_local:
+            # What others say may be a sentence.
+            return f"{place}: {trouble.rstrip('.')}"
+    return ""
+
+
 def local_bus_unusable(facts: Facts) -> Finding | None:
     """Workers on the local bus do not find each other."""
-    if not facts.bus_trouble or facts.settings.bus != "local":
+    trouble = _bus_trouble(facts, is_local=True)
+    if not trouble:
         return None
     return Finding(
         "local-bus-unusable",
         Severity.ERROR,
-        f"The run directory of the local bus can't be used: {facts.bus_trouble}.",
+        f"The run directory of the local bus can't be used from {trouble}.",
         "See to it that the directory is this user's alone (mode 0700), or set XDG_RUNTIME_DIR to "
         "another, for the server and for commands alike.",
     )
@@ -77,7 +90,7 @@ def local_bus_unusable(facts: Facts) -> Finding | None:
 def workers_without_bus(facts: Facts) -> Finding | None:
     """Collections end at the worker."""
     count = facts.worker_count
-    if facts.settings.bus != "none" or count is None or count < 2:
+    if facts.setup["bus"] != "none" or count is None or count < 2:
         return None
     return Finding(
         "workers-without-bus",
@@ -94,7 +107,7 @@ def thread_per_client(facts: Facts) -> Finding | None:
     threads = min(
         (each["client_threads"] for each in facts.processes if each["client_threads"]), default=None
     )
-    if threads is None or threads > facts.settings.max_connections:
+    if threads is None or threads > facts.setup["max_connections"]:
         return None
     workers = facts.worker_count or 1
     has_one = threads == 1
@@ -108,7 +121,7 @@ def thread_per_client(facts: Facts) -> Finding | None:
         'Let TLS end in a proxy before gunicorn, and leave WSHANDLER_TRANSPORT at "auto": then '
         "clients need no threads. Or take gevent's workers (`-k gevent`); or more `--threads` than "
         "WSHANDLER_MAX_CONNECTIONS, which is "
-        f"{facts.settings.max_connections:,}.",
+        f"{facts.setup['max_connections']:,}.",
     )
 
 
@@ -118,7 +131,7 @@ def _counted(number: int, noun: str) -> str:
 
 def descriptor_limit(facts: Facts) -> Finding | None:
     """A process can't have the files for as many clients as it may have."""
-    wanted = facts.settings.max_connections
+    wanted = facts.setup["max_connections"]
     limits = [process["descriptor_limit"] for process in facts.processes]
     limit = min((each for each in limits if each is not None), default=None)
     if not facts.processes:
@@ -155,6 +168,34 @@ def gevent_unpatched(facts: Facts) -> Finding | None:
     )
 
 
+def other_settings(facts: Facts) -> Finding | None:
+    """The server and this shell do not have the same."""
+    here, there = facts.shell_setup, facts.setup
+    # Which only says what the others are.
+    compared = (name for name in here if name != "is_max_connections_chosen")
+    differing = [_SETTINGS[name] for name in compared if here[name] != there[name]]  # type: ignore[literal-required]  # its own keys
+    if not differing:
+        return None
+    return Finding(
+        "other-settings",
+        Severity.NOTE,
+        f"The server has another {', '.join(differing)} than this shell. What was found is about "
+        "the server's.",
+        "Run commands with the environment and the files that the server is configured by.",
+    )
+
+
+_SETTINGS = {
+    "allowed_origins": "WSHANDLER_ALLOWED_ORIGINS",
+    "has_sessions": "SECRET_KEY",
+    "same_site": "SESSION_COOKIE_SAMESITE",
+    "compression": "WSHANDLER_COMPRESSION",
+    "max_message_size": "WSHANDLER_MAX_MESSAGE_SIZE",
+    "max_connections": "WSHANDLER_MAX_CONNECTIONS",
+    "bus": "WSHANDLER_BUS",
+}
+
+
 CHECKS = (
     any_origin,
     compression_memory,
@@ -164,4 +205,5 @@ CHECKS = (
     thread_per_client,
     descriptor_limit,
     gevent_unpatched,
+    other_settings,
 )

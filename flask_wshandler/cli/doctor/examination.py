@@ -11,6 +11,7 @@ from flask import Flask
 from ... import operator_key
 from ...answers import ProcessFacts
 from ...bus import NoBus
+from ...diagnosis import setup_of
 from ...hub import Hub
 from ...state import EXTENSION_KEY, AppState
 from ...transports.engine import most_descriptors
@@ -36,14 +37,17 @@ def examine(
             visit = visitor.visit()
     visited = None
     if visit is not None and visit.upgrade is not None and visit.has_exchanged:
-        visited = visit.upgrade["process"]
+        report = visit.upgrade
+        # Else there is no bus that it could be on, which is another finding.
+        if report["setup"]["bus"] != "none" and not report["bus_trouble"]:
+            visited = report["process"]
     processes, is_on_bus = _ask_all(state.hub, visited, timeout_s)
     if visit is not None and visit.page is not None:
         processes = [*processes, visit.page["process"]]
     limit = most_descriptors()
     return Facts(
         app=app,
-        settings=state.settings,
+        shell_setup=setup_of(app),
         bus_trouble=_bus_trouble(state.hub, timeout_s),
         processes=processes,
         is_visited_on_bus=is_on_bus,

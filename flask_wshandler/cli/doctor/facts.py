@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask
 
 from ...answers import ProcessFacts
-from ...settings import Settings
+from ...diagnosis import Setup
 from .visit import Visit
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -20,7 +20,8 @@ class Facts:
     """The app, its bus, its processes, and the server that was visited."""
 
     app: Flask
-    settings: Settings
+    #: How the app is set up here, with this shell's environment.
+    shell_setup: Setup
     #: Why the bus does not work from here; empty if it does, or there is none.
     bus_trouble: str
     #: Of the workers that answer on the bus, and the one that was visited.
@@ -35,6 +36,18 @@ class Facts:
     memory_bytes: int
     #: Files that a server started from this shell may have open; None: any number.
     shell_descriptor_limit: int | None
+
+    @property
+    def setup(self) -> Setup:
+        """What is judged: the server's, where it was seen."""
+        page = None if self.visit is None else self.visit.page
+        return self.shell_setup if page is None else page["setup"]
+
+    @property
+    def server_bus_trouble(self) -> str:
+        """Why the server's bus does not work; empty if it does, or was not seen."""
+        page = None if self.visit is None else self.visit.page
+        return "" if page is None else page["bus_trouble"]
 
     @property
     def worker_count(self) -> int | None:
