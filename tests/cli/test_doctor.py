@@ -25,7 +25,6 @@ from flask import Flask
 from flask_wshandler import WebSocketHandler, WebSockets
 
 app = Flask(__name__)
-app.config["WSHANDLER_MAX_CONNECTIONS"] = 500       # whatever the limit of the machine is
 {settings}
 app.config.from_prefixed_env()                         # FLASK_WSHANDLER_BUS and so on
 sockets = WebSockets(app)
@@ -57,6 +56,14 @@ class Site:
         lines = [f"app.config[{key!r}] = {value!r}" for key, value in settings.items()]
         text = APP.format(settings="\n".join(lines), more=more)
         (self.directory / "site_app.py").write_text(text)
+
+    def limit_files(self, limit):
+        """Have each worker of gunicorn open no more."""
+        (self.directory / "gunicorn.conf.py").write_text(
+            "import resource\n"
+            "def post_worker_init(worker):\n"
+            f"    resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        )
 
     def serve(self, command=GUNICORN):
         return gunicorn(command, self.directory)
@@ -266,15 +273,27 @@ class TestTheIssuesTen:
 
     def test_a_low_limit_of_files(self, site):
         """Of the worker, not of the doctor's shell."""
-        site.write()
-        (site.directory / "gunicorn.conf.py").write_text(
-            "import resource\n"
-            "def post_worker_init(worker):\n"
-            "    resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))\n"
-        )
+        site.write(WSHANDLER_MAX_CONNECTIONS=500)
+        site.limit_files(300)
         with site.serve() as server:
             assert site.findings(http(server)) == {"descriptor-limit": "warning"}
             assert "300 files open, enough for 225 clients" in site.text
+
+    @pytest.mark.parametrize(
+        ("limit", "wanted", "found"),
+        [
+            (1024, None, {}),
+            (1024, 2000, {"descriptor-limit": "warning"}),
+            (1024, 900, {}),
+            (500, None, {"descriptor-limit": "warning"}),
+        ],
+    )
+    def test_the_limit_that_is_usual(self, site, limit, wanted, found):
+        """Is enough for an app that does not say how many clients it wants."""
+        site.write(**({} if wanted is None else {"WSHANDLER_MAX_CONNECTIONS": wanted}))
+        site.limit_files(limit)
+        with site.serve() as server:
+            assert site.findings_at_leisure(http(server)) == found
 
     def test_compression_without_the_memory(self, site):
         """The worst case is more than the machine has."""

@@ -131,7 +131,8 @@ def _counted(number: int, noun: str) -> str:
 
 def descriptor_limit(facts: Facts) -> Finding | None:
     """A process can't have the files for as many clients as it may have."""
-    wanted = facts.setup["max_connections"]
+    setup = facts.setup
+    wanted, is_chosen = setup["max_connections"], setup["is_max_connections_chosen"]
     limits = [process["descriptor_limit"] for process in facts.processes]
     limit = min((each for each in limits if each is not None), default=None)
     if not facts.processes:
@@ -139,17 +140,24 @@ def descriptor_limit(facts: Facts) -> Finding | None:
     if limit is None:
         return None
     room = Room(wanted, None, lambda: limit).max_seats
-    if room >= wanted:
+    if room >= wanted or (not is_chosen and limit >= _USUAL_DESCRIPTOR_LIMIT):
         return None
+    measure = f"WSHANDLER_MAX_CONNECTIONS is {wanted:,}"
+    enough = wanted + 200
+    if not is_chosen:
+        measure, enough = f"{_USUAL_DESCRIPTOR_LIMIT:,} is usual", _USUAL_DESCRIPTOR_LIMIT
     of = "A worker" if facts.processes else "A server that is started from this shell"
     return Finding(
         "descriptor-limit",
         Severity.WARNING if facts.processes else Severity.NOTE,
-        f"{of} may have {limit:,} files open, enough for {room:,} clients; "
-        f"WSHANDLER_MAX_CONNECTIONS is {wanted:,}.",
-        f"Raise the limit to {wanted + 200:,} or more (LimitNOFILE= in systemd's unit, `ulimit -n` "
-        "in a shell), or lower WSHANDLER_MAX_CONNECTIONS.",
+        f"{of} may have {limit:,} files open, enough for {room:,} clients; {measure}.",
+        f"Raise the limit to {enough:,} or more (LimitNOFILE= in systemd's unit, `ulimit -n` in a "
+        "shell)" + (", or lower WSHANDLER_MAX_CONNECTIONS." if is_chosen else "."),
     )
+
+
+_USUAL_DESCRIPTOR_LIMIT = 1024
+"""Of Linux and systemd, for who asks for no other."""
 
 
 def gevent_unpatched(facts: Facts) -> Finding | None:
