@@ -62,6 +62,8 @@ class Report(TypedDict):
     peer_address: str
     peer_port: int | None
     has_proxy_fix: bool
+    #: The client's, as the app takes it, after any ProxyFix; empty where it has none.
+    client_address: str
     #: What proxies have added: X-Forwarded-For, -Proto.
     forwarded_for: str | None
     forwarded_proto: str | None
@@ -151,6 +153,7 @@ def _report(app: Flask, state: AppState) -> Report:
         peer_address=seen.get("REMOTE_ADDR") or "",
         peer_port=int(port) if port.isdecimal() else None,
         has_proxy_fix=original is not None,
+        client_address=request.remote_addr or "",
         forwarded_for=environ.get("HTTP_X_FORWARDED_FOR"),
         forwarded_proto=environ.get("HTTP_X_FORWARDED_PROTO"),
         upgrade=environ.get("HTTP_UPGRADE"),

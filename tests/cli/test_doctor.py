@@ -68,8 +68,8 @@ class Site:
     def serve(self, command=GUNICORN):
         return gunicorn(command, self.directory)
 
-    def nginx(self, executable, backend, site=SITE, listen=""):
-        return nginx(executable, site, listen, backend, self.directory)
+    def nginx(self, executable, backend, site=SITE, listen="", name="nginx"):
+        return nginx(executable, site, listen, backend, self.directory, name)
 
     def findings_at_leisure(self, url, *arguments, **environment):
         """The same where an answer is certain to come, however busy the machine is."""
@@ -395,6 +395,54 @@ class TestThreadPerClient:
         site.write(WSHANDLER_TRANSPORT="blocking", WSHANDLER_MAX_CONNECTIONS=4)
         with site.serve(f"gunicorn {options} site_app:app") as server:
             assert site.findings_at_leisure(http(server)) == {}
+
+
+class TestProxyFixNumbers:
+    """Of the proxies that there are, and which address the app takes for the client's."""
+
+    #: Else all have the same address: the client, the proxy and the app.
+    FROM_ELSEWHERE = SITE.replace("proxy_pass", "proxy_bind 127.0.0.2; proxy_pass")
+
+    def test_clients_choose_their_address(self, site, nginx_executable):
+        """One proxy, and the app looks past what it has added."""
+        site.write(PROXY_FIX.replace("x_for=1", "x_for=2"))
+        with site.serve() as server, site.nginx(nginx_executable, server) as front:
+            assert site.findings(http(front)) == {"proxy-fix-numbers": "error"}
+            assert "`x_for=1`" in site.text
+
+    def test_the_proxy_passes_on_what_clients_say(self, site, nginx_executable):
+        """As nginx does with any header, without a word."""
+        site.write(PROXY_FIX)
+        [line] = [each for each in SITE.splitlines(True) if "X-Forwarded-For" in each]
+        broken = SITE.replace(line, "")
+        with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
+            assert site.findings(http(front)) == {"proxy-fix-numbers": "error"}
+            assert "$proxy_add_x_forwarded_for" in site.text
+
+    @pytest.mark.parametrize(("x_for", "seen"), [(1, "127.0.0.2"), (2, None)])
+    def test_two_proxies(self, site, nginx_executable, x_for, seen):
+        """With one number too few every client is the first of them."""
+        site.write(PROXY_FIX.replace("x_for=1", f"x_for={x_for}"))
+        with (
+            site.serve() as server,
+            site.nginx(nginx_executable, server, name="inner") as inner,
+            site.nginx(nginx_executable, inner, self.FROM_ELSEWHERE) as front,
+        ):
+            found = site.findings_at_leisure(http(front))
+        assert found == ({} if seen is None else {"proxy-fix-numbers": "warning"})
+        if seen is not None:
+            assert f"every client seems to be {seen}," in site.text
+            assert "`x_for=2`" in site.text
+
+    def test_proxy_fix_leaves_the_address_alone(self, site, nginx_executable):
+        """x_for=0, though the proxy says who the client is."""
+        site.write(PROXY_FIX.replace("x_for=1", "x_for=0"))
+        with (
+            site.serve() as server,
+            site.nginx(nginx_executable, server, self.FROM_ELSEWHERE) as front,
+        ):
+            assert site.findings(http(front)) == {"proxy-fix-numbers": "warning"}
+            assert "every client seems to be 127.0.0.2," in site.text
 
 
 class TestOthers:

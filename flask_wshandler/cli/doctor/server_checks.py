@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from .facts import Facts
 from .findings import Finding, Severity
-from .visit import Trouble, Visit
+from .visit import FORGED_ADDRESS, Trouble, Visit
 
 
 def unreachable(facts: Facts) -> Finding | None:
@@ -222,6 +222,49 @@ def proxy_fix_missing(facts: Facts) -> Finding | None:
     )
 
 
+def proxy_fix_numbers(facts: Facts) -> Finding | None:
+    """ProxyFix takes the client's address from the wrong place."""
+    visit = facts.visit
+    if visit is None or visit.page is None or not visit.is_proxied:
+        return None
+    page = visit.page
+    if visit.is_forgery_believed:
+        return _forgery_believed(visit)
+    addresses = _addresses(page["forwarded_for"])
+    if not page["has_proxy_fix"] or not addresses or page["client_address"] == addresses[0]:
+        return None
+    return Finding(
+        "proxy-fix-numbers",
+        Severity.WARNING,
+        f"ProxyFix takes the wrong address of X-Forwarded-For, {page['forwarded_for']!r}: every "
+        f"client seems to be {page['client_address'] or 'nobody'}, in the log and for "
+        "WSHANDLER_MAX_CONNECTIONS_PER_IP.",
+        f"As many proxies as there are in a row have added one each: `x_for={len(addresses)}`.",
+    )
+
+
+def _forgery_believed(visit: Visit) -> Finding:
+    upgrade = visit.upgrade
+    addresses = [] if upgrade is None else _addresses(upgrade["forwarded_for"])
+    added = addresses[::-1].index(FORGED_ADDRESS) if FORGED_ADDRESS in addresses else 0
+    return Finding(
+        "proxy-fix-numbers",
+        Severity.ERROR,
+        "The app believes what clients say of their address: the doctor has sent "
+        f"`X-Forwarded-For: {FORGED_ADDRESS}`, and the app took it to come from there. So anybody "
+        "gets around WSHANDLER_MAX_CONNECTIONS_PER_IP, and into the log with any address.",
+        f"ProxyFix's x_for is more than there are proxies that add an address: `x_for={added}`."
+        if added
+        else "Have the proxy add the address that it sees, whatever the client has sent: in nginx "
+        "`proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`, in HAProxy `option "
+        "forwardfor` without `if-none`.",
+    )
+
+
+def _addresses(forwarded_for: str | None) -> list[str]:
+    return [each.strip() for each in (forwarded_for or "").split(",") if each.strip()]
+
+
 def forwarded_headers_missing(facts: Facts) -> Finding | None:
     """The proxy does not tell who the client is."""
     visit = facts.visit
@@ -229,7 +272,7 @@ def forwarded_headers_missing(facts: Facts) -> Finding | None:
     if visit is None or page is None or not visit.is_proxied:
         return None
     lost = []
-    if page["forwarded_for"] is None:
+    if page["forwarded_for"] is None and not visit.is_forgery_believed:
         lost.append("X-Forwarded-For")
     if page["scheme"] != visit.address.scheme and page["forwarded_proto"] != visit.address.scheme:
         lost.append("X-Forwarded-Proto")
@@ -289,6 +332,7 @@ CHECKS = (
     upgrade_lost,
     host_lost,
     proxy_fix_missing,
+    proxy_fix_numbers,
     forwarded_headers_missing,
     own_origin_refused,
     not_on_the_bus,

@@ -2,6 +2,7 @@
 
 The first asks for a page. Only if the app answers it with its report comes the second, which asks
 for a WebSocket: so a server that does not know the proof is never asked to open one of the app's.
+That one says of itself that it comes from elsewhere, as anybody may; see `FORGED_ADDRESS`.
 Nothing but the address that was given is connected to; environment variables for proxies don't
 count.
 """
@@ -25,6 +26,9 @@ from websockets.typing import Origin
 from ...diagnosis import MEDIA_TYPE, Report
 from ...operator_key import HEADER
 from ..shapes import has_shape
+
+FORGED_ADDRESS = "192.0.2.77"
+"""Sent as X-Forwarded-For with the second request. RFC 5737: of documentation, nobody's."""
 
 _MOST_BODY_BYTES = 2**20
 _GATEWAY_STATUSES = (502, 503, 504)
@@ -111,6 +115,14 @@ class Visit:
     has_exchanged: bool = False
 
     @property
+    def is_forgery_believed(self) -> bool:
+        """Whether the app takes a client to be where the client says, though there is a proxy."""
+        upgrade = self.upgrade
+        return (
+            upgrade is not None and self.is_proxied and upgrade["client_address"] == FORGED_ADDRESS
+        )
+
+    @property
     def is_proxied(self) -> bool:
         """Whether there is a proxy on the way, as far as that can be seen."""
         page = self.page
@@ -191,7 +203,10 @@ class Visitor:
                 f"{scheme}://{address.netloc}{address.path}",
                 ssl=self._context() if address.is_secure else None,
                 origin=Origin(address.origin),
-                additional_headers={HEADER: self._headers[HEADER]},
+                additional_headers={
+                    HEADER: self._headers[HEADER],
+                    "X-Forwarded-For": FORGED_ADDRESS,
+                },
                 compression=None,
                 proxy=None,
                 open_timeout=self._timeout_s,
