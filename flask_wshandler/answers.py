@@ -62,6 +62,8 @@ class ProcessFacts(TypedDict):
     """What a process is and may do: for the doctor."""
 
     pid: int
+    #: Whether a WebSocket has come to it, if only the doctor's: shells and scripts have none.
+    has_served: bool
     host: str
     #: gunicorn's; empty in another server.
     worker_class: str
@@ -107,7 +109,7 @@ class Answerer:
         found = {}
         for connection in self._engine.connections():
             callbacks = connection.callbacks
-            if isinstance(callbacks, HandlerCallbacks):  # else it has just ended
+            if isinstance(callbacks, HandlerCallbacks):  # else it has just ended, or is no client's
                 found[callbacks.snapshot.connection_id] = connection, callbacks
         return found
 
@@ -164,6 +166,7 @@ def process_facts(engine: Engine) -> ProcessFacts:
     keeps_threads = server.keeps_sockets or engine.settings.transport is Transport.BLOCKING
     return ProcessFacts(
         pid=os.getpid(),
+        has_served=engine.has_served,
         host=socket.gethostname(),
         worker_class=server.worker_class,
         worker_count=server.worker_count,

@@ -9,19 +9,24 @@ A report is a JSON object; see `Report`.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+import json
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from . import handshake, operator_key
-from .accept import accept_websocket_request
+from .accept import accept_uncounted
 from .answers import ProcessFacts, process_facts
 from .errors import SocketUnreachable
-from .handler import WebSocketHandler
 from .settings import is_chosen
 from .state import EXTENSION_KEY, AppState
+from .tally import Tally
 from .transports.handoff import find_server_socket
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .frames import Message
 
 MEDIA_TYPE = "application/vnd.flask-wshandler.report+json"
 
@@ -96,7 +101,7 @@ def _answer() -> Response | None:
     report = _report(app, app.extensions[EXTENSION_KEY])
     if report["asks_for_upgrade"] and not report["socket_obstacle"]:
         try:
-            return accept_websocket_request(_Reporting(report), require_same_origin=False)
+            return accept_uncounted(_Reporting(report), Tally())
         except HTTPException as refusal:
             report["refusal"] = f"{refusal.code}: {refusal.description}"
     response = jsonify(report)
@@ -105,17 +110,29 @@ def _answer() -> Response | None:
     return response
 
 
-class _Reporting(WebSocketHandler):
-    """Sends the report, and is closed by the one who has it."""
+class _Reporting:
+    """Callbacks that send the report, and what comes back; who has it closes.
+
+    No handler, and not in the contexts of one: nothing of the app's hears of it.
+    """
 
     def __init__(self, report: Report) -> None:
         self._report = report
+        self._connection: Connection | None = None
 
-    def on_open(self) -> None:
-        self.send_json(self._report)
+    def opened(self, connection: Connection) -> None:
+        self._connection = connection
+        connection.send(json.dumps(self._report))
 
-    def on_text(self, message: str) -> None:
-        self.send(message)
+    def message_received(self, message: Message) -> None:
+        if self._connection is not None:
+            self._connection.send(message)
+
+    def session_check_came(self) -> None:
+        pass
+
+    def closed(self, code: int, reason: str) -> None:
+        pass
 
 
 def setup_of(app: Flask) -> Setup:

@@ -1,14 +1,17 @@
 """`doctor` finds each of many set-ups that are broken on purpose, and is silent on right ones."""
 
+import re
 import socket
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 import pytest
 from websockets.sync.client import connect
 
-from tests.bus.networks import RedisServer
+from tests.bus.networks import RedisServer, wait_for
+from tests.deadlines import DEADLINE_S
 from tests.docs.markdown_page import MarkdownPage
 from tests.docs.programs import Program, gunicorn, haproxy, nginx
 from tests.ports import free_port
@@ -333,6 +336,48 @@ class TestTheIssuesTen:
         site.write(WSHANDLER_BUS=f"redis://:secret@127.0.0.1:{free_port()}/0")
         assert site.findings() == {"redis-unreachable": "error"}
         assert "secret" not in site.text
+
+
+class TestVisit:
+    """The doctor is no client of the app: nobody hears of him, and no figure is of him."""
+
+    #: What hears of clients, counts them and writes of them.
+    WATCHED = """
+import logging
+from flask_wshandler import message_received, websocket_connected, websocket_disconnected
+from flask_wshandler.prometheus import PrometheusMetrics
+
+app.before_request_funcs[None].remove(nobody_gets_here)
+PrometheusMetrics(app, path="/metrics")
+log = logging.getLogger("flask_wshandler.access")
+log.setLevel(logging.INFO)
+log.addHandler(logging.FileHandler("heard"))
+
+@websocket_connected.connect
+@message_received.connect
+@websocket_disconnected.connect
+def hear(app, handler, **arguments):
+    log.info("a signal of %s", handler.room)        # which the app's handlers have
+"""
+
+    def test_leaves_no_trace(self, site):
+        """In the signals, the figures and the log there is the client that came after, alone."""
+        site.write(self.WATCHED)
+        heard = site.directory / "heard"
+        with site.serve("gunicorn --threads 4 site_app:app") as server:
+            assert site.findings_at_leisure(http(server)) == {}
+            with connect(f"ws://{server.netloc}/rooms/2/ws") as client:
+                client.send("hello")
+                assert client.recv(DEADLINE_S) == "hello"
+            wait_for(lambda: "closed peer=" in heard.read_text(), "the line of the end")
+            with urllib.request.urlopen(f"{http(server)}/metrics", timeout=DEADLINE_S) as response:
+                figures = response.read().decode()
+        assert heard.read_text().splitlines()[:3] == 3 * ["a signal of 2"]
+        assert len(heard.read_text().splitlines()) == 4
+        for name in ("accepted", "closes", "messages_received", "messages_sent"):
+            pattern = rf"^flask_wshandler_{name}_total.* (\S+)$"
+            assert re.findall(pattern, figures, re.MULTILINE) == ["1.0"]
+        assert set(re.findall(r'handler="(\w+)"', figures)) == {"Echo"}
 
 
 class TestTheServersSettings:

@@ -91,7 +91,7 @@ MAY_IMPORT = {
         "callbacks", "errors", "function", "settings", "transports.engine", "transports.handoff",
     },
     "diagnosis": {
-        "accept", "answers", "errors", "handler", "handshake", "operator_key", "settings", "state",
+        "accept", "answers", "errors", "handshake", "operator_key", "settings", "state", "tally",
         "transports.handoff",
     },
     "cli.__init__": {"cli.commands"},
