@@ -25,7 +25,7 @@ GUNICORN = "gunicorn --workers 2 --threads 4 site_app:app"
 
 APP = """\
 from flask import Flask
-from flask_wshandler import WebSocketHandler, WebSockets
+from flask_wshandler import WebSocketHandler, WebSockets, accept_websocket_request
 
 app = Flask(__name__)
 {settings}
@@ -619,10 +619,53 @@ class TestOthers:
     def test_an_address_that_is_none(self, site, commands):
         """Is a mistake of usage."""
         site.write()
-        for url in ("127.0.0.1:8000", "ftp://example.org", "http://"):
+        for url in ("127.0.0.1:8000", "ftp://example.org", "http://", "http://a..b", "http://h:0"):
             done = commands.run("doctor", "--url", url)
             assert done.returncode == 2
             assert "is no address such as" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("http://127.0.0.1:{port}/čat", "/%C4%8Dat does not answer"),
+            ("http://127.0.0.1:{port}/a b?c=d e", "/a%20b?c=d%20e does not answer"),
+            ("http://bücher.invalid:{port}/", "http://xn--bcher-kva.invalid:"),
+        ],
+    )
+    def test_an_address_that_is_not_ascii(self, site, url, words):
+        """Goes out as a browser sends it."""
+        site.write()
+        found = site.findings(url.format(port=free_port()))
+        assert found == {"server-unreachable": "error"}
+        assert words in site.text
+
+    def test_a_route_that_is_not_ascii(self, site):
+        """The same for what the app itself says."""
+        site.write("app.add_url_rule('/čat/<x>', view_func=lambda x: accept_websocket_request(x))")
+        with site.serve() as server:
+            assert site.findings_at_leisure(http(server)) == {}
+            assert "/rooms/1/ws, /%C4%8Dat/1 (gunicorn" in site.text
+
+    @pytest.mark.parametrize("end", ["", "/", "/rooms/9/ws"])
+    def test_a_location_of_the_proxy_is_wrong(self, site, nginx_executable, end):
+        """An address of the site is that of all its WebSockets, one of a path of that alone."""
+        site.write(PROXY_FIX + "\nsockets.route('/zoo', endpoint='zoo')(Echo)\n")
+        location = "    location /zoo {\n proxy_pass http://BACKEND; proxy_set_header Host "
+        location += "$http_host; proxy_set_header X-Forwarded-For $remote_addr;\n }\n"
+        with site.serve() as server:
+            location = location.replace("BACKEND", server.netloc)
+            broken = SITE.replace("    location / {\n", location + "    location / {\n")
+            with site.nginx(nginx_executable, server, broken) as front:
+                found = site.findings_at_leisure(http(front) + end)
+        assert found == ({} if "rooms" in end else {"no-upgrade-headers": "error"})
+        assert ("Of /zoo: The proxy does not pass" in site.text) is ("rooms" not in end)
+
+    def test_more_paths_than_are_visited(self, site):
+        """Their number is said."""
+        site.write("for n in range(12): sockets.route(f'/more/{n}', endpoint=str(n))(Echo)")
+        with site.serve() as server:
+            assert site.findings_at_leisure(http(server)) == {}
+            assert "/more/7 and not 3 more paths (gunicorn" in site.text
 
     def test_json(self, site, commands):
         """The same, for programs."""

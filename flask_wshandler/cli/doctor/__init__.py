@@ -5,6 +5,7 @@ First everything is looked at, then each check judges what was seen, one functio
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import click
@@ -15,7 +16,7 @@ from ...answers import ProcessFacts
 from ..tables import json_option, print_json, print_paragraph, printable
 from ..workers import hush_the_log
 from . import app_checks, server_checks
-from .examination import examine, path_to_ask
+from .examination import examine
 from .facts import Facts
 from .findings import Finding, Severity
 from .visit import Address
@@ -46,8 +47,8 @@ def doctor(url: str | None, insecure: bool, timeout_s: float, as_json: bool) -> 
     """
     hush_the_log()
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    facts = examine(app, _address(app, url), timeout_s, checks_certificate=not insecure)
-    findings = [found for check in CHECKS if (found := check(facts)) is not None]
+    facts = examine(app, _address(url), timeout_s, checks_certificate=not insecure)
+    findings = _findings(facts)
     if as_json:
         print_json({"looked_at": _looked_at(facts), "findings": [*map(_as_json, findings)]})
     else:
@@ -56,11 +57,26 @@ def doctor(url: str | None, insecure: bool, timeout_s: float, as_json: bool) -> 
         sys.exit(1)
 
 
-def _address(app: Flask, url: str | None) -> Address | None:
+def _address(url: str | None) -> Address | None:
     try:
-        return None if url is None else Address.of(url, path_to_ask(app))
+        return None if url is None else Address.of(url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
+
+
+def _findings(facts: Facts) -> list[Finding]:
+    """Everything once; what is wrong at some paths only, with the first of them."""
+    findings = [found for check in CHECKS if (found := check(facts)) is not None]
+    known = {found.id for found in findings}
+    for visit in facts.other_visits:
+        here = dataclasses.replace(facts, visit=visit)
+        for check in server_checks.CHECKS:
+            found = check(here)
+            if found is not None and found.id not in known:
+                known.add(found.id)
+                what = f"Of {visit.address.path}: {found.what}"
+                findings.append(dataclasses.replace(found, what=what))
+    return findings
 
 
 def _looked_at(facts: Facts) -> list[str]:
@@ -69,7 +85,10 @@ def _looked_at(facts: Facts) -> list[str]:
     if visit is not None:
         page = visit.page
         server = "" if page is None else f" ({page['server']}{_workers_of(page['process'])})"
-        looked_at.append(f"{visit.address}{server}")
+        paths = "".join(f", {other.address.path}" for other in facts.other_visits)
+        if facts.unvisited_count:
+            paths += f" and not {facts.unvisited_count} more paths"
+        looked_at.append(f"{visit.address}{paths}{server}")
     return looked_at
 
 

@@ -19,8 +19,9 @@ from ..routes import routes_of
 from ..workers import Workers
 from .facts import Facts, memory_bytes
 from .server_config import configured_workers
-from .visit import Address, Visitor
+from .visit import Address, Visit, Visitor
 
+_MOST_VISITS = 10
 _LOOK_AGAIN_S = 0.1
 _VARIABLE = re.compile(r"<[^>]*>")
 
@@ -30,11 +31,15 @@ def examine(
 ) -> Facts:
     """See all there is to see; `timeout_s` bounds each step."""
     state: AppState = app.extensions[EXTENSION_KEY]
-    visit = None
-    if address is not None:
+    visits: list[Visit] = []
+    addresses, left_out = ([], 0) if address is None else _addresses(app, address)
+    for each in addresses:
         with operator_key.proof(app) as proof:
-            visitor = Visitor(address, proof, timeout_s, checks_certificate=checks_certificate)
-            visit = visitor.visit()
+            visitor = Visitor(each, proof, timeout_s, checks_certificate=checks_certificate)
+            visits.append(visitor.visit())
+        if visits[-1].is_nobody_there:
+            break
+    visit = visits[0] if visits else None
     visited = None
     if visit is not None and visit.upgrade is not None and visit.has_exchanged:
         report = visit.upgrade
@@ -42,8 +47,7 @@ def examine(
         if report["setup"]["bus"] != "none" and not report["bus_trouble"]:
             visited = report["process"]
     processes, is_on_bus = _ask_all(state.hub, visited, timeout_s)
-    if visit is not None and visit.page is not None:
-        processes = [*processes, visit.page["process"]]
+    processes = [*processes, *(each.page["process"] for each in visits if each.page is not None)]
     limit = most_descriptors()
     return Facts(
         app=app,
@@ -52,16 +56,24 @@ def examine(
         processes=processes,
         is_visited_on_bus=is_on_bus,
         visit=visit,
+        other_visits=visits[1:],
+        unvisited_count=left_out,
         configured_workers=configured_workers(),
         memory_bytes=memory_bytes(),
         shell_descriptor_limit=None if limit == sys.maxsize else limit,
     )
 
 
-def path_to_ask(app: Flask) -> str:
-    """Of the app's first WebSocket: a proxy may let upgrades through for some paths only."""
+def _addresses(app: Flask, address: Address) -> tuple[list[Address], int]:
+    """Where to go, and how many more addresses there are: a proxy may treat paths differently.
+
+    That of one path is the only one. A site's, as browsers have it, is that of all its WebSockets.
+    """
     routes = sorted(routes_of(app), key=lambda route: not route.is_certain)
-    return _VARIABLE.sub("1", routes[0].url) if routes else "/"
+    paths = list(dict.fromkeys(_VARIABLE.sub("1", route.url) for route in routes))
+    if address.path != "/" or "/" in paths or not paths:
+        return [address], 0
+    return [address.at(path) for path in paths[:_MOST_VISITS]], len(paths[_MOST_VISITS:])
 
 
 def _ask_all(

@@ -30,6 +30,9 @@ class Facts:
     is_visited_on_bus: bool | None
     #: None if no address was given.
     visit: Visit | None
+    #: To other paths of the same site, and how many there are that nobody has gone to.
+    other_visits: list[Visit]
+    unvisited_count: int
     #: Workers that gunicorn would be started with from here; None where nothing says so.
     configured_workers: int | None
     #: Bytes that this machine, or this container, may use.

@@ -17,7 +17,7 @@ import json
 import socket
 import ssl
 from typing import cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import connect
@@ -57,27 +57,44 @@ class Address:
     """Where to go."""
 
     is_secure: bool
+    #: In ASCII, as it is looked up.
     host: str
     port: int
-    #: With the query string.
+    #: As in a request. A browser copies a site's address with a slash for a path.
     path: str
+    #: With its question mark; empty if there is none.
+    query: str
 
     @classmethod
-    def of(cls, url: str, default_path: str) -> Address:
+    def of(cls, url: str) -> Address:
         """Raises ValueError for what is no http, https, ws or wss address."""
-        parts: SplitResult = urlsplit(url)
-        if parts.scheme not in _SECURE or not parts.hostname:
+        try:
+            parts: SplitResult = urlsplit(url)
+            is_secure = _SECURE[parts.scheme]
+            host = (parts.hostname or "").encode("idna").decode()
+            port = parts.port
+            path, query = _quoted(parts.path), _quoted(parts.query)
+        except (KeyError, ValueError):
+            host, port = "", None
+        if not host or port == 0:
             raise ValueError(f"{url!r} is no address such as http://127.0.0.1:8000")
-        is_secure = _SECURE[parts.scheme]
-        path = parts.path or default_path
-        query = f"?{parts.query}" if parts.query else ""
-        port = parts.port or _DEFAULT_PORTS["https" if is_secure else "http"]
-        return cls(is_secure, parts.hostname, port, path + query)
+        if port is None:
+            port = _DEFAULT_PORTS["https" if is_secure else "http"]
+        return cls(is_secure, host, port, path or "/", f"?{query}" if query else "")
+
+    def at(self, path: str) -> Address:
+        """Another path of it, with the same query string."""
+        return dataclasses.replace(self, path=_quoted(path))
 
     @property
     def scheme(self) -> str:
         """As of a page."""
         return "https" if self.is_secure else "http"
+
+    @property
+    def target(self) -> str:
+        """As in a request's first line."""
+        return self.path + self.query
 
     @property
     def netloc(self) -> str:
@@ -91,7 +108,12 @@ class Address:
         return f"{self.scheme}://{self.netloc}"
 
     def __str__(self) -> str:
-        return self.origin + self.path
+        return self.origin + self.target
+
+
+def _quoted(text: str) -> str:
+    """As a browser sends a path or a query: what is no ASCII, and spaces, by their bytes."""
+    return quote(text, safe="%/:?@!$&'()*+,;=[]~")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,6 +135,11 @@ class Visit:
     #: The status of the answer to it, and whether messages came and went.
     upgrade_status: int | None = None
     has_exchanged: bool = False
+
+    @property
+    def is_nobody_there(self) -> bool:
+        """Whether it would be the same at all other paths."""
+        return self.trouble in (Trouble.UNREACHABLE, Trouble.CERTIFICATE, Trouble.HTTP2_ONLY)
 
     @property
     def is_forgery_believed(self) -> bool:
@@ -163,7 +190,7 @@ class Visitor:
             with contextlib.closing(self._http_connection()) as connection:
                 connection.connect()
                 own_port = connection.sock.getsockname()[1]
-                connection.request("GET", self._address.path, headers=self._headers)
+                connection.request("GET", self._address.target, headers=self._headers)
                 response = connection.getresponse()
                 body = response.read(_MOST_BODY_BYTES)
         except ssl.SSLCertVerificationError as error:
@@ -200,7 +227,7 @@ class Visitor:
         scheme = "wss" if address.is_secure else "ws"
         try:
             with connect(
-                f"{scheme}://{address.netloc}{address.path}",
+                f"{scheme}://{address.netloc}{address.target}",
                 ssl=self._context() if address.is_secure else None,
                 origin=Origin(address.origin),
                 additional_headers={
