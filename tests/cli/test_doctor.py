@@ -541,7 +541,14 @@ class TestOthers:
         with gunicorn(GUNICORN, other) as server:
             assert site.findings(http(server)) == {"not-this-app": "error"}
 
-    @pytest.mark.parametrize(("host", "words"), [("$host", "port is lost"), ("elsewhere", "told")])
+    @pytest.mark.parametrize(
+        ("host", "words"),
+        [
+            ("$host", ": the port is lost"),
+            ("$host:9", ": it is another port"),
+            ("elsewhere", "'elsewhere'. Pages"),
+        ],
+    )
     def test_the_host_is_lost(self, site, nginx_executable, host, words):
         """`$host` lacks the port; then the site's own pages are refused."""
         site.write(PROXY_FIX)
@@ -560,6 +567,33 @@ class TestOthers:
         with site.serve() as server, site.nginx(nginx_executable, server, broken, listen) as front:
             found = site.findings(f"https://{front.netloc}", "--insecure")
             assert found == {"forwarded-headers-missing": "error"}
+            assert "does not tell the app X-Forwarded-Proto, though the site is https:" in site.text
+            assert "X-Forwarded-For" not in site.text
+
+    def test_the_scheme_is_overwritten(self, site, nginx_executable):
+        """TLS ends in the outer one of two proxies, and the inner one says what it has seen."""
+        site.write(PROXY_FIX.replace("x_for=1", "x_for=2"))
+        listen = tls(site.directory)
+        with (
+            site.serve() as server,
+            site.nginx(nginx_executable, server, name="inner") as inner,
+            site.nginx(nginx_executable, inner, SITE, listen) as front,
+        ):
+            found = site.findings(f"https://{front.netloc}", "--insecure")
+            assert found == {"forwarded-headers-missing": "error"}
+            assert "told wrongly: X-Forwarded-Proto is 'http'" in site.text
+            assert "$http_x_forwarded_proto" in site.text
+
+    def test_the_clients_address_is_lost(self, site, nginx_executable):
+        """No pages are refused because of that."""
+        site.write(PROXY_FIX)
+        header = "X-Forwarded-For   $proxy_add_x_forwarded_for"
+        broken = SITE.replace(header, 'X-Forwarded-For ""')
+        assert broken != SITE
+        with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
+            assert site.findings(http(front)) == {"forwarded-headers-missing": "warning"}
+            assert "every client seems to be 127.0.0.1," in site.text
+            assert "http:" not in site.text.partition("Do:")[0]
 
     def test_proxy_fix_does_not_take_the_scheme(self, site, nginx_executable):
         """Of a proxy whose word gunicorn does not take either."""

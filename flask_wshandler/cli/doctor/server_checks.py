@@ -166,12 +166,14 @@ def host_lost(facts: Facts) -> Finding | None:
     seen, wanted = _host_of(page["host"], visit), _host_of(visit.address.netloc, visit)
     if seen == wanted:
         return None
-    lacks_port = seen[0] == wanted[0]
+    how = ""
+    if seen[0] == wanted[0]:
+        is_lost = urlsplit(f"//{page['host']}").netloc == seen[0]
+        how = ": the port is lost on the way" if is_lost else ": it is another port"
     return Finding(
         "host-lost",
         Severity.WARNING if page["is_origin_allowed"] else Severity.ERROR,
-        f"The request was for {visit.address.netloc}, but the app is told {page['host']!r}"
-        + (": the port is lost on the way. " if lacks_port else ". ")
+        f"The request was for {visit.address.netloc}, but the app is told {page['host']!r}{how}. "
         + _refused(visit),
         "Have the proxy pass on what the browser sent: in nginx `proxy_set_header Host "
         "$http_host;` ($host lacks the port).",
@@ -215,7 +217,7 @@ def proxy_fix_missing(facts: Facts) -> Finding | None:
         what += f" And it takes itself for {page['scheme']}:. {_refused(visit)}"
     return Finding(
         "proxy-fix-missing",
-        Severity.WARNING if page["is_origin_allowed"] else Severity.ERROR,
+        Severity.ERROR if is_proto_ignored and not page["is_origin_allowed"] else Severity.WARNING,
         what,
         "`from werkzeug.middleware.proxy_fix import ProxyFix`, then `app.wsgi_app = "
         "ProxyFix(app.wsgi_app, x_for=1, x_proto=1)`; larger numbers for more proxies in a row.",
@@ -271,21 +273,47 @@ def forwarded_headers_missing(facts: Facts) -> Finding | None:
     page = None if visit is None else visit.page
     if visit is None or page is None or not visit.is_proxied:
         return None
-    lost = []
+    is_scheme_lost = _is_scheme_lost(visit)
+    what, headers = [], []
     if page["forwarded_for"] is None and not visit.is_forgery_believed:
-        lost.append("X-Forwarded-For")
-    if page["scheme"] != visit.address.scheme and page["forwarded_proto"] != visit.address.scheme:
-        lost.append("X-Forwarded-Proto")
-    if not lost:
+        what.append(
+            "The proxy does not tell the app X-Forwarded-For: every client seems to be "
+            f"{page['peer_address'] or 'nobody'}, in the log and for "
+            "WSHANDLER_MAX_CONNECTIONS_PER_IP."
+        )
+        headers.append("proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;")
+    if is_scheme_lost:
+        what.append(_scheme_lost(visit, page["forwarded_proto"]))
+        scheme = "$scheme" if page["forwarded_proto"] is None else "$http_x_forwarded_proto"
+        headers.append(f"proxy_set_header X-Forwarded-Proto {scheme};")
+    if not what:
         return None
     return Finding(
         "forwarded-headers-missing",
-        Severity.WARNING if page["is_origin_allowed"] else Severity.ERROR,
-        f"The proxy does not tell the app {' and '.join(lost)}: the app takes the proxy for the "
-        f"client, and its own address for {page['scheme']}://{page['host']}. {_refused(visit)}",
-        "In nginx: `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header "
-        "X-Forwarded-Proto $scheme;`, and werkzeug's ProxyFix in the app.",
+        Severity.ERROR if is_scheme_lost and not page["is_origin_allowed"] else Severity.WARNING,
+        " ".join(what),
+        f"In nginx: `{' '.join(headers)}`, and werkzeug's ProxyFix in the app."
+        + (
+            " The value with `$http_` is for the inner one of two proxies, which passes on what "
+            "the outer one says."
+            if is_scheme_lost and page["forwarded_proto"] is not None
+            else ""
+        ),
     )
+
+
+def _is_scheme_lost(visit: Visit) -> bool:
+    page, scheme = visit.page, visit.address.scheme
+    return page is not None and scheme not in (page["scheme"], page["forwarded_proto"])
+
+
+def _scheme_lost(visit: Visit, told: str | None) -> str:
+    how = (
+        "The proxy does not tell the app X-Forwarded-Proto"
+        if told is None
+        else f"The app is told wrongly: X-Forwarded-Proto is {told!r}"
+    )
+    return f"{how}, though the site is {visit.address.scheme}:. {_refused(visit)}"
 
 
 def own_origin_refused(facts: Facts) -> Finding | None:
