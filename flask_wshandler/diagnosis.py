@@ -27,6 +27,7 @@ from .transports.handoff import find_server_socket
 if TYPE_CHECKING:
     from .connection import Connection
     from .frames import Message
+    from .room import RefusalReason
 
 MEDIA_TYPE = "application/vnd.flask-wshandler.report+json"
 
@@ -78,8 +79,9 @@ class Report(TypedDict):
     asks_for_upgrade: bool
     #: Why the server's socket can't be taken over; empty if it can.
     socket_obstacle: str
-    #: Why a valid handshake was refused; empty otherwise.
+    #: Why a valid handshake was refused, in words and as a `RefusalReason`; empty otherwise.
     refusal: str
+    refusal_reason: str
     setup: Setup
     #: Why the bus does not work; empty if it does, as far as is known, or there is none.
     bus_trouble: str
@@ -100,10 +102,13 @@ def _answer() -> Response | None:
         return None
     report = _report(app, app.extensions[EXTENSION_KEY])
     if report["asks_for_upgrade"] and not report["socket_obstacle"]:
+        refusals: Tally[RefusalReason] = Tally()
         try:
-            return accept_uncounted(_Reporting(report), Tally())
+            return accept_uncounted(_Reporting(report), refusals)
         except HTTPException as refusal:
             report["refusal"] = f"{refusal.code}: {refusal.description}"
+            [reason] = refusals.counts()
+            report["refusal_reason"] = reason.value
     response = jsonify(report)
     response.mimetype = MEDIA_TYPE
     response.headers["Cache-Control"] = "no-store"
@@ -178,6 +183,7 @@ def _report(app: Flask, state: AppState) -> Report:
         asks_for_upgrade=handshake.asks_for_upgrade(environ),
         socket_obstacle=_socket_obstacle(environ),
         refusal="",
+        refusal_reason="",
         setup=setup_of(app),
         bus_trouble=_bus_trouble(state),
         process=process_facts(state.engine),

@@ -625,6 +625,26 @@ class TestOthers:
         ):
             assert site.findings(http(server)) == {"handshake-refused": "error"}
             assert "503: There are 1 connections already." in site.text
+            assert "Do: More workers" in site.text
+
+    def test_the_transport_is_none_of_the_servers(self, site):
+        """More workers would not help."""
+        site.write(WSHANDLER_TRANSPORT="epoll")
+        with site.serve("gunicorn --worker-class gevent site_app:app") as server:
+            assert site.findings(http(server)) == {"handshake-refused": "error"}
+            assert "400: WSHANDLER_TRANSPORT is 'epoll'" in site.text
+            assert 'Do: Set WSHANDLER_TRANSPORT to "auto"' in site.text
+
+    @pytest.mark.parametrize(
+        ("max_requests", "found"), [(2, {}), (1, {"handshake-refused": "error"})]
+    )
+    def test_a_worker_ends(self, site, max_requests, found):
+        """After the page; the next one takes the WebSocket, unless it ends as soon."""
+        site.write()
+        command = f"gunicorn --threads 4 --max-requests {max_requests} site_app:app"
+        with site.serve(command) as server:
+            assert site.findings_at_leisure(http(server)) == found
+            assert ("`--max-requests`" in site.text) is bool(found)
 
     def test_an_upgrade_that_something_swallows(self, site):
         """An `after_request` function that replaces every response with its own."""

@@ -105,12 +105,12 @@ MAY_IMPORT = {
         "cli.doctor", "cli.routes", "cli.sending", "cli.tables", "cli.workers",
     },
     "cli.doctor.findings": set(),
-    "cli.doctor.visit": {"diagnosis", "operator_key", "cli.shapes"},
+    "cli.doctor.visit": {"diagnosis", "operator_key", "room", "cli.shapes"},
     "cli.doctor.server_config": set(),
     "cli.doctor.facts": {"answers", "diagnosis", "cli.doctor.visit"},
     "cli.doctor.app_checks": {"room", "cli.doctor.facts", "cli.doctor.findings"},
     "cli.doctor.server_checks": {
-        "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.visit",
+        "room", "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.visit",
     },
     "cli.doctor.examination": {
         "answers", "diagnosis", "state", "bus", "hub", "operator_key", "transports.engine",

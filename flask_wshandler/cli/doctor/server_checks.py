@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from ...room import RefusalReason
 from .facts import Facts
 from .findings import Finding, Severity
 from .visit import FORGED_ADDRESS, Trouble, Visit
@@ -134,10 +135,23 @@ def handshake_refused(facts: Facts) -> Finding | None:
     return Finding(
         "handshake-refused",
         Severity.ERROR,
-        f"The app refuses valid handshakes at the moment, with {upgrade['refusal']}",
-        "More workers, or a higher WSHANDLER_MAX_CONNECTIONS; for 429, WSHANDLER_MAX_CONNECTIONS_"
-        "PER_IP, and ProxyFix if all clients seem to have one address.",
+        f"The app refuses valid handshakes at the moment, with {upgrade['refusal'].rstrip('.')}.",
+        _OF_REFUSALS.get(upgrade["refusal_reason"], _OF_INVALID),
     )
+
+
+_OF_REFUSALS = {
+    RefusalReason.FULL.value: "More workers, or a higher WSHANDLER_MAX_CONNECTIONS, and a limit of "
+    "open files that is above it.",
+    RefusalReason.ADDRESS.value: "A higher WSHANDLER_MAX_CONNECTIONS_PER_IP; and ProxyFix if all "
+    "clients seem to have one address.",
+    RefusalReason.STOPPING.value: "Ask again when the server has started. If it is always so, its "
+    "workers hardly live: raise gunicorn's `--max-requests`.",
+    RefusalReason.SERVER.value: 'Set WSHANDLER_TRANSPORT to "auto": then each client has a thread '
+    "or greenlet of the server's. Or have the server let its sockets go: gunicorn's gthread "
+    "workers, with TLS in a proxy before them.",
+}
+_OF_INVALID = "Something on the way changes the handshake: have the proxy pass on all headers."
 
 
 def upgrade_lost(facts: Facts) -> Finding | None:

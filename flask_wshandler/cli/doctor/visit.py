@@ -16,6 +16,7 @@ import http.client
 import json
 import socket
 import ssl
+import time
 from typing import cast
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -25,12 +26,16 @@ from websockets.typing import Origin
 
 from ...diagnosis import MEDIA_TYPE, Report
 from ...operator_key import HEADER
+from ...room import RefusalReason
 from ..shapes import has_shape
 
 FORGED_ADDRESS = "192.0.2.77"
 """Sent as X-Forwarded-For with the second request. RFC 5737: of documentation, nobody's."""
 
 _MOST_BODY_BYTES = 2**20
+_MOST_RETRIES = 2
+_RETRY_S = 0.5
+"""When a worker ends, as each does now and then with gunicorn's `--max-requests`."""
 _GATEWAY_STATUSES = (502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
@@ -142,6 +147,12 @@ class Visit:
         return self.trouble in (Trouble.UNREACHABLE, Trouble.CERTIFICATE, Trouble.HTTP2_ONLY)
 
     @property
+    def is_worker_ending(self) -> bool:
+        """Whether a client would have been told to come again soon."""
+        upgrade = self.upgrade
+        return upgrade is not None and upgrade["refusal_reason"] == RefusalReason.STOPPING
+
+    @property
     def is_forgery_believed(self) -> bool:
         """Whether the app takes a client to be where the client says, though there is a proxy."""
         upgrade = self.upgrade
@@ -183,6 +194,11 @@ class Visitor:
         visit = self._get()
         if visit.page is None or visit.page["socket_obstacle"]:
             return visit
+        for _ in range(_MOST_RETRIES):
+            found = self._upgrade(visit)
+            if not found.is_worker_ending:
+                return found
+            time.sleep(_RETRY_S)
         return self._upgrade(visit)
 
     def _get(self) -> Visit:
