@@ -97,12 +97,12 @@ class Workers:
                 )
         return Heard(records, self._count_others(set(answers)), silent)
 
-    def process_facts(self) -> list[ProcessFacts]:
-        """Of each other process that a WebSocket has come to."""
-        answers, _ = self._ask("stats", {})
+    def process_facts(self) -> tuple[list[ProcessFacts], int]:
+        """Of each other process that a WebSocket has come to, and how many have not answered."""
+        answers, silent_count = self._ask("stats", {})
         others = sorted(answers.keys() - {self._hub.process})
         told = [answers[name].get("process") for name in others]
-        return [facts for facts in told if _are_of_a_server(facts)]
+        return [facts for facts in told if _are_of_a_server(facts)], silent_count
 
     def close(self, connection_id: str, code: int, reason: str) -> tuple[str | None, int]:
         """Close a connection: the process that had it, if any, and how many have not answered."""

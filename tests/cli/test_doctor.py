@@ -1,6 +1,7 @@
 """`doctor` finds each of many set-ups that are broken on purpose, and is silent on right ones."""
 
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.deadlines import DEADLINE_S
 from tests.docs.markdown_page import MarkdownPage
 from tests.docs.programs import Program, gunicorn, haproxy, nginx
 from tests.ports import free_port
+from tests.shared.conftest import Cluster
 
 from .conftest import ROOT
 
@@ -409,6 +411,35 @@ class TestTheServersSettings:
         found = self.findings(site, monkeypatch, WSHANDLER_ALLOWED_ORIGINS="*", SECRET_KEY="secret")
         assert found == {"any-origin": "error", "other-settings": "note"}
         assert "WSHANDLER_ALLOWED_ORIGINS, SECRET_KEY than" in site.text
+
+
+def test_a_worker_is_silent(tmp_path, crowd, commands_of):
+    """SIGSTOP: its clients wait, and it is found without an address, too."""
+    cluster = Cluster(tmp_path, "local")
+    server = cluster.start(workers=2)
+    one, _ = crowd.join_each(server, 1)
+    server.signal_process(one.pid, signal.SIGSTOP)
+    try:
+        done = commands_of(server).run("doctor", "--timeout", "1")
+        assert "warning: worker-silent\n  1 process on the bus did not" in done.stdout
+        assert done.returncode == 1
+    finally:
+        server.signal_process(one.pid, signal.SIGCONT)
+        cluster.stop()
+
+
+def test_workers_that_were_added(tmp_path, crowd, commands_of):
+    """gunicorn was started with one; SIGTTIN has made it two, of which the first knows nothing."""
+    cluster = Cluster(tmp_path, "local")
+    try:
+        server = cluster.start(1, "gthread", WSHANDLER_TRANSPORT="blocking")
+        server.process.send_signal(signal.SIGTTIN)
+        server.wait_for(lambda: len(server.workers) == 2, "another worker")
+        crowd.join_each(server, 1)
+        done = commands_of(server).run("doctor", "--timeout", "20")
+        assert "of them. Workers: 2. So" in done.stdout
+    finally:
+        cluster.stop()
 
 
 class TestThreadPerClient:

@@ -102,6 +102,20 @@ def workers_without_bus(facts: Facts) -> Finding | None:
     )
 
 
+def worker_silent(facts: Facts) -> Finding | None:
+    """Somebody is on the bus and does not answer."""
+    if not facts.silent_count:
+        return None
+    return Finding(
+        "worker-silent",
+        Severity.WARNING,
+        f"{_counted(facts.silent_count, 'process')} on the bus did not answer in time. A worker "
+        "that hangs or was stopped serves none of its clients. What was found is about the others.",
+        "Look for a worker that is stopped (`T` in `ps`) or computes without end, and end it: "
+        "gunicorn starts another. Or give a busy machine a longer --timeout.",
+    )
+
+
 def thread_per_client(facts: Facts) -> Finding | None:
     """Each client keeps a thread of its worker, of which there are few."""
     threads = min(
@@ -126,7 +140,8 @@ def thread_per_client(facts: Facts) -> Finding | None:
 
 
 def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def descriptor_limit(facts: Facts) -> Finding | None:
@@ -210,6 +225,7 @@ CHECKS = (
     redis_unreachable,
     local_bus_unusable,
     workers_without_bus,
+    worker_silent,
     thread_per_client,
     descriptor_limit,
     gevent_unpatched,

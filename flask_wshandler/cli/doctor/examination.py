@@ -46,14 +46,16 @@ def examine(
         # Else there is no bus that it could be on, which is another finding.
         if report["setup"]["bus"] != "none" and not report["bus_trouble"]:
             visited = report["process"]
-    processes, is_on_bus = _ask_all(state.hub, visited, timeout_s)
-    processes = [*processes, *(each.page["process"] for each in visits if each.page is not None)]
+    processes, silent_count, is_on_bus = _ask_all(state.hub, visited, timeout_s)
+    reports = [report for each in visits for report in (each.page, each.upgrade)]
+    processes += [report["process"] for report in reports if report is not None]
     limit = most_descriptors()
     return Facts(
         app=app,
         shell_setup=setup_of(app),
         bus_trouble=_bus_trouble(state.hub, timeout_s),
         processes=processes,
+        silent_count=silent_count,
         is_visited_on_bus=is_on_bus,
         visit=visit,
         other_visits=visits[1:],
@@ -78,8 +80,9 @@ def _addresses(app: Flask, address: Address) -> tuple[list[Address], int]:
 
 def _ask_all(
     hub: Hub, visited: ProcessFacts | None, timeout_s: float
-) -> tuple[list[ProcessFacts], bool | None]:
-    """What the processes on the bus say of themselves, and whether the visited one is among them.
+) -> tuple[list[ProcessFacts], int, bool | None]:
+    """What the processes on the bus say of themselves, how many say nothing, and whether the
+    visited one is among them.
 
     A worker is on the bus from its first WebSocket on, but not at the same moment: who is not
     found is looked for again; once more at the least, for the first question may have come too
@@ -89,13 +92,13 @@ def _ask_all(
     until_s = time.monotonic() + timeout_s
     has_asked = False
     while True:
-        processes = workers.process_facts()
+        processes, silent_count = workers.process_facts()
         if visited is None or isinstance(hub.bus, NoBus) or not hub.bus.is_up:
-            return processes, None
+            return processes, silent_count, None
         if any(_is_same(each, visited) for each in processes):
-            return processes, True
+            return processes, silent_count, True
         if has_asked and time.monotonic() > until_s:
-            return processes, False
+            return processes, silent_count, False
         has_asked = True
         time.sleep(_LOOK_AGAIN_S)
 

@@ -24,8 +24,10 @@ class Facts:
     shell_setup: Setup
     #: Why the bus does not work from here; empty if it does, or there is none.
     bus_trouble: str
-    #: Of the workers that answer on the bus, and the one that was visited.
+    #: Of the workers that answer on the bus, and those that were visited; one may be there twice.
     processes: list[ProcessFacts]
+    #: Processes on the bus that have not answered in time; Redis does not tell.
+    silent_count: int
     #: Whether the visited worker is among those on the bus; None if that could not be seen.
     is_visited_on_bus: bool | None
     #: None if no address was given.
@@ -55,8 +57,11 @@ class Facts:
     @property
     def worker_count(self) -> int | None:
         """How many workers serve the app; None if nothing says so."""
-        counts = [facts["worker_count"] for facts in self.processes]
-        return max((count for count in counts if count), default=self.configured_workers)
+        told = [facts["worker_count"] for facts in self.processes if facts["worker_count"]]
+        count = max(told, default=self.configured_workers)
+        # What gunicorn was started with, and told by SIGTTIN since.
+        seen = len({(facts["host"], facts["pid"]) for facts in self.processes})
+        return seen if seen > (count or 1) else count
 
 
 def memory_bytes() -> int:
