@@ -103,11 +103,15 @@ def find_server_socket(environ: Mapping[str, Any]) -> ServerSocket:
         sock = environ.get(SOCKET_KEY)
     if sock is None:
         raise SocketUnreachable(
-            f"the server {environ.get('SERVER_SOFTWARE', 'of this request')!r} does not give its "
-            "socket to the application; WebSockets need gunicorn (sync, gthread or gevent "
-            "workers) or `flask run`"
+            f"{_server_of(environ)} does not give its socket to the application; WebSockets need "
+            "gunicorn (sync, gthread or gevent workers) or `flask run`"
         )
     return ServerSocket(sock, is_gunicorn, _epoll_obstacle(sock), environ.get("wsgi.input"))
+
+
+def _server_of(environ: Mapping[str, Any]) -> str:
+    software = environ.get("SERVER_SOFTWARE")
+    return f"the server {software!r}" if software else "the server of this request"
 
 
 def _epoll_obstacle(sock: socket.socket) -> str:

@@ -253,6 +253,27 @@ class TestTheIssuesTen:
             assert site.findings(http(server)) == {"socket-kept": "error"}
             assert "waitress" in site.text
 
+    @pytest.mark.parametrize("fix", ["", PROXY_FIX])
+    def test_a_server_that_does_not_say_its_name(self, site, fix):
+        """As Hypercorn, uWSGI and a2wsgi: one finding, whether the app expects a proxy or not."""
+        site.write(fix)
+        port = free_port()
+        (site.directory / "nameless.py").write_text(
+            "from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, make_server\n"
+            "from site_app import app\n"
+            "class Handler(WSGIRequestHandler):\n"
+            "    server_version, sys_version = 'hypercorn-h11', ''\n"
+            "def nameless(environ, start_response):\n"
+            "    del environ['SERVER_SOFTWARE']\n"
+            "    return app(environ, start_response)\n"
+            "ServerHandler.server_software = 'hypercorn-h11'\n"
+            f"make_server('127.0.0.1', {port}, nameless, handler_class=Handler).serve_forever()\n"
+        )
+        with Program([sys.executable, "nameless.py"], port, site.directory) as server:
+            assert site.findings(http(server)) == {"socket-kept": "error"}
+            assert "here: the server of this request does not give" in site.text
+            assert "/rooms/1/ws.\n" in site.text
+
     def test_several_workers_without_a_bus(self, site):
         """As the running gunicorn says."""
         site.write(WSHANDLER_BUS="none")

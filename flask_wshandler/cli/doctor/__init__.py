@@ -84,7 +84,8 @@ def _looked_at(facts: Facts) -> list[str]:
     visit = facts.visit
     if visit is not None:
         page = visit.page
-        server = "" if page is None else f" ({page['server']}{_workers_of(page['process'])})"
+        told = "" if page is None else page["server"] + _workers_of(page["process"])
+        server = f" ({told})" if told else ""
         paths = "".join(f", {other.address.path}" for other in facts.other_visits)
         if facts.unvisited_count:
             paths += f" and not {facts.unvisited_count} more paths"

@@ -166,12 +166,11 @@ class Visit:
         page = self.page
         if page is None or self.is_direct:
             return False
-        return bool(
-            page["forwarded_for"]
-            or page["forwarded_proto"]
-            or page["has_proxy_fix"]
-            or _product(self.server_header) != _product(page["server"])
-        )
+        if page["forwarded_for"] or page["forwarded_proto"]:
+            return True
+        if page["peer_port"] is None and not page["server"]:
+            return False  # the server tells nothing of its peer nor of itself
+        return page["has_proxy_fix"] or _product(self.server_header) != _product(page["server"])
 
 
 def _product(server: str) -> str:
