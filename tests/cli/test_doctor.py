@@ -244,6 +244,22 @@ class TestTheIssuesTen:
         ):
             assert site.findings(http(front)) == {"http2-only": "error"}
 
+    def test_http2_only_by_tls(self, site, haproxy_executable):
+        """And the handshake of TLS does not say so."""
+        site.write(PROXY_FIX)
+        tls(site.directory)
+        pem = site.directory / "both.pem"
+        pem.write_text("".join((site.directory / f"{n}.pem").read_text() for n in ("cert", "key")))
+        page = MarkdownPage(ROOT / "docs" / "operations.md")
+        [configuration] = page.code("HAProxy", "haproxy")
+        bind = f" ssl crt {pem} proto h2"
+        with (
+            site.serve() as server,
+            haproxy(haproxy_executable, configuration, bind, server, site.directory) as front,
+        ):
+            found = site.findings(f"https://{front.netloc}", "--insecure")
+            assert found == {"http2-only": "error"}
+
     def test_a_server_that_keeps_its_sockets(self, site):
         """waitress."""
         site.write()
@@ -550,13 +566,44 @@ class TestOthers:
         site.write()
         assert site.findings(f"http://127.0.0.1:{free_port()}") == {"server-unreachable": "error"}
 
-    def test_nobody_answers(self, site):
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_nobody_answers(self, site, scheme):
         """Something takes connections and says nothing."""
         site.write()
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
             found = site.findings(url, "--timeout", "0.5")
         assert found == {"server-unreachable": "error"}
+
+    @pytest.mark.parametrize("is_nginx", [True, False])
+    @pytest.mark.parametrize("is_tls", [True, False])
+    def test_the_wrong_scheme(self, site, nginx_executable, is_nginx, is_tls):
+        """The server runs, and the doctor says how to speak to it."""
+        site.write(PROXY_FIX)
+        listen = tls(site.directory)
+        options = " --certfile cert.pem --keyfile key.pem" if is_tls and not is_nginx else ""
+        with (
+            site.serve(GUNICORN + options) as server,
+            site.nginx(nginx_executable, server, SITE, listen if is_tls else "") as front,
+        ):
+            asked, right = ("http", "https") if is_tls else ("https", "http")
+            url = f"{asked}://{(front if is_nginx else server).netloc}"
+            assert site.findings(url) == {"wrong-scheme": "error"}
+            assert f"a server for {right}: does" in site.text
+
+    def test_a_password_is_asked_for(self, site, nginx_executable):
+        """By nginx; the doctor tells it, and nobody else."""
+        site.write(PROXY_FIX)
+        (site.directory / "users").write_text("operator:{PLAIN}se cr@t\n")
+        asking = f"auth_basic staging; auth_basic_user_file {site.directory}/users; proxy_pass"
+        guarded = SITE.replace("proxy_pass", asking)
+        with site.serve() as server, site.nginx(nginx_executable, server, guarded) as front:
+            assert site.findings(http(front)) == {"password-required": "error"}
+            url = f"http://operator:{{}}@{front.netloc}"
+            assert site.findings(url.format("wrong")) == {"password-required": "error"}
+            assert "wrong" not in site.text
+            assert site.findings_at_leisure(url.format("se%20cr%40t")) == {}
+            assert "operator" not in site.text
 
     def test_nobody_is_behind_the_proxy(self, site, nginx_executable):
         """502."""
@@ -729,6 +776,9 @@ class TestOthers:
             done = commands.run("doctor", "--url", url)
             assert done.returncode == 2
             assert "is no address such as" in done.stderr
+        done = commands.run("doctor", "--url", "ftp://operator:secret@example.org")
+        assert done.returncode == 2
+        assert "secret" not in done.stderr
 
     @pytest.mark.parametrize(
         ("url", "words"),

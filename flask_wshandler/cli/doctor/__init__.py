@@ -16,10 +16,10 @@ from ...answers import ProcessFacts
 from ..tables import json_option, print_json, print_paragraph, printable
 from ..workers import hush_the_log
 from . import app_checks, server_checks
+from .address import Address
 from .examination import examine
 from .facts import Facts
 from .findings import Finding, Severity
-from .visit import Address
 
 CHECKS = (*server_checks.CHECKS, *app_checks.CHECKS)
 

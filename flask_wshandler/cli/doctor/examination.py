@@ -17,9 +17,10 @@ from ...state import EXTENSION_KEY, AppState
 from ...transports.engine import most_descriptors
 from ..routes import routes_of
 from ..workers import Workers
+from .address import Address
 from .facts import Facts, memory_bytes
 from .server_config import configured_workers
-from .visit import Address, Visit, Visitor
+from .visit import Visit, Visitor
 
 _MOST_VISITS = 10
 _LOOK_AGAIN_S = 0.1

@@ -21,6 +21,18 @@ def unreachable(facts: Facts) -> Finding | None:
     )
 
 
+def wrong_scheme(facts: Facts) -> Finding | None:
+    """The address begins with the other of http and https."""
+    return _of_trouble(
+        facts,
+        Trouble.WRONG_SCHEME,
+        "wrong-scheme",
+        "{address} does not answer, but a server for {detail}: does at this port.",
+        "Give the address with https: where TLS is spoken, and with http: where it is not. Pages "
+        "take wss: and ws: by the same rule.",
+    )
+
+
 def certificate(facts: Facts) -> Finding | None:
     """A browser would not even ask."""
     return _of_trouble(
@@ -66,6 +78,18 @@ def bad_gateway(facts: Facts) -> Finding | None:
         "{address} answers {detail}: there is a proxy, and no app behind it that answers.",
         "Start gunicorn, and see to it that the proxy has its address: nginx's proxy_pass is "
         "gunicorn's --bind.",
+    )
+
+
+def password_required(facts: Facts) -> Finding | None:
+    """Something before the app asks who comes."""
+    return _of_trouble(
+        facts,
+        Trouble.UNAUTHORIZED,
+        "password-required",
+        "{address} answers {detail}: something before the app asks for a name and a password.",
+        "Give both with the address, https://name:password@…; what is no letter or digit in them "
+        "as in any URL, by %.",
     )
 
 
@@ -363,10 +387,12 @@ def not_on_the_bus(facts: Facts) -> Finding | None:
 
 CHECKS = (
     unreachable,
+    wrong_scheme,
     certificate,
     http2_only,
     redirected,
     bad_gateway,
+    password_required,
     not_this_app,
     socket_kept,
     no_upgrade_headers,

@@ -18,7 +18,6 @@ import socket
 import ssl
 import time
 from typing import cast
-from urllib.parse import SplitResult, quote, urlsplit
 
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import connect
@@ -28,6 +27,8 @@ from ...diagnosis import MEDIA_TYPE, Report
 from ...operator_key import HEADER
 from ...room import RefusalReason
 from ..shapes import has_shape
+from .address import Address
+from .spoken import speaks_http2, speaks_plainly, speaks_tls, tls_context
 
 FORGED_ADDRESS = "192.0.2.77"
 """Sent as X-Forwarded-For with the second request. RFC 5737: of documentation, nobody's."""
@@ -38,87 +39,27 @@ _RETRY_S = 0.5
 """When a worker ends, as each does now and then with gunicorn's `--max-requests`."""
 _GATEWAY_STATUSES = (502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
-_SECURE = {"http": False, "ws": False, "https": True, "wss": True}
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-"""RFC 9113 section 3.4: what a client begins with, and an empty SETTINGS frame."""
-_HTTP2_SETTINGS = 4
-_HTTP2_HEAD_BYTES = 9
 
 
 class Trouble(enum.Enum):
     """Why the app was not seen."""
 
     UNREACHABLE = enum.auto()
+    WRONG_SCHEME = enum.auto()
     CERTIFICATE = enum.auto()
     HTTP2_ONLY = enum.auto()
     REDIRECTED = enum.auto()
     GATEWAY = enum.auto()
+    UNAUTHORIZED = enum.auto()
     STRANGER = enum.auto()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Address:
-    """Where to go."""
-
-    is_secure: bool
-    #: In ASCII, as it is looked up.
-    host: str
-    port: int
-    #: As in a request. A browser copies a site's address with a slash for a path.
-    path: str
-    #: With its question mark; empty if there is none.
-    query: str
-
-    @classmethod
-    def of(cls, url: str) -> Address:
-        """Raises ValueError for what is no http, https, ws or wss address."""
-        try:
-            parts: SplitResult = urlsplit(url)
-            is_secure = _SECURE[parts.scheme]
-            host = (parts.hostname or "").encode("idna").decode()
-            port = parts.port
-            path, query = _quoted(parts.path), _quoted(parts.query)
-        except (KeyError, ValueError):
-            host, port = "", None
-        if not host or port == 0:
-            raise ValueError(f"{url!r} is no address such as http://127.0.0.1:8000")
-        if port is None:
-            port = _DEFAULT_PORTS["https" if is_secure else "http"]
-        return cls(is_secure, host, port, path or "/", f"?{query}" if query else "")
-
-    def at(self, path: str) -> Address:
-        """Another path of it, with the same query string."""
-        return dataclasses.replace(self, path=_quoted(path))
-
-    @property
-    def scheme(self) -> str:
-        """As of a page."""
-        return "https" if self.is_secure else "http"
-
-    @property
-    def target(self) -> str:
-        """As in a request's first line."""
-        return self.path + self.query
-
-    @property
-    def netloc(self) -> str:
-        """As in a Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
-
-    @property
-    def origin(self) -> str:
-        """Of the pages of this very site."""
-        return f"{self.scheme}://{self.netloc}"
-
-    def __str__(self) -> str:
-        return self.origin + self.target
-
-
-def _quoted(text: str) -> str:
-    """As a browser sends a path or a query: what is no ASCII, and spaces, by their bytes."""
-    return quote(text, safe="%/:?@!$&'()*+,;=[]~")
+_OF_THE_WHOLE_SITE = (
+    Trouble.UNREACHABLE,
+    Trouble.WRONG_SCHEME,
+    Trouble.CERTIFICATE,
+    Trouble.HTTP2_ONLY,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,7 +85,7 @@ class Visit:
     @property
     def is_nobody_there(self) -> bool:
         """Whether it would be the same at all other paths."""
-        return self.trouble in (Trouble.UNREACHABLE, Trouble.CERTIFICATE, Trouble.HTTP2_ONLY)
+        return self.trouble in _OF_THE_WHOLE_SITE
 
     @property
     def is_worker_ending(self) -> bool:
@@ -184,7 +125,9 @@ class Visitor:
         self, address: Address, proof: str, timeout_s: float, *, checks_certificate: bool = True
     ) -> None:
         self._address = address
-        self._headers = {HEADER: proof, "Origin": address.origin}
+        self._headers = {HEADER: proof}
+        if address.authorization:
+            self._headers["Authorization"] = address.authorization
         self._timeout_s = timeout_s
         self._checks_certificate = checks_certificate
 
@@ -201,20 +144,19 @@ class Visitor:
         return self._upgrade(visit)
 
     def _get(self) -> Visit:
+        own_port = None
         try:
             with contextlib.closing(self._http_connection()) as connection:
                 connection.connect()
                 own_port = connection.sock.getsockname()[1]
-                connection.request("GET", self._address.target, headers=self._headers)
+                headers = {**self._headers, "Origin": self._address.origin}
+                connection.request("GET", self._address.target, headers=headers)
                 response = connection.getresponse()
                 body = response.read(_MOST_BODY_BYTES)
         except ssl.SSLCertVerificationError as error:
             return self._trouble(Trouble.CERTIFICATE, error.verify_message)
         except (OSError, http.client.HTTPException) as error:
-            if self._speaks_http2():
-                return self._trouble(Trouble.HTTP2_ONLY)
-            detail = str(error) or type(error).__name__
-            return self._trouble(Trouble.UNREACHABLE, detail)
+            return self._failed(error, has_connected=own_port is not None)
         page = _report_in(response.headers.get("Content-Type"), body)
         if page is None:
             return self._stranger(response)
@@ -225,11 +167,31 @@ class Visitor:
             server_header=response.headers.get("Server", ""),
         )
 
+    def _failed(self, error: Exception, *, has_connected: bool) -> Visit:
+        """Nothing came, or what is no HTTP: what else is there, if there is a server?"""
+        address, timeout_s = self._address, self._timeout_s
+        if not isinstance(error, ConnectionRefusedError | socket.gaierror):
+            # One that waits for a line of HTTP is silent to who begins with TLS.
+            if address.is_secure and not has_connected and speaks_plainly(address, timeout_s):
+                return self._trouble(Trouble.WRONG_SCHEME, "http")
+            if not isinstance(error, TimeoutError):
+                if not address.is_secure and speaks_tls(address, timeout_s):
+                    return self._trouble(Trouble.WRONG_SCHEME, "https")
+                if speaks_http2(address, timeout_s, checks_certificate=self._checks_certificate):
+                    return self._trouble(Trouble.HTTP2_ONLY)
+        return self._trouble(Trouble.UNREACHABLE, str(error) or type(error).__name__)
+
     def _stranger(self, response: http.client.HTTPResponse) -> Visit:
         location = response.headers.get("Location")
         if response.status in _REDIRECTS and location:
             return self._trouble(Trouble.REDIRECTED, location)
         status = f"{response.status} {response.reason}"
+        if response.status == http.HTTPStatus.UNAUTHORIZED:
+            return self._trouble(Trouble.UNAUTHORIZED, status)
+        # So nginx answers who comes without TLS to a port with it.
+        is_refused = response.status == http.HTTPStatus.BAD_REQUEST and not self._address.is_secure
+        if is_refused and speaks_tls(self._address, self._timeout_s):
+            return self._trouble(Trouble.WRONG_SCHEME, "https")
         if response.status in _GATEWAY_STATUSES:
             return self._trouble(Trouble.GATEWAY, status)
         return self._trouble(Trouble.STRANGER, status)
@@ -245,10 +207,7 @@ class Visitor:
                 f"{scheme}://{address.netloc}{address.target}",
                 ssl=self._context() if address.is_secure else None,
                 origin=Origin(address.origin),
-                additional_headers={
-                    HEADER: self._headers[HEADER],
-                    "X-Forwarded-For": FORGED_ADDRESS,
-                },
+                additional_headers={**self._headers, "X-Forwarded-For": FORGED_ADDRESS},
                 compression=None,
                 proxy=None,
                 open_timeout=self._timeout_s,
@@ -280,28 +239,8 @@ class Visitor:
             )
         return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
 
-    def _context(self, protocol: str = "http/1.1") -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        if not self._checks_certificate:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        context.set_alpn_protocols([protocol])
-        return context
-
-    def _speaks_http2(self) -> bool:
-        """Whether the server takes HTTP/2, where it did not take HTTP/1.1."""
-        address = self._address
-        try:
-            with socket.create_connection((address.host, address.port), self._timeout_s) as plain:
-                if address.is_secure:
-                    context = self._context("h2")
-                    with context.wrap_socket(plain, server_hostname=address.host) as secure:
-                        return secure.selected_alpn_protocol() == "h2"
-                plain.sendall(_HTTP2_PREFACE)
-                head = plain.recv(_HTTP2_HEAD_BYTES, socket.MSG_WAITALL)
-                return len(head) == _HTTP2_HEAD_BYTES and head[3] == _HTTP2_SETTINGS
-        except OSError:
-            return False
+    def _context(self) -> ssl.SSLContext:
+        return tls_context(checks_certificate=self._checks_certificate)
 
 
 def _report_in(content_type: str | None, body: bytes | bytearray) -> Report | None:
