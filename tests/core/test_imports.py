@@ -114,6 +114,9 @@ MAY_IMPORT = {
     "cli.doctor.server_config": set(),
     "cli.doctor.facts": {"answers", "diagnosis", "cli.doctor.visit"},
     "cli.doctor.app_checks": {"room", "cli.doctor.facts", "cli.doctor.findings"},
+    "cli.doctor.proxy_checks": {
+        "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.visit",
+    },
     "cli.doctor.server_checks": {
         "room", "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.visit",
     },
@@ -124,7 +127,8 @@ MAY_IMPORT = {
     },
     "cli.doctor.__init__": {
         "answers", "cli.doctor.address", "cli.doctor.app_checks", "cli.doctor.examination",
-        "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.server_checks", "cli.tables",
+        "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.proxy_checks",
+        "cli.doctor.server_checks", "cli.tables",
         "cli.workers",
     },
     "testing.errors": {"errors"},

@@ -15,13 +15,14 @@ from flask.cli import with_appcontext
 from ...answers import ProcessFacts
 from ..tables import json_option, print_json, print_paragraph, printable
 from ..workers import hush_the_log
-from . import app_checks, server_checks
+from . import app_checks, proxy_checks, server_checks
 from .address import Address
 from .examination import examine
 from .facts import Facts
 from .findings import Finding, Severity
 
-CHECKS = (*server_checks.CHECKS, *app_checks.CHECKS)
+OF_VISITS = (*server_checks.CHECKS, *proxy_checks.CHECKS)
+CHECKS = (*OF_VISITS, *app_checks.CHECKS)
 
 
 @click.command("doctor")
@@ -70,7 +71,7 @@ def _findings(facts: Facts) -> list[Finding]:
     known = {found.id for found in findings}
     for visit in facts.other_visits:
         here = dataclasses.replace(facts, visit=visit)
-        for check in server_checks.CHECKS:
+        for check in OF_VISITS:
             found = check(here)
             if found is not None and found.id not in known:
                 known.add(found.id)
