@@ -1,7 +1,10 @@
 """The commands, run as an operator runs them: in a process of their own, beside real servers."""
 
+import contextlib
 import json
 import os
+import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +41,24 @@ class Commands:
             check=False,
             timeout=DEADLINE_S,
         )
+
+    def on_a_terminal(self, *arguments, **environment):
+        """What a command prints on a terminal, without the colours."""
+        reading, writing = pty.openpty()
+        with subprocess.Popen(
+            [*self._command, *arguments],
+            cwd=self._directory,
+            env=self._environment | {"TERM": "xterm"} | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+        ):
+            os.close(writing)
+            shown = b""
+            with contextlib.suppress(OSError):  # the other end is closed
+                while data := os.read(reading, 65536):
+                    shown += data
+            os.close(reading)
+        return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
 
     def json(self, *arguments):
         """What a command prints with --json."""

@@ -823,6 +823,13 @@ class TestOthers:
             assert site.findings_at_leisure(http(server)) == {}
             assert "/more/7 and not 3 more paths (gunicorn" in site.text
 
+    def test_a_narrow_terminal(self, site, commands):
+        """Every line is broken between words, the last one, too."""
+        site.write(WSHANDLER_ALLOWED_ORIGINS="*", SECRET_KEY="secret")
+        lines = commands.on_a_terminal("doctor", COLUMNS="40").splitlines()
+        assert max(map(len, lines)) <= 40
+        assert " ".join(lines).endswith("--url looks at the running server, too.")
+
     def test_json(self, site, commands):
         """The same, for programs."""
         site.write(WSHANDLER_ALLOWED_ORIGINS="*", SECRET_KEY="secret")

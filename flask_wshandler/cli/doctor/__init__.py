@@ -13,7 +13,7 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 
 from ...answers import ProcessFacts
-from ..tables import json_option, print_json, print_paragraph, printable
+from ..tables import json_option, print_json, print_paragraph
 from ..workers import hush_the_log
 from . import app_checks, proxy_checks, server_checks
 from .address import Address
@@ -115,10 +115,11 @@ def _print(findings: list[Finding], facts: Facts) -> None:
         click.secho(f"{found.severity.value}: {found.id}", bold=True)
         print_paragraph(found.what)
         print_paragraph(f"Do: {found.remedy}")
-        click.echo(f"  See {found.link}\n")
-    looked_at = printable(" and ".join(_looked_at(facts)))
+        print_paragraph(f'More: "{found.id}" in the documentation, page "Command line".')
+        click.echo()
+    looked_at = " and ".join(_looked_at(facts))
     if facts.visit is None:
         looked_at += "; --url looks at the running server, too"
     number = sum(1 for found in findings if found.severity is not Severity.NOTE)
     result = f"{number} found." if number else "Nothing is wrong."
-    click.echo(f"{result} Looked at {looked_at}.")
+    print_paragraph(f"{result} Looked at {looked_at}.", indent="")
