@@ -347,6 +347,27 @@ class TestTheIssuesTen:
         site.write(WSHANDLER_ALLOWED_ORIGINS="*", SECRET_KEY="secret")
         assert site.findings() == {"any-origin": "error"}
 
+    @pytest.mark.parametrize(
+        ("argument", "same_site", "found"),
+        [
+            ("False", None, {"any-origin": "note"}),
+            ("False", "Lax", {}),
+            ("True", None, {}),
+            ("None", None, {}),
+            ("app.debug", None, {}),
+        ],
+    )
+    def test_a_view_for_any_origin(self, site, argument, same_site, found):
+        """It says so itself, and may have its reasons."""
+        view = "lambda: accept_websocket_request(Echo(1), require_same_origin=" + argument
+        site.write(
+            f"app.add_url_rule('/view', view_func={view}, subprotocol=None))",
+            SECRET_KEY="secret",
+            SESSION_COOKIE_SAMESITE=same_site,
+        )
+        assert site.findings() == found
+        assert ("/view: accepted with" in site.text) is bool(found)
+
     def test_no_proxy_fix(self, site, nginx_executable):
         """nginx tells who the client is; the app does not listen."""
         site.write()

@@ -10,10 +10,10 @@ from .findings import Finding, Severity
 def any_origin(facts: Facts) -> Finding | None:
     """Pages of any site may connect, and a browser sends this app's cookies along."""
     setup = facts.setup
-    if setup["allowed_origins"] != "*" or not setup["has_sessions"]:
+    if not setup["has_sessions"] or setup["same_site"] in ("Lax", "Strict"):
         return None
-    if setup["same_site"] in ("Lax", "Strict"):
-        return None
+    if setup["allowed_origins"] != "*":
+        return _views_for_any_origin(facts.any_origin_urls)
     return Finding(
         "any-origin",
         Severity.ERROR,
@@ -21,6 +21,19 @@ def any_origin(facts: Facts) -> Finding | None:
         "a WebSocket here with the cookies of whoever looks at it, and act as that user.",
         'Leave it at "same-origin", or list the sites: ["https://example.org"]. If any site must '
         'be able to connect, set SESSION_COOKIE_SAMESITE to "Lax", so that it does so as nobody.',
+    )
+
+
+def _views_for_any_origin(urls: list[str]) -> Finding | None:
+    if not urls:
+        return None
+    return Finding(
+        "any-origin",
+        Severity.NOTE,
+        f"{', '.join(urls)}: accepted with require_same_origin=False, and the app has sessions. A "
+        "page of any site can open a WebSocket there with the cookies of whoever looks at it.",
+        "See to it that these views know their clients by something else than cookies, such as a "
+        'token; or set SESSION_COOKIE_SAMESITE to "Lax".',
     )
 
 

@@ -54,6 +54,11 @@ def examine(
     return Facts(
         app=app,
         shell_setup=setup_of(app),
+        any_origin_urls=[
+            route.url
+            for route in routes_of(app)
+            if not route.is_certain and route.allowed_origins == "*"
+        ],
         bus_trouble=_bus_trouble(state.hub, timeout_s),
         processes=processes,
         silent_count=silent_count,

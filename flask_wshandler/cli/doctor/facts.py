@@ -22,6 +22,8 @@ class Facts:
     app: Flask
     #: How the app is set up here, with this shell's environment.
     shell_setup: Setup
+    #: URLs of views that admit pages of any site, whatever the setting.
+    any_origin_urls: list[str]
     #: Why the bus does not work from here; empty if it does, or there is none.
     bus_trouble: str
     #: Of the workers that answer on the bus, and those that were visited; one may be there twice.
