@@ -48,6 +48,7 @@ class Setup(TypedDict):
     same_site: str | None
     compression: bool
     max_message_size: int
+    ping_interval: float | None
     max_connections: int
     is_max_connections_chosen: bool
     #: The beginning of `WSHANDLER_BUS`: local, none, redis, rediss.
@@ -151,6 +152,7 @@ def setup_of(app: Flask) -> Setup:
         same_site=None if same_site is None else str(same_site),
         compression=settings.compression,
         max_message_size=settings.max_message_size,
+        ping_interval=settings.ping_interval,
         max_connections=settings.max_connections,
         is_max_connections_chosen=is_chosen(app.config, "max_connections"),
         bus=settings.bus.partition(":")[0],

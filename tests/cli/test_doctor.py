@@ -778,6 +778,21 @@ class TestOthers:
         with site.serve() as server:
             assert site.findings(http(server)) == {"upgrade-lost": "error"}
 
+    @pytest.mark.parametrize(
+        ("waits_s", "ping_interval", "idle_s", "found"),
+        [(1, 20.0, 30, {"idle-cut-off": "error"}), (5, 0.5, 6, {})],
+    )
+    def test_a_proxy_with_little_patience(
+        self, site, nginx_executable, waits_s, ping_interval, idle_s, found
+    ):
+        """It takes a silent connection for a dead one, unless pings come before."""
+        site.write(PROXY_FIX, WSHANDLER_PING_INTERVAL=ping_interval)
+        impatient = SITE.replace("proxy_read_timeout 90s", f"proxy_read_timeout {waits_s}s")
+        assert impatient != SITE
+        with site.serve() as server, site.nginx(nginx_executable, server, impatient) as front:
+            assert site.findings_at_leisure(http(front), "--idle", str(idle_s)) == found
+            assert ("pings come every 20 s" in site.text) is bool(found)
+
     def test_a_run_directory_that_others_may_enter(self, site, runtime):
         """The local bus does not use it."""
         site.write()
@@ -797,6 +812,7 @@ class TestOthers:
             done = commands.run("doctor", "--url", url)
             assert done.returncode == 2
             assert "is no address such as" in done.stderr
+        assert commands.run("doctor", "--idle", "1").returncode == 2
         done = commands.run("doctor", "--url", "ftp://operator:secret@example.org")
         assert done.returncode == 2
         assert "secret" not in done.stderr

@@ -37,9 +37,17 @@ CHECKS = (*OF_VISITS, *app_checks.CHECKS)
     metavar="SECONDS",
     help="For each answer of the server and of the workers.",
 )
+@click.option(
+    "--idle",
+    "idle_s",
+    type=click.FloatRange(0, 3600),
+    default=0.0,
+    metavar="SECONDS",
+    help="With --url: keep a WebSocket silent so long, and see whether something cuts it off.",
+)
 @json_option
 @with_appcontext
-def doctor(url: str | None, insecure: bool, timeout_s: float, as_json: bool) -> None:
+def doctor(url: str | None, insecure: bool, timeout_s: float, idle_s: float, as_json: bool) -> None:
     """Say what is wrong with this app's WebSockets, and what to do.
 
     With --url the running server is looked at, too, through whatever proxies stand before it: by
@@ -48,7 +56,9 @@ def doctor(url: str | None, insecure: bool, timeout_s: float, as_json: bool) -> 
     """
     hush_the_log()
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    facts = examine(app, _address(url), timeout_s, checks_certificate=not insecure)
+    if idle_s and url is None:
+        raise click.UsageError("--idle needs --url")
+    facts = examine(app, _address(url), timeout_s, idle_s=idle_s, checks_certificate=not insecure)
     findings = _findings(facts)
     if as_json:
         print_json({"looked_at": _looked_at(facts), "findings": [*map(_as_json, findings)]})

@@ -227,6 +227,7 @@ _SETTINGS = {
     "same_site": "SESSION_COOKIE_SAMESITE",
     "compression": "WSHANDLER_COMPRESSION",
     "max_message_size": "WSHANDLER_MAX_MESSAGE_SIZE",
+    "ping_interval": "WSHANDLER_PING_INTERVAL",
     "max_connections": "WSHANDLER_MAX_CONNECTIONS",
     "bus": "WSHANDLER_BUS",
 }

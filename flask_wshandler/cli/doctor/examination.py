@@ -28,15 +28,26 @@ _VARIABLE = re.compile(r"<[^>]*>")
 
 
 def examine(
-    app: Flask, address: Address | None, timeout_s: float, *, checks_certificate: bool = True
+    app: Flask,
+    address: Address | None,
+    timeout_s: float,
+    *,
+    idle_s: float = 0,
+    checks_certificate: bool = True,
 ) -> Facts:
-    """See all there is to see; `timeout_s` bounds each step."""
+    """See all there is to see; `timeout_s` bounds each step. One WebSocket is idle for `idle_s`."""
     state: AppState = app.extensions[EXTENSION_KEY]
     visits: list[Visit] = []
     addresses, left_out = ([], 0) if address is None else _addresses(app, address)
     for each in addresses:
         with operator_key.proof(app) as proof:
-            visitor = Visitor(each, proof, timeout_s, checks_certificate=checks_certificate)
+            visitor = Visitor(
+                each,
+                proof,
+                timeout_s,
+                idle_s=0 if visits else idle_s,
+                checks_certificate=checks_certificate,
+            )
             visits.append(visitor.visit())
         if visits[-1].is_nobody_there:
             break

@@ -193,6 +193,23 @@ def upgrade_lost(facts: Facts) -> Finding | None:
     )
 
 
+def idle_cut_off(facts: Facts) -> Finding | None:
+    """Something on the way takes a silent connection for a dead one."""
+    visit = facts.visit
+    if visit is None or visit.cut_off_after_s is None:
+        return None
+    interval_s = facts.setup["ping_interval"]
+    pings = "there are no pings" if interval_s is None else f"pings come every {interval_s:g} s"
+    return Finding(
+        "idle-cut-off",
+        Severity.ERROR,
+        f"A silent WebSocket was cut off after {visit.cut_off_after_s:.1f} s, without a close; "
+        f"{pings} (WSHANDLER_PING_INTERVAL).",
+        "Have the proxy wait longer than that: in nginx `proxy_read_timeout 90s;`, in HAProxy "
+        "`timeout tunnel`. Or set WSHANDLER_PING_INTERVAL to less than it waits.",
+    )
+
+
 def not_on_the_bus(facts: Facts) -> Finding | None:
     """Commands and other processes of this user reach the server's clients in no way."""
     if facts.is_visited_on_bus is not False:
@@ -220,5 +237,6 @@ CHECKS = (
     no_upgrade_headers,
     handshake_refused,
     upgrade_lost,
+    idle_cut_off,
     not_on_the_bus,
 )

@@ -19,8 +19,8 @@ import ssl
 import time
 from typing import cast
 
-from websockets.exceptions import InvalidStatus, WebSocketException
-from websockets.sync.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from ...diagnosis import MEDIA_TYPE, Report
@@ -81,6 +81,8 @@ class Visit:
     #: The status of the answer to it, and whether messages came and went.
     upgrade_status: int | None = None
     has_exchanged: bool = False
+    #: After so many silent seconds the connection was lost, without a close; None if it was not.
+    cut_off_after_s: float | None = None
 
     @property
     def is_nobody_there(self) -> bool:
@@ -122,13 +124,21 @@ class Visitor:
     """One visit, with its time limit for each step."""
 
     def __init__(
-        self, address: Address, proof: str, timeout_s: float, *, checks_certificate: bool = True
+        self,
+        address: Address,
+        proof: str,
+        timeout_s: float,
+        *,
+        idle_s: float = 0,
+        checks_certificate: bool = True,
     ) -> None:
+        """For `idle_s` the WebSocket stays open and silent, as a client's does."""
         self._address = address
         self._headers = {HEADER: proof}
         if address.authorization:
             self._headers["Authorization"] = address.authorization
         self._timeout_s = timeout_s
+        self._idle_s = idle_s
         self._checks_certificate = checks_certificate
 
     def visit(self) -> Visit:
@@ -218,6 +228,7 @@ class Visitor:
                 report = _checked(json.loads(client.recv(self._timeout_s)))
                 client.send("hello")
                 has_exchanged = client.recv(self._timeout_s) == "hello"
+                cut_off_after_s = self._be_silent(client)
         except InvalidStatus as error:
             answer = error.response
             return dataclasses.replace(
@@ -228,8 +239,26 @@ class Visitor:
         except (OSError, WebSocketException, ValueError, EOFError) as error:
             return dataclasses.replace(visit, detail=str(error) or type(error).__name__)
         return dataclasses.replace(
-            visit, upgrade=report, upgrade_status=101, has_exchanged=has_exchanged
+            visit,
+            upgrade=report,
+            upgrade_status=101,
+            has_exchanged=has_exchanged,
+            cut_off_after_s=cut_off_after_s,
         )
+
+    def _be_silent(self, client: ClientConnection) -> float | None:
+        """When the connection was lost; pings are answered meanwhile."""
+        if not self._idle_s:
+            return None
+        began_s = time.monotonic()
+        try:
+            client.recv(self._idle_s)
+        except ConnectionClosed as closed:
+            # The app would have said why.
+            return None if closed.rcvd is not None else time.monotonic() - began_s
+        except TimeoutError:
+            return None
+        return None
 
     def _http_connection(self) -> http.client.HTTPConnection:
         host, port = self._address.host, self._address.port
