@@ -33,7 +33,6 @@ MEDIA_TYPE = "application/vnd.flask-wshandler.report+json"
 
 _ENVIRON_KEY = "HTTP_" + operator_key.HEADER.upper().replace("-", "_")
 
-
 _BUS_ANSWER_S = 1.0
 """For Redis, while the request of an operator waits."""
 

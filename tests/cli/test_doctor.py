@@ -853,6 +853,13 @@ class TestOthers:
         assert found == ({} if "rooms" in end else {"no-upgrade-headers": "error"})
         assert ("Of /zoo: The proxy does not pass" in site.text) is ("rooms" not in end)
 
+    def test_a_websocket_at_the_root(self, site):
+        """Is one of those that are visited."""
+        site.write("sockets.route('/', endpoint='root')(Echo)")
+        with site.serve() as server:
+            assert site.findings_at_leisure(http(server)) == {}
+            assert f"{http(server)}/, /rooms/1/ws (gunicorn" in site.text
+
     def test_more_paths_than_are_visited(self, site):
         """Their number is said."""
         site.write("for n in range(12): sockets.route(f'/more/{n}', endpoint=str(n))(Echo)")

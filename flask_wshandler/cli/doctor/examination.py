@@ -90,7 +90,7 @@ def _addresses(app: Flask, address: Address) -> tuple[list[Address], int]:
     """
     routes = sorted(routes_of(app), key=lambda route: not route.is_certain)
     paths = list(dict.fromkeys(_VARIABLE.sub("1", route.url) for route in routes))
-    if address.path != "/" or "/" in paths or not paths:
+    if address.path != "/" or not paths:
         return [address], 0
     return [address.at(path) for path in paths[:_MOST_VISITS]], len(paths[_MOST_VISITS:])
 
@@ -98,8 +98,7 @@ def _addresses(app: Flask, address: Address) -> tuple[list[Address], int]:
 def _ask_all(
     hub: Hub, visited: ProcessFacts | None, timeout_s: float
 ) -> tuple[list[ProcessFacts], int, bool | None]:
-    """What the processes on the bus say of themselves, how many say nothing, and whether the
-    visited one is among them.
+    """What processes on the bus say, how many say nothing, and whether the visited one is there.
 
     A worker is on the bus from its first WebSocket on, but not at the same moment: who is not
     found is looked for again; once more at the least, for the first question may have come too
