@@ -18,7 +18,7 @@ from werkzeug.exceptions import (
 
 from . import handshake
 from .callbacks import HandlerCallbacks
-from .connection import Connection
+from .connection import Callbacks, Connection
 from .context import ACCEPTED_KEY, RequestSnapshot, WebSocketContext
 from .context.websocket import user_id_of
 from .errors import SocketUnreachable
@@ -27,6 +27,7 @@ from .observers import ObservedCallbacks, Observer, observers_of
 from .room import RefusalReason, Seat
 from .settings import ClientSettings, Settings, Transport
 from .state import AppState, state_of
+from .tally import Tally
 from .transports.handoff import ServerSocket, find_server_socket
 from .upgrade import upgrade_response
 
@@ -121,13 +122,13 @@ def accept_websocket_request(
     observers = observers_of(app)
     for observer in observers:
         observer.handshake_came()
-    agreement, server_socket = _agree(state)
+    agreement, server_socket = _agree(state, state.engine.refusals)
     _check_origin(state, require_same_origin)
     headers = agreement.headers
     if subprotocol is not None:
         _check_subprotocol(subprotocol)
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
-    seat = _take_seat(state)
+    seat = _take_seat(state, state.engine.refusals)
 
     snapshot = RequestSnapshot(
         app, _current_request(), request_ctx.session, subprotocol, handler._early_id
@@ -159,16 +160,41 @@ def _note_user(handler: WebSocketHandler, snapshot: RequestSnapshot) -> None:
         snapshot.user_id = user_id_of(handler.context.user)
 
 
-def _agree(state: AppState) -> tuple[handshake.Agreement, ServerSocket]:
+def accept_uncounted(callbacks: Callbacks, refusals: Tally[RefusalReason]) -> Response:
+    """Accept the current request for who is no client of the app, but looks at it.
+
+    No signal is sent, no observer told, nothing logged at its end, and no figure is of it. Raises
+    the HTTP errors of `accept_websocket_request`, but for 403; why is counted in `refusals` only.
+    """
+    app = _current_app()
+    state = state_of(app)
+    agreement, server_socket = _agree(state, refusals)
+    connection = Connection(
+        callbacks,
+        ClientSettings.of(callbacks, state.settings),
+        agreement.deflate,
+        budget=state.engine.budget,
+        seat=_take_seat(state, refusals),
+        is_counted=False,
+    )
+    request.environ[ACCEPTED_KEY] = None
+    return upgrade_response(
+        app, agreement.headers, lambda: None, state.engine, server_socket, connection
+    )
+
+
+def _agree(
+    state: AppState, refusals: Tally[RefusalReason]
+) -> tuple[handshake.Agreement, ServerSocket]:
     try:
         agreement = handshake.agree(request.environ, state.settings.compression)
         return agreement, _find_socket(state.settings)
     except SocketUnreachable as error:
-        state.engine.refusals.add(RefusalReason.SERVER)
+        refusals.add(RefusalReason.SERVER)
         raise BadRequest(str(error)) from None
     except handshake.Refusal as refusal:
         is_version = refusal.status == UpgradeRequired.code
-        state.engine.refusals.add(RefusalReason.VERSION if is_version else RefusalReason.INVALID)
+        refusals.add(RefusalReason.VERSION if is_version else RefusalReason.INVALID)
         raise (UpgradeRequired if is_version else BadRequest)(refusal.reason) from None
 
 
@@ -222,8 +248,7 @@ def _check_subprotocol(subprotocol: str) -> None:
         )
 
 
-def _take_seat(state: AppState) -> Seat:
-    refusals = state.engine.refusals
+def _take_seat(state: AppState, refusals: Tally[RefusalReason]) -> Seat:
     if state.engine.is_stopping:
         refusals.add(RefusalReason.STOPPING)
         raise ServiceUnavailable("This server is restarting.", retry_after=_RETRY_AFTER_S)

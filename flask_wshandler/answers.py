@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from .callbacks import HandlerCallbacks
 from .errors import check_close
 from .function import FunctionHandler
+from .settings import Transport
 from .transports import handoff
 from .transports.engine import most_descriptors
 
@@ -61,11 +62,16 @@ class ProcessFacts(TypedDict):
     """What a process is and may do: for the doctor."""
 
     pid: int
+    #: Whether a WebSocket has come to it, if only the doctor's: shells and scripts have none.
+    has_served: bool
     host: str
     #: gunicorn's; empty in another server.
     worker_class: str
     #: How many gunicorn was started with; None in another server.
     worker_count: int | None
+    #: Clients that it can serve at once, where each keeps a thread of the server; None: as many as
+    #: it may have.
+    client_threads: int | None
     #: In a gevent worker: the modules of the standard library that block.
     unpatched_modules: list[str]
     #: Files that it may have open; None: any number.
@@ -103,7 +109,7 @@ class Answerer:
         found = {}
         for connection in self._engine.connections():
             callbacks = connection.callbacks
-            if isinstance(callbacks, HandlerCallbacks):  # else it has just ended
+            if isinstance(callbacks, HandlerCallbacks):  # else it has just ended, or is no client's
                 found[callbacks.snapshot.connection_id] = connection, callbacks
         return found
 
@@ -157,11 +163,14 @@ def process_facts(engine: Engine) -> ProcessFacts:
     """Look at this process. Any thread."""
     limit = most_descriptors()
     server = handoff.server_process()
+    keeps_threads = server.keeps_sockets or engine.settings.transport is Transport.BLOCKING
     return ProcessFacts(
         pid=os.getpid(),
+        has_served=engine.has_served,
         host=socket.gethostname(),
         worker_class=server.worker_class,
         worker_count=server.worker_count,
+        client_threads=server.request_threads if keeps_threads else None,
         unpatched_modules=list(server.unpatched_modules),
         descriptor_limit=None if limit == sys.maxsize else limit,
         max_connections=engine.settings.max_connections,

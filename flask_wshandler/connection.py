@@ -152,6 +152,7 @@ class Connection:
         "dropped_messages",
         "is_closed",
         "is_corked",
+        "is_counted",
         "opened_at_s",
         "outbox",
         "received_bytes",
@@ -170,6 +171,7 @@ class Connection:
         *,
         budget: Budget | None = None,
         seat: Seat | None = None,
+        is_counted: bool = True,
     ) -> None:
         """`budget` bounds the queues of many connections; `seat` is left at the end."""
         self._callbacks: Callbacks = callbacks
@@ -181,6 +183,8 @@ class Connection:
 
         #: Its place among the connections of the process.
         self.seat = seat
+        #: Whether it is in the figures: it is a client's.
+        self.is_counted = is_counted
         # Written by the turn alone.
         self._messages: TokenBucket | None = None
         self._controls: TokenBucket | None = None

@@ -9,22 +9,49 @@ A report is a JSON object; see `Report`.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+import json
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from . import handshake, operator_key
-from .accept import accept_websocket_request
+from .accept import accept_uncounted
 from .answers import ProcessFacts, process_facts
 from .errors import SocketUnreachable
-from .handler import WebSocketHandler
+from .settings import is_chosen
 from .state import EXTENSION_KEY, AppState
+from .tally import Tally
 from .transports.handoff import find_server_socket
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .frames import Message
+    from .room import RefusalReason
 
 MEDIA_TYPE = "application/vnd.flask-wshandler.report+json"
 
 _ENVIRON_KEY = "HTTP_" + operator_key.HEADER.upper().replace("-", "_")
+
+_BUS_ANSWER_S = 1.0
+"""For Redis, while the request of an operator waits."""
+
+
+class Setup(TypedDict):
+    """How an app is set up, as far as the doctor judges it."""
+
+    #: "same-origin", "*", or a list of origins.
+    allowed_origins: str | list[str]
+    #: Whether there are cookies to act by, and in which requests of other sites' pages they come.
+    has_sessions: bool
+    same_site: str | None
+    compression: bool
+    max_message_size: int
+    ping_interval: float | None
+    max_connections: int
+    is_max_connections_chosen: bool
+    #: The beginning of `WSHANDLER_BUS`: local, none, redis, rediss.
+    bus: str
 
 
 class Report(TypedDict):
@@ -41,6 +68,8 @@ class Report(TypedDict):
     peer_address: str
     peer_port: int | None
     has_proxy_fix: bool
+    #: The client's, as the app takes it, after any ProxyFix; empty where it has none.
+    client_address: str
     #: What proxies have added: X-Forwarded-For, -Proto.
     forwarded_for: str | None
     forwarded_proto: str | None
@@ -50,11 +79,12 @@ class Report(TypedDict):
     asks_for_upgrade: bool
     #: Why the server's socket can't be taken over; empty if it can.
     socket_obstacle: str
-    #: Why a valid handshake was refused; empty otherwise.
+    #: Why a valid handshake was refused, in words and as a `RefusalReason`; empty otherwise.
     refusal: str
-    #: The beginning of `WSHANDLER_BUS`, and whether it works.
-    bus: str
-    is_bus_up: bool
+    refusal_reason: str
+    setup: Setup
+    #: Why the bus does not work; empty if it does, as far as is known, or there is none.
+    bus_trouble: str
     process: ProcessFacts
 
 
@@ -70,38 +100,70 @@ def _answer() -> Response | None:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     if not operator_key.is_proven(app, proof):
         return None
-    report = _report(app.extensions[EXTENSION_KEY])
+    report = _report(app, app.extensions[EXTENSION_KEY])
     if report["asks_for_upgrade"] and not report["socket_obstacle"]:
+        refusals: Tally[RefusalReason] = Tally()
         try:
-            return accept_websocket_request(_Reporting(report), require_same_origin=False)
+            return accept_uncounted(_Reporting(report), refusals)
         except HTTPException as refusal:
             report["refusal"] = f"{refusal.code}: {refusal.description}"
+            [reason] = refusals.counts()
+            report["refusal_reason"] = reason.value
     response = jsonify(report)
     response.mimetype = MEDIA_TYPE
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-class _Reporting(WebSocketHandler):
-    """Sends the report, and is closed by the one who has it."""
+class _Reporting:
+    """Callbacks that send the report, and what comes back; who has it closes.
+
+    No handler, and not in the contexts of one: nothing of the app's hears of it.
+    """
 
     def __init__(self, report: Report) -> None:
         self._report = report
+        self._connection: Connection | None = None
 
-    def on_open(self) -> None:
-        self.send_json(self._report)
+    def opened(self, connection: Connection) -> None:
+        self._connection = connection
+        connection.send(json.dumps(self._report))
 
-    def on_text(self, message: str) -> None:
-        self.send(message)
+    def message_received(self, message: Message) -> None:
+        if self._connection is not None:
+            self._connection.send(message)
+
+    def session_check_came(self) -> None:
+        pass
+
+    def closed(self, code: int, reason: str) -> None:
+        pass
 
 
-def _report(state: AppState) -> Report:
+def setup_of(app: Flask) -> Setup:
+    """Look at an app."""
+    state: AppState = app.extensions[EXTENSION_KEY]
+    settings = state.settings
+    origins, same_site = settings.allowed_origins, app.config.get("SESSION_COOKIE_SAMESITE")
+    return Setup(
+        allowed_origins=origins if isinstance(origins, str) else [*origins],
+        has_sessions=app.secret_key is not None or hasattr(app, "login_manager"),
+        same_site=None if same_site is None else str(same_site),
+        compression=settings.compression,
+        max_message_size=settings.max_message_size,
+        ping_interval=settings.ping_interval,
+        max_connections=settings.max_connections,
+        is_max_connections_chosen=is_chosen(app.config, "max_connections"),
+        bus=settings.bus.partition(":")[0],
+    )
+
+
+def _report(app: Flask, state: AppState) -> Report:
     environ = request.environ
     original = environ.get("werkzeug.proxy_fix.orig")
     seen = environ if original is None else original
     port = str(environ.get("REMOTE_PORT", ""))
     origin = request.headers.get("Origin")
-    bus = state.hub.bus
     return Report(
         server=str(environ.get("SERVER_SOFTWARE", "")),
         protocol=str(environ.get("SERVER_PROTOCOL", "")),
@@ -114,6 +176,7 @@ def _report(state: AppState) -> Report:
         peer_address=seen.get("REMOTE_ADDR") or "",
         peer_port=int(port) if port.isdecimal() else None,
         has_proxy_fix=original is not None,
+        client_address=request.remote_addr or "",
         forwarded_for=environ.get("HTTP_X_FORWARDED_FOR"),
         forwarded_proto=environ.get("HTTP_X_FORWARDED_PROTO"),
         upgrade=environ.get("HTTP_UPGRADE"),
@@ -121,10 +184,21 @@ def _report(state: AppState) -> Report:
         asks_for_upgrade=handshake.asks_for_upgrade(environ),
         socket_obstacle=_socket_obstacle(environ),
         refusal="",
-        bus=state.settings.bus.partition(":")[0],
-        is_bus_up=bus.is_up,
+        refusal_reason="",
+        setup=setup_of(app),
+        bus_trouble=_bus_trouble(state),
         process=process_facts(state.engine),
     )
+
+
+def _bus_trouble(state: AppState) -> str:
+    bus = state.hub.bus
+    if state.settings.bus in ("local", "none"):
+        return bus.trouble
+    state.hub.be_reachable()  # else nobody has asked Redis before the first WebSocket
+    if bus.wait_until_subscribed(_BUS_ANSWER_S):
+        return ""
+    return bus.trouble or "it does not answer"
 
 
 def _socket_obstacle(environ: dict[str, Any]) -> str:

@@ -213,6 +213,11 @@ class Settings:
         return cls(**values)
 
 
+def is_chosen(config: Mapping[str, Any], name: str) -> bool:
+    """Whether `config` has a value of its own for a field of `Settings`."""
+    return PREFIX + name.upper() in config
+
+
 def _checked(key: str, value: object, check: Callable[[object], Any]) -> Any:
     try:
         return check(value)

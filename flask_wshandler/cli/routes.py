@@ -8,6 +8,7 @@ function is not found.
 from __future__ import annotations
 
 import dataclasses
+import dis
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,7 +37,7 @@ class Route:
     handler: str
     #: Whether the handler is certain, rather than seen in a view's code.
     is_certain: bool
-    #: "same-origin", "*" or origins; None where the view decides for itself.
+    #: "same-origin", "*" or origins; None where the view decides by what can't be seen.
     allowed_origins: str | list[str] | None
     #: The bounds of a client; None where there is no telling, or no bound.
     max_message_size: int | None
@@ -65,7 +66,8 @@ class _View:
 
     handlers: list[Any]
     is_certain: bool
-    decides_origins: bool
+    #: What its calls pass for `require_same_origin`; None is anything but True or False.
+    require_same_origin: list[bool | None]
     decorators: list[str]
 
 
@@ -75,16 +77,18 @@ def _look_at(view: Callable[..., Any], *, is_websocket: bool) -> _View | None:
     if routed is not None:
         inner = list(_layers(routed.wshandler_routed))
         outer = layers[: layers.index(routed)]
-        return _View([inner[-1]], True, False, _decorators([*outer, *inner[:-1]]))
+        return _View([inner[-1]], True, [], _decorators([*outer, *inner[:-1]]))
     if is_websocket:  # flask-sock's own
-        return _View([layers[-1]], True, False, _decorators(layers[:-1]))
+        return _View([layers[-1]], True, [], _decorators(layers[:-1]))
     codes = list(_codes_of(layers[-1]))
     if not any(_ACCEPTING in code.co_names for _, code in codes):
         return None
     return _View(
         handlers=_handlers_named(codes),
         is_certain=False,
-        decides_origins=any(_names_argument(code, "require_same_origin") for _, code in codes),
+        require_same_origin=[
+            value for _, code in codes for value in _passed(code, "require_same_origin")
+        ],
         decorators=_decorators(layers[:-1]),
     )
 
@@ -135,9 +139,22 @@ def _handlers_named(codes: list[tuple[dict[str, Any], types.CodeType]]) -> list[
     return list(found)
 
 
-def _names_argument(code: types.CodeType, name: str) -> bool:
-    """Whether a call has `name=`: the names of a call's arguments are a constant of the code."""
-    return any(isinstance(each, tuple) and name in each for each in code.co_consts)
+def _passed(code: types.CodeType, name: str) -> Iterator[bool | None]:
+    """What is passed as `name=`, for each call that has it: True, False, or None for all else.
+
+    The names of a call's arguments are a constant of the code, before which their values are
+    loaded. In between there is nothing if they are constants, too.
+    """
+    loaded: list[object] = []
+    for instruction in dis.get_instructions(code):
+        is_constant = instruction.opname in ("LOAD_CONST", "KW_NAMES")
+        constant = code.co_consts[instruction.arg or 0] if is_constant else None
+        if isinstance(constant, tuple) and name in constant:
+            behind = len(constant) - constant.index(name)
+            value = loaded[-behind] if behind <= len(loaded) else None
+            yield value if isinstance(value, bool) else None
+        # What is no constant keeps its place, in case it takes no more than one instruction.
+        loaded.append(constant)
 
 
 def _decorators(layers: list[Any]) -> list[str]:
@@ -163,21 +180,30 @@ _KNOWN = {"flask_login.utils": "login_required"}
 def _route(app: Flask, url: str, endpoint: str, view: _View) -> Route:
     state: AppState = app.extensions[EXTENSION_KEY]
     client = _client_settings(view.handlers, state.settings)
-    origins = state.settings.allowed_origins
     return Route(
         url=url,
         endpoint=endpoint,
         handler=", ".join(getattr(each, "__qualname__", repr(each)) for each in view.handlers),
         is_certain=view.is_certain,
-        allowed_origins=(
-            None if view.decides_origins else origins if isinstance(origins, str) else [*origins]
-        ),
+        allowed_origins=_allowed_origins(view, state.settings),
         max_message_size=None if client is None else client.max_message_size,
         message_rate=None if client is None else _pair(client.message_rate),
         recheck_session_s=None if client is None else client.recheck_session_s,
         decorators=view.decorators,
         before_request=_before(app, endpoint),
     )
+
+
+def _allowed_origins(view: _View, settings: Settings) -> str | list[str] | None:
+    match set(view.require_same_origin):
+        case passed if not passed:
+            origins = settings.allowed_origins
+            return origins if isinstance(origins, str) else [*origins]
+        case passed if passed == {True}:
+            return "same-origin"
+        case passed if passed == {False}:
+            return "*"
+    return None
 
 
 def _client_settings(handlers: list[Any], settings: Settings) -> ClientSettings | None:

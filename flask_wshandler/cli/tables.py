@@ -75,13 +75,13 @@ def print_table(columns: Sequence[Column], records: Sequence[Record]) -> None:
         _print_plain(columns, lines, width)
 
 
-def print_paragraph(text: str) -> None:
-    """Print below a heading: one line, which on a terminal is broken between words."""
-    line = "  " + printable(text)
+def print_paragraph(text: str, indent: str = "  ") -> None:
+    """Print, as below a heading: one line, which on a terminal is broken between words."""
+    line = indent + printable(text)
     if _is_terminal():
         width = shutil.get_terminal_size().columns
         line = textwrap.fill(
-            line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         )
     click.echo(line)
 

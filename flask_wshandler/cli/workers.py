@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..answers import ProcessFacts, Row
 from ..bus import NoBus
@@ -119,13 +119,12 @@ class Workers:
                 )
         return Heard(records, self._count_others(set(answers)), silent)
 
-    def process_facts(self) -> list[ProcessFacts]:
-        """Of each other process that has served somebody."""
-        return [
-            record["facts"]
-            for record in self.stats().records
-            if record["process"] != self._hub.process and record["facts"] is not None
-        ]
+    def process_facts(self) -> tuple[list[ProcessFacts], int]:
+        """Of each other process that a WebSocket has come to, and how many have not answered."""
+        answers, silent_count = self._ask("stats", {})
+        others = sorted(answers.keys() - {self._hub.process})
+        told = [answers[name].get("process") for name in others]
+        return [facts for facts in told if _are_of_a_server(facts)], silent_count
 
     def close(self, connection_id: str, code: int, reason: str) -> tuple[str | None, int]:
         """Close a connection: the process that had it, if any, and how many have not answered."""
@@ -163,6 +162,10 @@ class Workers:
 
 def _has_closed(answer: Answer) -> bool:
     return answer.get("has_closed") is True
+
+
+def _are_of_a_server(facts: object) -> TypeGuard[ProcessFacts]:
+    return has_shape(facts, ProcessFacts) and facts["has_served"]  # type: ignore[index]  # it has the shape
 
 
 def _rows(answer: Answer) -> list[Row]:

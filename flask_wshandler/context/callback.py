@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .snapshot import RequestSnapshot
 
 ACCEPTED_KEY = "flask_wshandler.accepted"
-"""Under which the WSGI environ of an accepted handshake has its snapshot."""
+"""Under which the WSGI environ of an accepted handshake has its snapshot, if it has one."""
 
 _NOT_MADE: Any = object()
 

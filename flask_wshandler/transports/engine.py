@@ -151,6 +151,11 @@ class Engine:
         """Whether new connections are to be refused because this process ends."""
         return self._stop_code is not None or handoff.is_worker_stopping()
 
+    @property
+    def has_served(self) -> bool:
+        """Whether a WebSocket has come to this process, be it one that is not counted."""
+        return self._timer is not None
+
     def have_woken(self, target: Target, seconds: float) -> None:
         """Have the timer wake `target` so long after it was started, in whatever process."""
         self._targets.append((target, seconds))
@@ -191,11 +196,12 @@ class Engine:
         """Count everything. Any thread."""
         with self._lock:
             totals = dataclasses.replace(self._ended)
-            count = len(self._open)
+            count = sum([channel.connection.is_counted for channel in self._open])
             # Until its socket is closed a connection may still send what is queued.
-            connections = [channel.connection for channel in (*self._open, *self._lingering)]
+            served = [channel.connection for channel in (*self._open, *self._lingering)]
             accepted = self._accepted
             epoll = self._epoll
+        connections = [connection for connection in served if connection.is_counted]
         for connection in connections:
             totals.add(connection)
         return Stats(
@@ -286,7 +292,7 @@ class Engine:
     def started(self, channel: Channel) -> None:
         """A channel is served."""
         with self._lock:
-            self._accepted += 1
+            self._accepted += channel.connection.is_counted
             self._open.add(channel)
             code = self._stop_code
         if code is not None:  # its handshake was answered a moment before
@@ -297,14 +303,16 @@ class Engine:
         with self._lock:
             self._open.discard(channel)
             self._lingering.add(channel)
-        code = channel.connection.close_code
-        self.closes.add(CloseCode.ABNORMAL_CLOSURE if code is None else code)
+        if channel.connection.is_counted:
+            code = channel.connection.close_code
+            self.closes.add(CloseCode.ABNORMAL_CLOSURE if code is None else code)
 
     def released(self, channel: Channel) -> None:
         """A channel has closed its socket."""
         with self._has_one_gone:
             self._lingering.discard(channel)
-            self._ended.add(channel.connection)
+            if channel.connection.is_counted:
+                self._ended.add(channel.connection)
             self._has_one_gone.notify_all()
 
     def _started_timer(self) -> Timer:

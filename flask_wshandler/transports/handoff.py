@@ -103,11 +103,15 @@ def find_server_socket(environ: Mapping[str, Any]) -> ServerSocket:
         sock = environ.get(SOCKET_KEY)
     if sock is None:
         raise SocketUnreachable(
-            f"the server {environ.get('SERVER_SOFTWARE', 'of this request')!r} does not give its "
-            "socket to the application; WebSockets need gunicorn (sync, gthread or gevent "
-            "workers) or `flask run`"
+            f"{_server_of(environ)} does not give its socket to the application; WebSockets need "
+            "gunicorn (sync, gthread or gevent workers) or `flask run`"
         )
     return ServerSocket(sock, is_gunicorn, _epoll_obstacle(sock), environ.get("wsgi.input"))
+
+
+def _server_of(environ: Mapping[str, Any]) -> str:
+    software = environ.get("SERVER_SOFTWARE")
+    return f"the server {software!r}" if software else "the server of this request"
 
 
 def _epoll_obstacle(sock: socket.socket) -> str:
@@ -115,9 +119,11 @@ def _epoll_obstacle(sock: socket.socket) -> str:
         return "TLS ends in the server, so the socket can't leave it"
     if type(sock).__module__.partition(".")[0] == "gevent":
         return "the worker is a gevent worker"
-    if not hasattr(select, "epoll") or not hasattr(os, "eventfd"):
-        return "this system has no epoll"
-    return ""
+    return "" if _has_epoll() else "this system has no epoll"
+
+
+def _has_epoll() -> bool:
+    return hasattr(select, "epoll") and hasattr(os, "eventfd")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -128,6 +134,11 @@ class ServerProcess:
     worker_class: str
     #: How many workers it was started with; None where that is not known.
     worker_count: int | None
+    #: Threads for requests, of a worker that has so many and no more; None: any number, as
+    #: greenlets are, or not known.
+    request_threads: int | None
+    #: Whether a socket can't leave it, so that each WebSocket keeps the thread of its request.
+    keeps_sockets: bool
     #: In a gevent worker: the modules of the standard library that still block all of it.
     unpatched_modules: tuple[str, ...]
 
@@ -140,8 +151,17 @@ def server_process() -> ServerProcess:
     return ServerProcess(
         worker_class=str(getattr(config, "worker_class_str", "")),
         worker_count=getattr(config, "workers", None),
+        request_threads=_request_threads(worker, config),
+        keeps_sockets=bool(getattr(config, "is_ssl", False)) or not _has_epoll(),
         unpatched_modules=_unpatched_modules() if is_gevent else (),
     )
+
+
+def _request_threads(worker: object, config: Any) -> int | None:
+    modules = {base.__module__ for base in type(worker).__mro__}
+    if "gunicorn.workers.gthread" in modules:
+        return int(config.threads)
+    return 1 if "gunicorn.workers.sync" in modules else None
 
 
 _MUST_BE_PATCHED = ("select", "socket", "threading", "time")

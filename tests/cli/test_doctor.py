@@ -1,17 +1,22 @@
 """`doctor` finds each of many set-ups that are broken on purpose, and is silent on right ones."""
 
+import re
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 import pytest
 from websockets.sync.client import connect
 
-from tests.bus.networks import RedisServer
+from tests.bus.networks import RedisServer, wait_for
+from tests.deadlines import DEADLINE_S
 from tests.docs.markdown_page import MarkdownPage
 from tests.docs.programs import Program, gunicorn, haproxy, nginx
 from tests.ports import free_port
+from tests.shared.conftest import Cluster
 
 from .conftest import ROOT
 
@@ -22,11 +27,11 @@ GUNICORN = "gunicorn --workers 2 --threads 4 site_app:app"
 
 APP = """\
 from flask import Flask
-from flask_wshandler import WebSocketHandler, WebSockets
+from flask_wshandler import WebSocketHandler, WebSockets, accept_websocket_request
 
 app = Flask(__name__)
-app.config["WSHANDLER_MAX_CONNECTIONS"] = 500       # whatever the limit of the machine is
 {settings}
+app.config.from_prefixed_env()                         # FLASK_WSHANDLER_BUS and so on
 sockets = WebSockets(app)
 
 @app.before_request
@@ -57,11 +62,19 @@ class Site:
         text = APP.format(settings="\n".join(lines), more=more)
         (self.directory / "site_app.py").write_text(text)
 
+    def limit_files(self, limit):
+        """Have each worker of gunicorn open no more."""
+        (self.directory / "gunicorn.conf.py").write_text(
+            "import resource\n"
+            "def post_worker_init(worker):\n"
+            f"    resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        )
+
     def serve(self, command=GUNICORN):
         return gunicorn(command, self.directory)
 
-    def nginx(self, executable, backend, site=SITE, listen=""):
-        return nginx(executable, site, listen, backend, self.directory)
+    def nginx(self, executable, backend, site=SITE, listen="", name="nginx"):
+        return nginx(executable, site, listen, backend, self.directory, name)
 
     def findings_at_leisure(self, url, *arguments, **environment):
         """The same where an answer is certain to come, however busy the machine is."""
@@ -101,7 +114,10 @@ class TestRight:
         assert site.findings() == {}
         assert "Nothing is wrong. Looked at the app 'site_app'; --url" in site.text
 
-    @pytest.mark.parametrize("options", ["--threads 4", "--worker-class gevent", "--workers 2"])
+    @pytest.mark.parametrize(
+        "options",
+        ["--threads 4", "--threads 4 --preload", "--worker-class gevent", "--workers 2"],
+    )
     def test_gunicorn_alone(self, site, options):
         """Each kind of worker, and without a SECRET_KEY: the proof is the file's."""
         site.write()
@@ -228,6 +244,22 @@ class TestTheIssuesTen:
         ):
             assert site.findings(http(front)) == {"http2-only": "error"}
 
+    def test_http2_only_by_tls(self, site, haproxy_executable):
+        """And the handshake of TLS does not say so."""
+        site.write(PROXY_FIX)
+        tls(site.directory)
+        pem = site.directory / "both.pem"
+        pem.write_text("".join((site.directory / f"{n}.pem").read_text() for n in ("cert", "key")))
+        page = MarkdownPage(ROOT / "docs" / "operations.md")
+        [configuration] = page.code("HAProxy", "haproxy")
+        bind = f" ssl crt {pem} proto h2"
+        with (
+            site.serve() as server,
+            haproxy(haproxy_executable, configuration, bind, server, site.directory) as front,
+        ):
+            found = site.findings(f"https://{front.netloc}", "--insecure")
+            assert found == {"http2-only": "error"}
+
     def test_a_server_that_keeps_its_sockets(self, site):
         """waitress."""
         site.write()
@@ -236,6 +268,27 @@ class TestTheIssuesTen:
         with Program(command, port, site.directory) as server:
             assert site.findings(http(server)) == {"socket-kept": "error"}
             assert "waitress" in site.text
+
+    @pytest.mark.parametrize("fix", ["", PROXY_FIX])
+    def test_a_server_that_does_not_say_its_name(self, site, fix):
+        """As Hypercorn, uWSGI and a2wsgi: one finding, whether the app expects a proxy or not."""
+        site.write(fix)
+        port = free_port()
+        (site.directory / "nameless.py").write_text(
+            "from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, make_server\n"
+            "from site_app import app\n"
+            "class Handler(WSGIRequestHandler):\n"
+            "    server_version, sys_version = 'hypercorn-h11', ''\n"
+            "def nameless(environ, start_response):\n"
+            "    del environ['SERVER_SOFTWARE']\n"
+            "    return app(environ, start_response)\n"
+            "ServerHandler.server_software = 'hypercorn-h11'\n"
+            f"make_server('127.0.0.1', {port}, nameless, handler_class=Handler).serve_forever()\n"
+        )
+        with Program([sys.executable, "nameless.py"], port, site.directory) as server:
+            assert site.findings(http(server)) == {"socket-kept": "error"}
+            assert "here: the server of this request does not give" in site.text
+            assert "/rooms/1/ws.\n" in site.text
 
     def test_several_workers_without_a_bus(self, site):
         """As the running gunicorn says."""
@@ -262,15 +315,27 @@ class TestTheIssuesTen:
 
     def test_a_low_limit_of_files(self, site):
         """Of the worker, not of the doctor's shell."""
-        site.write()
-        (site.directory / "gunicorn.conf.py").write_text(
-            "import resource\n"
-            "def post_worker_init(worker):\n"
-            "    resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))\n"
-        )
+        site.write(WSHANDLER_MAX_CONNECTIONS=500)
+        site.limit_files(300)
         with site.serve() as server:
             assert site.findings(http(server)) == {"descriptor-limit": "warning"}
             assert "300 files open, enough for 225 clients" in site.text
+
+    @pytest.mark.parametrize(
+        ("limit", "wanted", "found"),
+        [
+            (1024, None, {}),
+            (1024, 2000, {"descriptor-limit": "warning"}),
+            (1024, 900, {}),
+            (500, None, {"descriptor-limit": "warning"}),
+        ],
+    )
+    def test_the_limit_that_is_usual(self, site, limit, wanted, found):
+        """Is enough for an app that does not say how many clients it wants."""
+        site.write(**({} if wanted is None else {"WSHANDLER_MAX_CONNECTIONS": wanted}))
+        site.limit_files(limit)
+        with site.serve() as server:
+            assert site.findings_at_leisure(http(server)) == found
 
     def test_compression_without_the_memory(self, site):
         """The worst case is more than the machine has."""
@@ -281,6 +346,27 @@ class TestTheIssuesTen:
         """Sessions, and pages of whoever likes."""
         site.write(WSHANDLER_ALLOWED_ORIGINS="*", SECRET_KEY="secret")
         assert site.findings() == {"any-origin": "error"}
+
+    @pytest.mark.parametrize(
+        ("argument", "same_site", "found"),
+        [
+            ("False", None, {"any-origin": "note"}),
+            ("False", "Lax", {}),
+            ("True", None, {}),
+            ("None", None, {}),
+            ("app.debug", None, {}),
+        ],
+    )
+    def test_a_view_for_any_origin(self, site, argument, same_site, found):
+        """It says so itself, and may have its reasons."""
+        view = "lambda: accept_websocket_request(Echo(1), require_same_origin=" + argument
+        site.write(
+            f"app.add_url_rule('/view', view_func={view}, subprotocol=None))",
+            SECRET_KEY="secret",
+            SESSION_COOKIE_SAMESITE=same_site,
+        )
+        assert site.findings() == found
+        assert ("/view: accepted with" in site.text) is bool(found)
 
     def test_no_proxy_fix(self, site, nginx_executable):
         """nginx tells who the client is; the app does not listen."""
@@ -312,6 +398,187 @@ class TestTheIssuesTen:
         assert "secret" not in site.text
 
 
+class TestVisit:
+    """The doctor is no client of the app: nobody hears of him, and no figure is of him."""
+
+    #: What hears of clients, counts them and writes of them.
+    WATCHED = """
+import logging
+from flask_wshandler import message_received, websocket_connected, websocket_disconnected
+from flask_wshandler.prometheus import PrometheusMetrics
+
+app.before_request_funcs[None].remove(nobody_gets_here)
+PrometheusMetrics(app, path="/metrics")
+log = logging.getLogger("flask_wshandler.access")
+log.setLevel(logging.INFO)
+log.addHandler(logging.FileHandler("heard"))
+
+@websocket_connected.connect
+@message_received.connect
+@websocket_disconnected.connect
+def hear(app, handler, **arguments):
+    log.info("a signal of %s", handler.room)        # which the app's handlers have
+"""
+
+    def test_leaves_no_trace(self, site):
+        """In the signals, the figures and the log there is the client that came after, alone."""
+        site.write(self.WATCHED)
+        heard = site.directory / "heard"
+        with site.serve("gunicorn --threads 4 site_app:app") as server:
+            assert site.findings_at_leisure(http(server)) == {}
+            with connect(f"ws://{server.netloc}/rooms/2/ws") as client:
+                client.send("hello")
+                assert client.recv(DEADLINE_S) == "hello"
+            wait_for(lambda: "closed peer=" in heard.read_text(), "the line of the end")
+            with urllib.request.urlopen(f"{http(server)}/metrics", timeout=DEADLINE_S) as response:
+                figures = response.read().decode()
+        assert heard.read_text().splitlines()[:3] == 3 * ["a signal of 2"]
+        assert len(heard.read_text().splitlines()) == 4
+        for name in ("accepted", "closes", "messages_received", "messages_sent"):
+            pattern = rf"^flask_wshandler_{name}_total.* (\S+)$"
+            assert re.findall(pattern, figures, re.MULTILINE) == ["1.0"]
+        assert set(re.findall(r'handler="(\w+)"', figures)) == {"Echo"}
+
+
+class TestTheServersSettings:
+    """With --url they are judged, whatever this shell's environment makes of the app."""
+
+    def findings(self, site, monkeypatch, **settings):
+        site.write()
+        for key, value in settings.items():
+            monkeypatch.setenv(f"FLASK_{key}", value)  # not for the commands, which have theirs
+        with site.serve() as server:
+            return site.findings_at_leisure(http(server))
+
+    def test_several_workers_without_a_bus(self, site, monkeypatch):
+        """The doctor's own app has one."""
+        found = self.findings(site, monkeypatch, WSHANDLER_BUS="none")
+        assert found == {"workers-without-bus": "error", "other-settings": "note"}
+        assert "another WSHANDLER_BUS than this shell" in site.text
+
+    def test_redis_is_away(self, site, monkeypatch):
+        """From the first visit on, before anybody has needed it."""
+        url = f"redis://:secret@127.0.0.1:{free_port()}/0"
+        found = self.findings(site, monkeypatch, WSHANDLER_BUS=url)
+        assert found == {"redis-unreachable": "error", "other-settings": "note"}
+        assert "can't be used from the server: " in site.text
+        assert "secret" not in site.text
+
+    def test_any_origin_with_cookies(self, site, monkeypatch):
+        """Neither is known here."""
+        found = self.findings(site, monkeypatch, WSHANDLER_ALLOWED_ORIGINS="*", SECRET_KEY="secret")
+        assert found == {"any-origin": "error", "other-settings": "note"}
+        assert "WSHANDLER_ALLOWED_ORIGINS, SECRET_KEY than" in site.text
+
+
+def test_a_worker_is_silent(tmp_path, crowd, commands_of):
+    """SIGSTOP: its clients wait, and it is found without an address, too."""
+    cluster = Cluster(tmp_path, "local")
+    server = cluster.start(workers=2)
+    one, _ = crowd.join_each(server, 1)
+    server.signal_process(one.pid, signal.SIGSTOP)
+    try:
+        done = commands_of(server).run("doctor", "--timeout", "1")
+        assert "warning: worker-silent\n  1 process on the bus did not" in done.stdout
+        assert done.returncode == 1
+    finally:
+        server.signal_process(one.pid, signal.SIGCONT)
+        cluster.stop()
+
+
+def test_workers_that_were_added(tmp_path, crowd, commands_of):
+    """gunicorn was started with one; SIGTTIN has made it two, of which the first knows nothing."""
+    cluster = Cluster(tmp_path, "local")
+    try:
+        server = cluster.start(1, "gthread", WSHANDLER_TRANSPORT="blocking")
+        server.process.send_signal(signal.SIGTTIN)
+        server.wait_for(lambda: len(server.workers) == 2, "another worker")
+        crowd.join_each(server, 1)
+        done = commands_of(server).run("doctor", "--timeout", "20")
+        assert "of them. Workers: 2. So" in done.stdout
+    finally:
+        cluster.stop()
+
+
+class TestThreadPerClient:
+    """Where a WebSocket keeps the thread of its request, there are as many clients as threads."""
+
+    @pytest.mark.parametrize(
+        ("options", "severity", "words"),
+        [
+            ("--workers 2", "error", "has no other. Workers: 2. So there can be 2 clients,"),
+            ("--workers 2 --threads 4", "warning", "4 of them. Workers: 2. So there can be 8"),
+        ],
+    )
+    @pytest.mark.parametrize("is_tls", [True, False])
+    def test_workers_with_threads(self, site, options, severity, words, is_tls):
+        """TLS that ends in gunicorn, and the setting that asks for it."""
+        site.write(WSHANDLER_TRANSPORT="auto" if is_tls else "blocking")
+        if is_tls:
+            tls(site.directory)
+            options += " --certfile cert.pem --keyfile key.pem"
+        with site.serve(f"gunicorn {options} site_app:app") as server:
+            url = f"{'https' if is_tls else 'http'}://{server.netloc}"
+            found = site.findings_at_leisure(url, "--insecure")
+            assert found == {"thread-per-client": severity}
+            assert words in site.text
+
+    @pytest.mark.parametrize("options", ["--worker-class gevent", "--threads 5"])
+    def test_there_is_a_thread_for_everybody(self, site, options):
+        """Greenlets, or one thread more than clients."""
+        site.write(WSHANDLER_TRANSPORT="blocking", WSHANDLER_MAX_CONNECTIONS=4)
+        with site.serve(f"gunicorn {options} site_app:app") as server:
+            assert site.findings_at_leisure(http(server)) == {}
+
+
+class TestProxyFixNumbers:
+    """Of the proxies that there are, and which address the app takes for the client's."""
+
+    #: Else all have the same address: the client, the proxy and the app.
+    FROM_ELSEWHERE = SITE.replace("proxy_pass", "proxy_bind 127.0.0.2; proxy_pass")
+
+    def test_clients_choose_their_address(self, site, nginx_executable):
+        """One proxy, and the app looks past what it has added."""
+        site.write(PROXY_FIX.replace("x_for=1", "x_for=2"))
+        with site.serve() as server, site.nginx(nginx_executable, server) as front:
+            assert site.findings(http(front)) == {"proxy-fix-numbers": "error"}
+            assert "`x_for=1`" in site.text
+
+    def test_the_proxy_passes_on_what_clients_say(self, site, nginx_executable):
+        """As nginx does with any header, without a word."""
+        site.write(PROXY_FIX)
+        [line] = [each for each in SITE.splitlines(True) if "X-Forwarded-For" in each]
+        broken = SITE.replace(line, "")
+        with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
+            assert site.findings(http(front)) == {"proxy-fix-numbers": "error"}
+            assert "$proxy_add_x_forwarded_for" in site.text
+
+    @pytest.mark.parametrize(("x_for", "seen"), [(1, "127.0.0.2"), (2, None)])
+    def test_two_proxies(self, site, nginx_executable, x_for, seen):
+        """With one number too few every client is the first of them."""
+        site.write(PROXY_FIX.replace("x_for=1", f"x_for={x_for}"))
+        with (
+            site.serve() as server,
+            site.nginx(nginx_executable, server, name="inner") as inner,
+            site.nginx(nginx_executable, inner, self.FROM_ELSEWHERE) as front,
+        ):
+            found = site.findings_at_leisure(http(front))
+        assert found == ({} if seen is None else {"proxy-fix-numbers": "warning"})
+        if seen is not None:
+            assert f"every client seems to be {seen}," in site.text
+            assert "`x_for=2`" in site.text
+
+    def test_proxy_fix_leaves_the_address_alone(self, site, nginx_executable):
+        """x_for=0, though the proxy says who the client is."""
+        site.write(PROXY_FIX.replace("x_for=1", "x_for=0"))
+        with (
+            site.serve() as server,
+            site.nginx(nginx_executable, server, self.FROM_ELSEWHERE) as front,
+        ):
+            assert site.findings(http(front)) == {"proxy-fix-numbers": "warning"}
+            assert "every client seems to be 127.0.0.2," in site.text
+
+
 class TestOthers:
     """What else it knows."""
 
@@ -320,13 +587,44 @@ class TestOthers:
         site.write()
         assert site.findings(f"http://127.0.0.1:{free_port()}") == {"server-unreachable": "error"}
 
-    def test_nobody_answers(self, site):
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_nobody_answers(self, site, scheme):
         """Something takes connections and says nothing."""
         site.write()
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
             found = site.findings(url, "--timeout", "0.5")
         assert found == {"server-unreachable": "error"}
+
+    @pytest.mark.parametrize("is_nginx", [True, False])
+    @pytest.mark.parametrize("is_tls", [True, False])
+    def test_the_wrong_scheme(self, site, nginx_executable, is_nginx, is_tls):
+        """The server runs, and the doctor says how to speak to it."""
+        site.write(PROXY_FIX)
+        listen = tls(site.directory)
+        options = " --certfile cert.pem --keyfile key.pem" if is_tls and not is_nginx else ""
+        with (
+            site.serve(GUNICORN + options) as server,
+            site.nginx(nginx_executable, server, SITE, listen if is_tls else "") as front,
+        ):
+            asked, right = ("http", "https") if is_tls else ("https", "http")
+            url = f"{asked}://{(front if is_nginx else server).netloc}"
+            assert site.findings(url) == {"wrong-scheme": "error"}
+            assert f"a server for {right}: does" in site.text
+
+    def test_a_password_is_asked_for(self, site, nginx_executable):
+        """By nginx; the doctor tells it, and nobody else."""
+        site.write(PROXY_FIX)
+        (site.directory / "users").write_text("operator:{PLAIN}se cr@t\n")
+        asking = f"auth_basic staging; auth_basic_user_file {site.directory}/users; proxy_pass"
+        guarded = SITE.replace("proxy_pass", asking)
+        with site.serve() as server, site.nginx(nginx_executable, server, guarded) as front:
+            assert site.findings(http(front)) == {"password-required": "error"}
+            url = f"http://operator:{{}}@{front.netloc}"
+            assert site.findings(url.format("wrong")) == {"password-required": "error"}
+            assert "wrong" not in site.text
+            assert site.findings_at_leisure(url.format("se%20cr%40t")) == {}
+            assert "operator" not in site.text
 
     def test_nobody_is_behind_the_proxy(self, site, nginx_executable):
         """502."""
@@ -363,7 +661,14 @@ class TestOthers:
         with gunicorn(GUNICORN, other) as server:
             assert site.findings(http(server)) == {"not-this-app": "error"}
 
-    @pytest.mark.parametrize(("host", "words"), [("$host", "port is lost"), ("elsewhere", "told")])
+    @pytest.mark.parametrize(
+        ("host", "words"),
+        [
+            ("$host", ": the port is lost"),
+            ("$host:9", ": it is another port"),
+            ("elsewhere", "'elsewhere'. Pages"),
+        ],
+    )
     def test_the_host_is_lost(self, site, nginx_executable, host, words):
         """`$host` lacks the port; then the site's own pages are refused."""
         site.write(PROXY_FIX)
@@ -382,6 +687,33 @@ class TestOthers:
         with site.serve() as server, site.nginx(nginx_executable, server, broken, listen) as front:
             found = site.findings(f"https://{front.netloc}", "--insecure")
             assert found == {"forwarded-headers-missing": "error"}
+            assert "does not tell the app X-Forwarded-Proto, though the site is https:" in site.text
+            assert "X-Forwarded-For" not in site.text
+
+    def test_the_scheme_is_overwritten(self, site, nginx_executable):
+        """TLS ends in the outer one of two proxies, and the inner one says what it has seen."""
+        site.write(PROXY_FIX.replace("x_for=1", "x_for=2"))
+        listen = tls(site.directory)
+        with (
+            site.serve() as server,
+            site.nginx(nginx_executable, server, name="inner") as inner,
+            site.nginx(nginx_executable, inner, SITE, listen) as front,
+        ):
+            found = site.findings(f"https://{front.netloc}", "--insecure")
+            assert found == {"forwarded-headers-missing": "error"}
+            assert "told wrongly: X-Forwarded-Proto is 'http'" in site.text
+            assert "$http_x_forwarded_proto" in site.text
+
+    def test_the_clients_address_is_lost(self, site, nginx_executable):
+        """No pages are refused because of that."""
+        site.write(PROXY_FIX)
+        header = "X-Forwarded-For   $proxy_add_x_forwarded_for"
+        broken = SITE.replace(header, 'X-Forwarded-For ""')
+        assert broken != SITE
+        with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
+            assert site.findings(http(front)) == {"forwarded-headers-missing": "warning"}
+            assert "every client seems to be 127.0.0.1," in site.text
+            assert "http:" not in site.text.partition("Do:")[0]
 
     def test_proxy_fix_does_not_take_the_scheme(self, site, nginx_executable):
         """Of a proxy whose word gunicorn does not take either."""
@@ -413,6 +745,26 @@ class TestOthers:
         ):
             assert site.findings(http(server)) == {"handshake-refused": "error"}
             assert "503: There are 1 connections already." in site.text
+            assert "Do: More workers" in site.text
+
+    def test_the_transport_is_none_of_the_servers(self, site):
+        """More workers would not help."""
+        site.write(WSHANDLER_TRANSPORT="epoll")
+        with site.serve("gunicorn --worker-class gevent site_app:app") as server:
+            assert site.findings(http(server)) == {"handshake-refused": "error"}
+            assert "400: WSHANDLER_TRANSPORT is 'epoll'" in site.text
+            assert 'Do: Set WSHANDLER_TRANSPORT to "auto"' in site.text
+
+    @pytest.mark.parametrize(
+        ("max_requests", "found"), [(2, {}), (1, {"handshake-refused": "error"})]
+    )
+    def test_a_worker_ends(self, site, max_requests, found):
+        """After the page; the next one takes the WebSocket, unless it ends as soon."""
+        site.write()
+        command = f"gunicorn --threads 4 --max-requests {max_requests} site_app:app"
+        with site.serve(command) as server:
+            assert site.findings_at_leisure(http(server)) == found
+            assert ("`--max-requests`" in site.text) is bool(found)
 
     def test_an_upgrade_that_something_swallows(self, site):
         """An `after_request` function that replaces every response with its own."""
@@ -425,6 +777,21 @@ class TestOthers:
         )
         with site.serve() as server:
             assert site.findings(http(server)) == {"upgrade-lost": "error"}
+
+    @pytest.mark.parametrize(
+        ("waits_s", "ping_interval", "idle_s", "found"),
+        [(1, 20.0, 30, {"idle-cut-off": "error"}), (5, 0.5, 6, {})],
+    )
+    def test_a_proxy_with_little_patience(
+        self, site, nginx_executable, waits_s, ping_interval, idle_s, found
+    ):
+        """It takes a silent connection for a dead one, unless pings come before."""
+        site.write(PROXY_FIX, WSHANDLER_PING_INTERVAL=ping_interval)
+        impatient = SITE.replace("proxy_read_timeout 90s", f"proxy_read_timeout {waits_s}s")
+        assert impatient != SITE
+        with site.serve() as server, site.nginx(nginx_executable, server, impatient) as front:
+            assert site.findings_at_leisure(http(front), "--idle", str(idle_s)) == found
+            assert ("pings come every 20 s" in site.text) is bool(found)
 
     def test_a_run_directory_that_others_may_enter(self, site, runtime):
         """The local bus does not use it."""
@@ -441,10 +808,71 @@ class TestOthers:
     def test_an_address_that_is_none(self, site, commands):
         """Is a mistake of usage."""
         site.write()
-        for url in ("127.0.0.1:8000", "ftp://example.org", "http://"):
+        for url in ("127.0.0.1:8000", "ftp://example.org", "http://", "http://a..b", "http://h:0"):
             done = commands.run("doctor", "--url", url)
             assert done.returncode == 2
             assert "is no address such as" in done.stderr
+        assert commands.run("doctor", "--idle", "1").returncode == 2
+        done = commands.run("doctor", "--url", "ftp://operator:secret@example.org")
+        assert done.returncode == 2
+        assert "secret" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("http://127.0.0.1:{port}/čat", "/%C4%8Dat does not answer"),
+            ("http://127.0.0.1:{port}/a b?c=d e", "/a%20b?c=d%20e does not answer"),
+            ("http://bücher.invalid:{port}/", "http://xn--bcher-kva.invalid:"),
+        ],
+    )
+    def test_an_address_that_is_not_ascii(self, site, url, words):
+        """Goes out as a browser sends it."""
+        site.write()
+        found = site.findings(url.format(port=free_port()))
+        assert found == {"server-unreachable": "error"}
+        assert words in site.text
+
+    def test_a_route_that_is_not_ascii(self, site):
+        """The same for what the app itself says."""
+        site.write("app.add_url_rule('/čat/<x>', view_func=lambda x: accept_websocket_request(x))")
+        with site.serve() as server:
+            assert site.findings_at_leisure(http(server)) == {}
+            assert "/rooms/1/ws, /%C4%8Dat/1 (gunicorn" in site.text
+
+    @pytest.mark.parametrize("end", ["", "/", "/rooms/9/ws"])
+    def test_a_location_of_the_proxy_is_wrong(self, site, nginx_executable, end):
+        """An address of the site is that of all its WebSockets, one of a path of that alone."""
+        site.write(PROXY_FIX + "\nsockets.route('/zoo', endpoint='zoo')(Echo)\n")
+        location = "    location /zoo {\n proxy_pass http://BACKEND; proxy_set_header Host "
+        location += "$http_host; proxy_set_header X-Forwarded-For $remote_addr;\n }\n"
+        with site.serve() as server:
+            location = location.replace("BACKEND", server.netloc)
+            broken = SITE.replace("    location / {\n", location + "    location / {\n")
+            with site.nginx(nginx_executable, server, broken) as front:
+                found = site.findings_at_leisure(http(front) + end)
+        assert found == ({} if "rooms" in end else {"no-upgrade-headers": "error"})
+        assert ("Of /zoo: The proxy does not pass" in site.text) is ("rooms" not in end)
+
+    def test_a_websocket_at_the_root(self, site):
+        """Is one of those that are visited."""
+        site.write("sockets.route('/', endpoint='root')(Echo)")
+        with site.serve() as server:
+            assert site.findings_at_leisure(http(server)) == {}
+            assert f"{http(server)}/, /rooms/1/ws (gunicorn" in site.text
+
+    def test_more_paths_than_are_visited(self, site):
+        """Their number is said."""
+        site.write("for n in range(12): sockets.route(f'/more/{n}', endpoint=str(n))(Echo)")
+        with site.serve() as server:
+            assert site.findings_at_leisure(http(server)) == {}
+            assert "/more/7 and not 3 more paths (gunicorn" in site.text
+
+    def test_a_narrow_terminal(self, site, commands):
+        """Every line is broken between words, the last one, too."""
+        site.write(WSHANDLER_ALLOWED_ORIGINS="*", SECRET_KEY="secret")
+        lines = commands.on_a_terminal(40, "doctor").splitlines()
+        assert max(map(len, lines)) <= 40
+        assert " ".join(lines).endswith("--url looks at the running server, too.")
 
     def test_json(self, site, commands):
         """The same, for programs."""

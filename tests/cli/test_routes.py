@@ -67,9 +67,14 @@ def make_app():
     @app.get("/nested")
     def nested():
         def accept():
-            return accept_websocket_request(Plain() if view else Echo())
+            handler = Plain() if view else Echo()
+            return accept_websocket_request(handler, require_same_origin=app.debug)
 
         return accept()
+
+    @app.get("/open")
+    def open_to_all():
+        return accept_websocket_request(Plain(), subprotocol=None, require_same_origin=False)
 
     class Ashx(HttpHandler):
         def process_request(self, context):
@@ -105,6 +110,7 @@ def test_lists_what_speaks_websocket_and_nothing_else(run):
         "/function": ("make_app.<locals>.function", True),
         "/view": ("Echo", False),
         "/nested": ("Plain, Echo", False),
+        "/open": ("Plain", False),
         "/ws.ashx": ("Plain", False),
     }
 
@@ -117,7 +123,9 @@ def test_names_the_guards(run):
     assert echo["max_message_size"] == 4096
     assert echo["message_rate"] == [5, 5]
     assert echo["recheck_session_s"] == 60
-    assert found["/view"]["allowed_origins"] is None
+    assert found["/view"]["allowed_origins"] == "same-origin"
+    assert found["/open"]["allowed_origins"] == "*"
+    assert found["/nested"]["allowed_origins"] is None  # by a variable
     assert found["/view"]["decorators"][0] == "login_required"
     assert len(found["/view"]["decorators"]) == 2
     assert found["/function"]["decorators"] == ["login_required"]
@@ -135,7 +143,8 @@ def test_the_table_says_it_in_words(run):
         "/echo Echo Echo origins: same-origin; max 4,096 bytes; 5 messages/s; "
         "session checked every 60 s"
     )
-    assert lines["/view"].startswith("/view view may: Echo origins: as the view says; login_requ")
+    assert lines["/view"].startswith("/view view may: Echo origins: same-origin; login_required")
+    assert "origins: as the view says" in lines["/nested"]
 
 
 def test_an_app_without_any(capsys):

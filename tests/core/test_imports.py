@@ -90,10 +90,10 @@ MAY_IMPORT = {
     },
     "operator_key": {"bus.run_directory"},
     "answers": {
-        "callbacks", "errors", "function", "transports.engine", "transports.handoff",
+        "callbacks", "errors", "function", "settings", "transports.engine", "transports.handoff",
     },
     "diagnosis": {
-        "accept", "answers", "errors", "handler", "handshake", "operator_key", "state",
+        "accept", "answers", "errors", "handshake", "operator_key", "settings", "state", "tally",
         "transports.handoff",
     },
     "cli.__init__": {"cli.commands"},
@@ -109,21 +109,30 @@ MAY_IMPORT = {
         "cli.doctor", "cli.routes", "cli.sending", "cli.tables", "cli.workers",
     },
     "cli.doctor.findings": set(),
-    "cli.doctor.visit": {"diagnosis", "operator_key", "cli.shapes"},
+    "cli.doctor.address": {"addresses"},
+    "cli.doctor.spoken": {"cli.doctor.address"},
+    "cli.doctor.visit": {
+        "diagnosis", "operator_key", "room", "cli.shapes",
+        "cli.doctor.address", "cli.doctor.spoken",
+    },
     "cli.doctor.server_config": set(),
-    "cli.doctor.facts": {"answers", "settings", "cli.doctor.visit"},
+    "cli.doctor.facts": {"answers", "diagnosis", "cli.doctor.visit"},
     "cli.doctor.app_checks": {"room", "cli.doctor.facts", "cli.doctor.findings"},
-    "cli.doctor.server_checks": {
+    "cli.doctor.proxy_checks": {
         "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.visit",
     },
+    "cli.doctor.server_checks": {
+        "room", "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.visit",
+    },
     "cli.doctor.examination": {
-        "answers", "state", "bus", "hub", "operator_key", "transports.engine",
-        "cli.doctor.facts", "cli.doctor.server_config", "cli.doctor.visit",
+        "answers", "diagnosis", "state", "bus", "hub", "operator_key", "transports.engine",
+        "cli.doctor.address", "cli.doctor.facts", "cli.doctor.server_config", "cli.doctor.visit",
         "cli.routes", "cli.workers",
     },
     "cli.doctor.__init__": {
-        "answers", "cli.doctor.app_checks", "cli.doctor.examination", "cli.doctor.facts",
-        "cli.doctor.findings", "cli.doctor.server_checks", "cli.doctor.visit", "cli.tables",
+        "answers", "cli.doctor.address", "cli.doctor.app_checks", "cli.doctor.examination",
+        "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.proxy_checks",
+        "cli.doctor.server_checks", "cli.tables",
         "cli.workers",
     },
     "testing.errors": {"errors"},

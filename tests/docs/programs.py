@@ -76,7 +76,7 @@ def gunicorn(command: str, directory: Path) -> Program:
 _NGINX_CONFIGURATION = """\
 daemon off;
 master_process off;
-pid {directory}/nginx.pid;
+pid {directory}/{name}.pid;
 error_log stderr;
 events {{}}
 http {{
@@ -91,10 +91,17 @@ http {{
 """
 
 
-def nginx(executable: str, sites: str, listen: str, backend: Program, directory: Path) -> Program:
+def nginx(
+    executable: str,
+    sites: str,
+    listen: str,
+    backend: Program,
+    directory: Path,
+    name: str = "nginx",
+) -> Program:
     """nginx with the configuration `sites`, in which the addresses of both ends are replaced.
 
-    `listen` is what follows the port in the listen directive.
+    `listen` is what follows the port in the listen directive; two in one directory need a `name`.
     """
     port = free_port()
     for written, tried in (
@@ -104,8 +111,10 @@ def nginx(executable: str, sites: str, listen: str, backend: Program, directory:
         if sites.count(written) != 1:
             raise ValueError(f"{written!r} should be there once")
         sites = sites.replace(written, tried)
-    configuration = directory / "nginx.conf"
-    configuration.write_text(_NGINX_CONFIGURATION.format(directory=directory, sites=sites))
+    configuration = directory / f"{name}.conf"
+    configuration.write_text(
+        _NGINX_CONFIGURATION.format(directory=directory, name=name, sites=sites)
+    )
     command = [executable, "-e", "stderr", "-p", str(directory), "-c", str(configuration)]
     return Program(command, port, directory)
 

@@ -13,7 +13,7 @@ import pytest
 from websockets.sync.client import connect
 
 from flask_wshandler.cli.commands import COMMANDS
-from flask_wshandler.cli.doctor import app_checks, server_checks
+from flask_wshandler.cli.doctor import app_checks, proxy_checks, server_checks
 from flask_wshandler.cli.doctor.findings import Finding, Severity
 
 from .markdown_page import MarkdownPage
@@ -22,6 +22,7 @@ from .programs import gunicorn, nginx
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGE = MarkdownPage(DOCS / "command-line.md")
+MODULES = (app_checks, server_checks, proxy_checks)
 
 _ANCHORED_LINK = re.compile(r"\]\(([^)\s#]*)#([^)\s]+)\)")
 
@@ -35,7 +36,7 @@ def anchors_of(path: Path) -> set[str]:
 def finding_ids() -> set[str]:
     """All that the checks can find: the first argument of each Finding, or of what makes one."""
     found = set()
-    for module in (app_checks, server_checks):
+    for module in MODULES:
         assert module.__file__ is not None
         for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -48,7 +49,7 @@ def finding_ids() -> set[str]:
 def test_every_finding_has_a_section_and_a_line():
     """What a finding links to exists; and there is no section of what is never found."""
     ids = finding_ids()
-    assert len(ids) == len(app_checks.CHECKS) + len(server_checks.CHECKS)
+    assert len(ids) == sum(len(module.CHECKS) for module in MODULES)
     listed = {row[0].partition("`](#")[2].rstrip(")") for row in PAGE.rows("doctor")}
     sections = set(re.findall(r"^### (.+)$", PAGE.text, re.MULTILINE))
     assert listed == ids == sections
@@ -59,7 +60,7 @@ def test_every_finding_has_a_section_and_a_line():
 
 def test_every_check_is_made():
     """None is written and forgotten."""
-    for module in (app_checks, server_checks):
+    for module in MODULES:
         written = {
             value
             for name, value in vars(module).items()

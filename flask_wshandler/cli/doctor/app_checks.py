@@ -9,13 +9,11 @@ from .findings import Finding, Severity
 
 def any_origin(facts: Facts) -> Finding | None:
     """Pages of any site may connect, and a browser sends this app's cookies along."""
-    app = facts.app
-    if facts.settings.allowed_origins != "*":
+    setup = facts.setup
+    if not setup["has_sessions"] or setup["same_site"] in ("Lax", "Strict"):
         return None
-    has_cookies = app.secret_key is not None or hasattr(app, "login_manager")
-    same_site = app.config.get("SESSION_COOKIE_SAMESITE")
-    if not has_cookies or same_site in ("Lax", "Strict"):
-        return None
+    if setup["allowed_origins"] != "*":
+        return _views_for_any_origin(facts.any_origin_urls)
     return Finding(
         "any-origin",
         Severity.ERROR,
@@ -26,19 +24,32 @@ def any_origin(facts: Facts) -> Finding | None:
     )
 
 
+def _views_for_any_origin(urls: list[str]) -> Finding | None:
+    if not urls:
+        return None
+    return Finding(
+        "any-origin",
+        Severity.NOTE,
+        f"{', '.join(urls)}: accepted with require_same_origin=False, and the app has sessions. A "
+        "page of any site can open a WebSocket there with the cookies of whoever looks at it.",
+        "See to it that these views know their clients by something else than cookies, such as a "
+        'token; or set SESSION_COOKIE_SAMESITE to "Lax".',
+    )
+
+
 def compression_memory(facts: Facts) -> Finding | None:
     """Compressed messages can fill the memory from next to nothing."""
-    settings = facts.settings
-    worst = settings.max_connections * settings.max_message_size
-    if not settings.compression or worst <= facts.memory_bytes // 2:
+    setup = facts.setup
+    worst = setup["max_connections"] * setup["max_message_size"]
+    if not setup["compression"] or worst <= facts.memory_bytes // 2:
         return None
     return Finding(
         "compression-memory",
         Severity.WARNING,
-        f"WSHANDLER_COMPRESSION is on: a client can have {settings.max_message_size:,} bytes held "
-        f"for a message by sending a thousandth of that. {settings.max_connections:,} of them make "
-        f"it {_gigabytes(worst)} in each worker; {_gigabytes(facts.memory_bytes)} is all there is "
-        "here.",
+        f"WSHANDLER_COMPRESSION is on: a client can have {setup['max_message_size']:,} bytes "
+        f"held for a message by sending a thousandth of that. {setup['max_connections']:,} of them "
+        f"make it {_gigabytes(worst)} in each worker; {_gigabytes(facts.memory_bytes)} is all "
+        "there is here.",
         "Lower WSHANDLER_MAX_MESSAGE_SIZE to what the app needs (4096 is enough for a chat), or "
         "WSHANDLER_MAX_CONNECTIONS, or switch the compression off.",
     )
@@ -50,25 +61,40 @@ def _gigabytes(size: int) -> str:
 
 def redis_unreachable(facts: Facts) -> Finding | None:
     """Workers on Redis do not find each other."""
-    if not facts.bus_trouble or facts.settings.bus == "local":
+    trouble = _bus_trouble(facts, is_local=False)
+    if not trouble:
         return None
     return Finding(
         "redis-unreachable",
         Severity.ERROR,
-        f"Redis can't be used from here: {facts.bus_trouble}. If it is the same for the workers, "
-        "broadcasts reach the clients of one worker only.",
+        f"Redis can't be used from {trouble}. Without it broadcasts reach the clients of one "
+        "worker only.",
         "Start Redis, or correct WSHANDLER_BUS: address, port, password, rediss:// for TLS.",
     )
 
 
+def _bus_trouble(facts: Facts, *, is_local: bool) -> str:
+    """Where the one kind of bus does not work, and why; the server's trouble goes first."""
+    found = (
+        ("the server", facts.server_bus_trouble, facts.setup["bus"]),
+        ("here", facts.bus_trouble, facts.shell_setup["bus"]),
+    )
+    for place, trouble, bus in found:
+        if trouble and (bus == "local") is is_local:
+            # What others say may be a sentence.
+            return f"{place}: {trouble.rstrip('.')}"
+    return ""
+
+
 def local_bus_unusable(facts: Facts) -> Finding | None:
     """Workers on the local bus do not find each other."""
-    if not facts.bus_trouble or facts.settings.bus != "local":
+    trouble = _bus_trouble(facts, is_local=True)
+    if not trouble:
         return None
     return Finding(
         "local-bus-unusable",
         Severity.ERROR,
-        f"The run directory of the local bus can't be used: {facts.bus_trouble}.",
+        f"The run directory of the local bus can't be used from {trouble}.",
         "See to it that the directory is this user's alone (mode 0700), or set XDG_RUNTIME_DIR to "
         "another, for the server and for commands alike.",
     )
@@ -77,7 +103,7 @@ def local_bus_unusable(facts: Facts) -> Finding | None:
 def workers_without_bus(facts: Facts) -> Finding | None:
     """Collections end at the worker."""
     count = facts.worker_count
-    if facts.settings.bus != "none" or count is None or count < 2:
+    if facts.setup["bus"] != "none" or count is None or count < 2:
         return None
     return Finding(
         "workers-without-bus",
@@ -89,9 +115,52 @@ def workers_without_bus(facts: Facts) -> Finding | None:
     )
 
 
+def worker_silent(facts: Facts) -> Finding | None:
+    """Somebody is on the bus and does not answer."""
+    if not facts.silent_count:
+        return None
+    return Finding(
+        "worker-silent",
+        Severity.WARNING,
+        f"{_counted(facts.silent_count, 'process')} on the bus did not answer in time. A worker "
+        "that hangs or was stopped serves none of its clients. What was found is about the others.",
+        "Look for a worker that is stopped (`T` in `ps`) or computes without end, and end it: "
+        "gunicorn starts another. Or give a busy machine a longer --timeout.",
+    )
+
+
+def thread_per_client(facts: Facts) -> Finding | None:
+    """Each client keeps a thread of its worker, of which there are few."""
+    threads = min(
+        (each["client_threads"] for each in facts.processes if each["client_threads"]), default=None
+    )
+    if threads is None or threads > facts.setup["max_connections"]:
+        return None
+    workers = facts.worker_count or 1
+    has_one = threads == 1
+    return Finding(
+        "thread-per-client",
+        Severity.ERROR if has_one else Severity.WARNING,
+        "Each WebSocket keeps the thread of its request as long as it is open, and a worker has "
+        + ("no other" if has_one else f"{threads:,} of them")
+        + f". Workers: {workers:,}. So there can be {_counted(threads * workers, 'client')}, and "
+        "while they are there no page is answered.",
+        'Let TLS end in a proxy before gunicorn, and leave WSHANDLER_TRANSPORT at "auto": then '
+        "clients need no threads. Or take gevent's workers (`-k gevent`); or more `--threads` than "
+        "WSHANDLER_MAX_CONNECTIONS, which is "
+        f"{facts.setup['max_connections']:,}.",
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def descriptor_limit(facts: Facts) -> Finding | None:
     """A process can't have the files for as many clients as it may have."""
-    wanted = facts.settings.max_connections
+    setup = facts.setup
+    wanted, is_chosen = setup["max_connections"], setup["is_max_connections_chosen"]
     limits = [process["descriptor_limit"] for process in facts.processes]
     limit = min((each for each in limits if each is not None), default=None)
     if not facts.processes:
@@ -99,17 +168,24 @@ def descriptor_limit(facts: Facts) -> Finding | None:
     if limit is None:
         return None
     room = Room(wanted, None, lambda: limit).max_seats
-    if room >= wanted:
+    if room >= wanted or (not is_chosen and limit >= _USUAL_DESCRIPTOR_LIMIT):
         return None
+    measure = f"WSHANDLER_MAX_CONNECTIONS is {wanted:,}"
+    enough = wanted + 200
+    if not is_chosen:
+        measure, enough = f"{_USUAL_DESCRIPTOR_LIMIT:,} is usual", _USUAL_DESCRIPTOR_LIMIT
     of = "A worker" if facts.processes else "A server that is started from this shell"
     return Finding(
         "descriptor-limit",
         Severity.WARNING if facts.processes else Severity.NOTE,
-        f"{of} may have {limit:,} files open, enough for {room:,} clients; "
-        f"WSHANDLER_MAX_CONNECTIONS is {wanted:,}.",
-        f"Raise the limit to {wanted + 200:,} or more (LimitNOFILE= in systemd's unit, `ulimit -n` "
-        "in a shell), or lower WSHANDLER_MAX_CONNECTIONS.",
+        f"{of} may have {limit:,} files open, enough for {room:,} clients; {measure}.",
+        f"Raise the limit to {enough:,} or more (LimitNOFILE= in systemd's unit, `ulimit -n` in a "
+        "shell)" + (", or lower WSHANDLER_MAX_CONNECTIONS." if is_chosen else "."),
     )
+
+
+_USUAL_DESCRIPTOR_LIMIT = 1024
+"""Of Linux and systemd, for who asks for no other."""
 
 
 def gevent_unpatched(facts: Facts) -> Finding | None:
@@ -128,12 +204,44 @@ def gevent_unpatched(facts: Facts) -> Finding | None:
     )
 
 
+def other_settings(facts: Facts) -> Finding | None:
+    """The server and this shell do not have the same."""
+    here, there = facts.shell_setup, facts.setup
+    # Which only says what the others are.
+    compared = (name for name in here if name != "is_max_connections_chosen")
+    differing = [_SETTINGS[name] for name in compared if here[name] != there[name]]  # type: ignore[literal-required]  # its own keys
+    if not differing:
+        return None
+    return Finding(
+        "other-settings",
+        Severity.NOTE,
+        f"The server has another {', '.join(differing)} than this shell. What was found is about "
+        "the server's.",
+        "Run commands with the environment and the files that the server is configured by.",
+    )
+
+
+_SETTINGS = {
+    "allowed_origins": "WSHANDLER_ALLOWED_ORIGINS",
+    "has_sessions": "SECRET_KEY",
+    "same_site": "SESSION_COOKIE_SAMESITE",
+    "compression": "WSHANDLER_COMPRESSION",
+    "max_message_size": "WSHANDLER_MAX_MESSAGE_SIZE",
+    "ping_interval": "WSHANDLER_PING_INTERVAL",
+    "max_connections": "WSHANDLER_MAX_CONNECTIONS",
+    "bus": "WSHANDLER_BUS",
+}
+
+
 CHECKS = (
     any_origin,
     compression_memory,
     redis_unreachable,
     local_bus_unusable,
     workers_without_bus,
+    worker_silent,
+    thread_per_client,
     descriptor_limit,
     gevent_unpatched,
+    other_settings,
 )

@@ -11,59 +11,94 @@ from flask import Flask
 from ... import operator_key
 from ...answers import ProcessFacts
 from ...bus import NoBus
+from ...diagnosis import setup_of
 from ...hub import Hub
 from ...state import EXTENSION_KEY, AppState
 from ...transports.engine import most_descriptors
 from ..routes import routes_of
 from ..workers import Workers
+from .address import Address
 from .facts import Facts, memory_bytes
 from .server_config import configured_workers
-from .visit import Address, Visitor
+from .visit import Visit, Visitor
 
+_MOST_VISITS = 10
 _LOOK_AGAIN_S = 0.1
 _VARIABLE = re.compile(r"<[^>]*>")
 
 
 def examine(
-    app: Flask, address: Address | None, timeout_s: float, *, checks_certificate: bool = True
+    app: Flask,
+    address: Address | None,
+    timeout_s: float,
+    *,
+    idle_s: float = 0,
+    checks_certificate: bool = True,
 ) -> Facts:
-    """See all there is to see; `timeout_s` bounds each step."""
+    """See all there is to see; `timeout_s` bounds each step. One WebSocket is idle for `idle_s`."""
     state: AppState = app.extensions[EXTENSION_KEY]
-    visit = None
-    if address is not None:
+    visits: list[Visit] = []
+    addresses, left_out = ([], 0) if address is None else _addresses(app, address)
+    for each in addresses:
         with operator_key.proof(app) as proof:
-            visitor = Visitor(address, proof, timeout_s, checks_certificate=checks_certificate)
-            visit = visitor.visit()
+            visitor = Visitor(
+                each,
+                proof,
+                timeout_s,
+                idle_s=0 if visits else idle_s,
+                checks_certificate=checks_certificate,
+            )
+            visits.append(visitor.visit())
+        if visits[-1].is_nobody_there:
+            break
+    visit = visits[0] if visits else None
     visited = None
     if visit is not None and visit.upgrade is not None and visit.has_exchanged:
-        visited = visit.upgrade["process"]
-    processes, is_on_bus = _ask_all(state.hub, visited, timeout_s)
-    if visit is not None and visit.page is not None:
-        processes = [*processes, visit.page["process"]]
+        report = visit.upgrade
+        # Else there is no bus that it could be on, which is another finding.
+        if report["setup"]["bus"] != "none" and not report["bus_trouble"]:
+            visited = report["process"]
+    processes, silent_count, is_on_bus = _ask_all(state.hub, visited, timeout_s)
+    reports = [report for each in visits for report in (each.page, each.upgrade)]
+    processes += [report["process"] for report in reports if report is not None]
     limit = most_descriptors()
     return Facts(
         app=app,
-        settings=state.settings,
+        shell_setup=setup_of(app),
+        any_origin_urls=[
+            route.url
+            for route in routes_of(app)
+            if not route.is_certain and route.allowed_origins == "*"
+        ],
         bus_trouble=_bus_trouble(state.hub, timeout_s),
         processes=processes,
+        silent_count=silent_count,
         is_visited_on_bus=is_on_bus,
         visit=visit,
+        other_visits=visits[1:],
+        unvisited_count=left_out,
         configured_workers=configured_workers(),
         memory_bytes=memory_bytes(),
         shell_descriptor_limit=None if limit == sys.maxsize else limit,
     )
 
 
-def path_to_ask(app: Flask) -> str:
-    """Of the app's first WebSocket: a proxy may let upgrades through for some paths only."""
+def _addresses(app: Flask, address: Address) -> tuple[list[Address], int]:
+    """Where to go, and how many more addresses there are: a proxy may treat paths differently.
+
+    That of one path is the only one. A site's, as browsers have it, is that of all its WebSockets.
+    """
     routes = sorted(routes_of(app), key=lambda route: not route.is_certain)
-    return _VARIABLE.sub("1", routes[0].url) if routes else "/"
+    paths = list(dict.fromkeys(_VARIABLE.sub("1", route.url) for route in routes))
+    if address.path != "/" or not paths:
+        return [address], 0
+    return [address.at(path) for path in paths[:_MOST_VISITS]], len(paths[_MOST_VISITS:])
 
 
 def _ask_all(
     hub: Hub, visited: ProcessFacts | None, timeout_s: float
-) -> tuple[list[ProcessFacts], bool | None]:
-    """What the processes on the bus say of themselves, and whether the visited one is among them.
+) -> tuple[list[ProcessFacts], int, bool | None]:
+    """What processes on the bus say, how many say nothing, and whether the visited one is there.
 
     A worker is on the bus from its first WebSocket on, but not at the same moment: who is not
     found is looked for again; once more at the least, for the first question may have come too
@@ -73,13 +108,13 @@ def _ask_all(
     until_s = time.monotonic() + timeout_s
     has_asked = False
     while True:
-        processes = workers.process_facts()
+        processes, silent_count = workers.process_facts()
         if visited is None or isinstance(hub.bus, NoBus) or not hub.bus.is_up:
-            return processes, None
+            return processes, silent_count, None
         if any(_is_same(each, visited) for each in processes):
-            return processes, True
+            return processes, silent_count, True
         if has_asked and time.monotonic() > until_s:
-            return processes, False
+            return processes, silent_count, False
         has_asked = True
         time.sleep(_LOOK_AGAIN_S)
 

@@ -31,5 +31,5 @@ class Finding:
 
     @property
     def link(self) -> str:
-        """Where the documentation says more."""
+        """Where the documentation says more: a file of the project's, which users may not have."""
         return f"{_PAGE}#{self.id}"

@@ -1,12 +1,11 @@
-"""What can be wrong between a browser and the app, as a visit to the running server has shown."""
+"""What can be wrong with a server and the way of a handshake, as a visit has shown."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
+from ...room import RefusalReason
 from .facts import Facts
 from .findings import Finding, Severity
-from .visit import Trouble, Visit
+from .visit import Trouble
 
 
 def unreachable(facts: Facts) -> Finding | None:
@@ -17,6 +16,18 @@ def unreachable(facts: Facts) -> Finding | None:
         "server-unreachable",
         "{address} does not answer: {detail}.",
         "Start the server, or correct the address after --url.",
+    )
+
+
+def wrong_scheme(facts: Facts) -> Finding | None:
+    """The address begins with the other of http and https."""
+    return _of_trouble(
+        facts,
+        Trouble.WRONG_SCHEME,
+        "wrong-scheme",
+        "{address} does not answer, but a server for {detail}: does at this port.",
+        "Give the address with https: where TLS is spoken, and with http: where it is not. Pages "
+        "take wss: and ws: by the same rule.",
     )
 
 
@@ -65,6 +76,18 @@ def bad_gateway(facts: Facts) -> Finding | None:
         "{address} answers {detail}: there is a proxy, and no app behind it that answers.",
         "Start gunicorn, and see to it that the proxy has its address: nginx's proxy_pass is "
         "gunicorn's --bind.",
+    )
+
+
+def password_required(facts: Facts) -> Finding | None:
+    """Something before the app asks who comes."""
+    return _of_trouble(
+        facts,
+        Trouble.UNAUTHORIZED,
+        "password-required",
+        "{address} answers {detail}: something before the app asks for a name and a password.",
+        "Give both with the address, https://name:password@…; what is no letter or digit in them "
+        "as in any URL, by %.",
     )
 
 
@@ -134,10 +157,23 @@ def handshake_refused(facts: Facts) -> Finding | None:
     return Finding(
         "handshake-refused",
         Severity.ERROR,
-        f"The app refuses valid handshakes at the moment, with {upgrade['refusal']}",
-        "More workers, or a higher WSHANDLER_MAX_CONNECTIONS; for 429, WSHANDLER_MAX_CONNECTIONS_"
-        "PER_IP, and ProxyFix if all clients seem to have one address.",
+        f"The app refuses valid handshakes at the moment, with {upgrade['refusal'].rstrip('.')}.",
+        _OF_REFUSALS.get(upgrade["refusal_reason"], _OF_INVALID),
     )
+
+
+_OF_REFUSALS = {
+    RefusalReason.FULL.value: "More workers, or a higher WSHANDLER_MAX_CONNECTIONS, and a limit of "
+    "open files that is above it.",
+    RefusalReason.ADDRESS.value: "A higher WSHANDLER_MAX_CONNECTIONS_PER_IP; and ProxyFix if all "
+    "clients seem to have one address.",
+    RefusalReason.STOPPING.value: "Ask again when the server has started. If it is always so, its "
+    "workers hardly live: raise gunicorn's `--max-requests`.",
+    RefusalReason.SERVER.value: 'Set WSHANDLER_TRANSPORT to "auto": then each client has a thread '
+    "or greenlet of the server's. Or have the server let its sockets go: gunicorn's gthread "
+    "workers, with TLS in a proxy before them.",
+}
+_OF_INVALID = "Something on the way changes the handshake: have the proxy pass on all headers."
 
 
 def upgrade_lost(facts: Facts) -> Finding | None:
@@ -157,108 +193,20 @@ def upgrade_lost(facts: Facts) -> Finding | None:
     )
 
 
-def host_lost(facts: Facts) -> Finding | None:
-    """The app takes itself for another site, so its own pages are strangers."""
+def idle_cut_off(facts: Facts) -> Finding | None:
+    """Something on the way takes a silent connection for a dead one."""
     visit = facts.visit
-    page = None if visit is None else visit.page
-    if visit is None or page is None:
+    if visit is None or visit.cut_off_after_s is None:
         return None
-    seen, wanted = _host_of(page["host"], visit), _host_of(visit.address.netloc, visit)
-    if seen == wanted:
-        return None
-    lacks_port = seen[0] == wanted[0]
+    interval_s = facts.setup["ping_interval"]
+    pings = "there are no pings" if interval_s is None else f"pings come every {interval_s:g} s"
     return Finding(
-        "host-lost",
-        Severity.WARNING if page["is_origin_allowed"] else Severity.ERROR,
-        f"The request was for {visit.address.netloc}, but the app is told {page['host']!r}"
-        + (": the port is lost on the way. " if lacks_port else ". ")
-        + _refused(visit),
-        "Have the proxy pass on what the browser sent: in nginx `proxy_set_header Host "
-        "$http_host;` ($host lacks the port).",
-    )
-
-
-def _host_of(netloc: str, visit: Visit) -> tuple[str | None, int]:
-    parts = urlsplit(f"//{netloc}")
-    default = 443 if visit.address.is_secure else 80
-    try:
-        return parts.hostname, parts.port or default
-    except ValueError:
-        return parts.hostname, default
-
-
-def _refused(visit: Visit) -> str:
-    page = visit.page
-    if page is None or page["is_origin_allowed"]:
-        return "What the app makes of its own address is wrong."
-    return f"Pages of {visit.address.origin} are refused with 403, as those of another site."
-
-
-def proxy_fix_missing(facts: Facts) -> Finding | None:
-    """The proxy tells who the client is, and the app does not listen."""
-    visit = facts.visit
-    page = None if visit is None else visit.page
-    if visit is None or page is None or not visit.is_proxied:
-        return None
-    is_scheme_wrong = page["scheme"] != visit.address.scheme
-    is_proto_ignored = is_scheme_wrong and page["forwarded_proto"] == visit.address.scheme
-    is_address_ignored = page["forwarded_for"] is not None and not page["has_proxy_fix"]
-    if not is_proto_ignored and not is_address_ignored:
-        return None
-    what = (
-        f"The app is behind a proxy and has no ProxyFix: every client seems to be "
-        f"{page['peer_address'] or 'nobody'}, in the log and for WSHANDLER_MAX_CONNECTIONS_PER_IP."
-        if is_address_ignored
-        else "ProxyFix does not take X-Forwarded-Proto."
-    )
-    if is_proto_ignored:
-        what += f" And it takes itself for {page['scheme']}:. {_refused(visit)}"
-    return Finding(
-        "proxy-fix-missing",
-        Severity.WARNING if page["is_origin_allowed"] else Severity.ERROR,
-        what,
-        "`from werkzeug.middleware.proxy_fix import ProxyFix`, then `app.wsgi_app = "
-        "ProxyFix(app.wsgi_app, x_for=1, x_proto=1)`; larger numbers for more proxies in a row.",
-    )
-
-
-def forwarded_headers_missing(facts: Facts) -> Finding | None:
-    """The proxy does not tell who the client is."""
-    visit = facts.visit
-    page = None if visit is None else visit.page
-    if visit is None or page is None or not visit.is_proxied:
-        return None
-    lost = []
-    if page["forwarded_for"] is None:
-        lost.append("X-Forwarded-For")
-    if page["scheme"] != visit.address.scheme and page["forwarded_proto"] != visit.address.scheme:
-        lost.append("X-Forwarded-Proto")
-    if not lost:
-        return None
-    return Finding(
-        "forwarded-headers-missing",
-        Severity.WARNING if page["is_origin_allowed"] else Severity.ERROR,
-        f"The proxy does not tell the app {' and '.join(lost)}: the app takes the proxy for the "
-        f"client, and its own address for {page['scheme']}://{page['host']}. {_refused(visit)}",
-        "In nginx: `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header "
-        "X-Forwarded-Proto $scheme;`, and werkzeug's ProxyFix in the app.",
-    )
-
-
-def own_origin_refused(facts: Facts) -> Finding | None:
-    """All is well on the way, but the setting leaves the site itself out."""
-    visit = facts.visit
-    page = None if visit is None else visit.page
-    if visit is None or page is None or page["is_origin_allowed"] or visit.is_direct:
-        return None
-    if page["scheme"] != visit.address.scheme or host_lost(facts) is not None:
-        return None  # that is why
-    return Finding(
-        "own-origin-refused",
-        Severity.WARNING,
-        f"WSHANDLER_ALLOWED_ORIGINS leaves out {visit.address.origin} itself: its own pages are "
-        "refused with 403.",
-        f"Add {visit.address.origin!r} to WSHANDLER_ALLOWED_ORIGINS, if there are such pages.",
+        "idle-cut-off",
+        Severity.ERROR,
+        f"A silent WebSocket was cut off after {visit.cut_off_after_s:.1f} s, without a close; "
+        f"{pings} (WSHANDLER_PING_INTERVAL).",
+        "Have the proxy wait longer than that: in nginx `proxy_read_timeout 90s;`, in HAProxy "
+        "`timeout tunnel`. Or set WSHANDLER_PING_INTERVAL to less than it waits.",
     )
 
 
@@ -278,18 +226,17 @@ def not_on_the_bus(facts: Facts) -> Finding | None:
 
 CHECKS = (
     unreachable,
+    wrong_scheme,
     certificate,
     http2_only,
     redirected,
     bad_gateway,
+    password_required,
     not_this_app,
     socket_kept,
     no_upgrade_headers,
     handshake_refused,
     upgrade_lost,
-    host_lost,
-    proxy_fix_missing,
-    forwarded_headers_missing,
-    own_origin_refused,
+    idle_cut_off,
     not_on_the_bus,
 )
