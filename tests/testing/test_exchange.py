@@ -1,9 +1,9 @@
 """What a client and a handler say to each other."""
 
+import concurrent.futures
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, TimeoutError
 
 import pytest
 
@@ -85,12 +85,12 @@ def test_several_clients(client):
 
 def test_what_is_held_back_is_waited_for(app, client):
     """The pollers write some answers only after the turns of others, for whom nothing is due."""
-    with client.websocket_connect("/echo") as ws, ThreadPoolExecutor() as pool:
+    with client.websocket_connect("/echo") as ws, concurrent.futures.ThreadPoolExecutor() as pool:
         (connection,) = app.extensions["wshandler"].engine.connections()
         connection.is_corked = True  # as it is while others have their turn
         connection.send("hi")
         received = pool.submit(ws.receive_all)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(concurrent.futures.TimeoutError):
             received.result(0.1)
         connection.uncork()
         assert received.result(DEADLINE_S) == ["hi"]
