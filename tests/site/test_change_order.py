@@ -1,5 +1,7 @@
 """The order in which the game's page applies changes: `static/sequence.js`, in a browser."""
 
+import datetime
+
 import pytest
 
 SETUP = """async () => {
@@ -17,7 +19,8 @@ class Page:
     """A page with a sequence, whose clock is the test's."""
 
     def __init__(self, page):
-        page.clock.install()
+        page.clock.install(time=datetime.datetime(2026, 1, 1))
+        page.clock.pause_at(datetime.datetime(2026, 1, 2))  # else it goes on by itself, too
         page.evaluate(SETUP)
         self._page = page
 
