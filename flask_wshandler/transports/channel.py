@@ -223,6 +223,15 @@ class Channel:
                     return
                 events = 0
 
+    def hold_turn(self) -> None:
+        """Have nobody in the turn until `let_go_of_turn`. At the very beginning."""
+        self._free.pop()
+
+    def let_go_of_turn(self) -> bool:
+        """Whether somebody has come meanwhile, and somebody has to take the turn for him."""
+        self._free.append(None)
+        return self._events != 0
+
     def _take_left_behind(self) -> int:
         with left_behind:
             events, self._events = self._events, 0

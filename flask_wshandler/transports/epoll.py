@@ -65,6 +65,9 @@ class EpollTransport:
         channel = Channel(self, connection, sock, owner, received)
         connection.attach(channel)
         self._pollers.start()
+        # Nobody may release the socket before it is in the set: a poller may just bring an event
+        # of the one that has had this number before.
+        channel.hold_turn()
         self._channels[sock.fileno()] = channel
         owner.started(channel)
         try:
@@ -77,7 +80,7 @@ class EpollTransport:
             owner.finished(channel)
             owner.released(channel)
             raise
-        if received:
+        if channel.let_go_of_turn() or received:
             self._pollers.put(channel, LOOK)
         return channel
 

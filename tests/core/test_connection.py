@@ -17,10 +17,22 @@ from flask_wshandler.connection import Connection
 from flask_wshandler.frames import OutgoingMessage
 from flask_wshandler.outbox import Budget
 from flask_wshandler.settings import ClientSettings, Settings
+from flask_wshandler.transports.channel import READABLE
 from tests.deadlines import DEADLINE_S
 from tests.fuzz.drive import Driver, MemoryTransport
 
-from .rig import FrameReader, ManualClock, Recording, Rig, echo, frame, is_readable, text, wait_for
+from .rig import (
+    FrameReader,
+    ManualClock,
+    Recording,
+    Rig,
+    client_settings,
+    echo,
+    frame,
+    is_readable,
+    text,
+    wait_for,
+)
 
 
 def close(code=1000):
@@ -379,6 +391,62 @@ def test_a_close_that_can_not_be_sent_changes_nothing(rig, code, reason, error):
     assert callbacks.connection.is_open
     callbacks.connection.close(4001, "ours")
     assert FrameReader(peer).read() == (Opcode.CLOSE, struct.pack("!H", 4001) + b"ours")
+
+
+class SlowEpoll:
+    """An epoll set in which a socket is late: until `events` of the one that has had its number
+    before, which a poller had taken before that, have been brought to it."""
+
+    def __init__(self, epoll, pollers, channels):
+        self._epoll = epoll
+        self._pollers = pollers
+        self._channels = channels
+
+    def __getattr__(self, name):
+        return getattr(self._epoll, name)
+
+    def register(self, fd, events):
+        has_come = threading.Event()
+        self._pollers.put(self._channels[fd], READABLE)
+        self._pollers.put(Visitor(has_come), READABLE)
+        assert has_come.wait(DEADLINE_S)
+        self._epoll.register(fd, events)
+
+
+class Visitor:
+    """Comes to the pollers, and goes."""
+
+    slow_turns = 0
+    is_corked = False
+
+    def __init__(self, has_come):
+        self._has_come = has_come
+        self.connection = self
+
+    def uncork(self):
+        pass
+
+    def turn(self, events):
+        self._has_come.set()
+
+
+def test_an_event_of_another_socket_comes_before_it_is_served(caplog):
+    """Descriptors' numbers are used again. The client is served when all is ready, once."""
+    rig = Rig("epoll", ManualClock())
+    transport = rig.transport
+    transport._epoll = SlowEpoll(transport._epoll, transport._pollers, transport._channels)
+    ours, peer = socket.socketpair()
+    callbacks = Recording()
+    connection = Connection(callbacks, client_settings())
+    peer.sendall(text("hi") + close(1000))
+    peer.close()
+    transport.adopt(ours, connection, b"", rig.owner)
+    assert callbacks.is_closed.wait(DEADLINE_S)
+    assert callbacks.events == [("opened",), ("message", "hi"), ("closed", 1000, "")]
+    wait_for(lambda: rig.owner.released_count == 1, "release")
+    assert ours.fileno() == -1
+    assert not caplog.records
+    rig.stop()
 
 
 def test_both_sides_close_at_once(rig):
