@@ -37,28 +37,10 @@ def examine(
 ) -> Facts:
     """See all there is to see; `timeout_s` bounds each step. One WebSocket is idle for `idle_s`."""
     state: AppState = app.extensions[EXTENSION_KEY]
-    visits: list[Visit] = []
     addresses, left_out = ([], 0) if address is None else _addresses(app, address)
-    for each in addresses:
-        with operator_key.proof(app) as proof:
-            visitor = Visitor(
-                each,
-                proof,
-                timeout_s,
-                idle_s=0 if visits else idle_s,
-                checks_certificate=checks_certificate,
-            )
-            visits.append(visitor.visit())
-        if visits[-1].is_nobody_there:
-            break
+    visits = _visit_all(app, addresses, timeout_s, idle_s, checks_certificate)
     visit = visits[0] if visits else None
-    visited = None
-    if visit is not None and visit.upgrade is not None and visit.has_exchanged:
-        report = visit.upgrade
-        # Else there is no bus that it could be on, which is another finding.
-        if report["setup"]["bus"] != "none" and not report["bus_trouble"]:
-            visited = report["process"]
-    processes, silent_count, is_on_bus = _ask_all(state.hub, visited, timeout_s)
+    processes, silent_count, is_on_bus = _ask_all(state.hub, _expected_on_bus(visit), timeout_s)
     reports = [report for each in visits for report in (each.page, each.upgrade)]
     processes += [report["process"] for report in reports if report is not None]
     limit = most_descriptors()
@@ -81,6 +63,40 @@ def examine(
         memory_bytes=memory_bytes(),
         shell_descriptor_limit=None if limit == sys.maxsize else limit,
     )
+
+
+def _visit_all(
+    app: Flask,
+    addresses: list[Address],
+    timeout_s: float,
+    idle_s: float,
+    checks_certificate: bool,
+) -> list[Visit]:
+    """Go to one after the other; not further if nobody is there. The first WebSocket is idle."""
+    visits: list[Visit] = []
+    for address in addresses:
+        with operator_key.proof(app) as proof:
+            visitor = Visitor(
+                address,
+                proof,
+                timeout_s,
+                idle_s=0 if visits else idle_s,
+                checks_certificate=checks_certificate,
+            )
+            visits.append(visitor.visit())
+        if visits[-1].is_nobody_there:
+            break
+    return visits
+
+
+def _expected_on_bus(visit: Visit | None) -> ProcessFacts | None:
+    """The visited worker, if it is one that can be asked by others."""
+    if visit is None or visit.upgrade is None or not visit.has_exchanged:
+        return None
+    report = visit.upgrade
+    # Else there is no bus that it could be on, which is another finding.
+    is_on_a_bus = report["setup"]["bus"] != "none" and not report["bus_trouble"]
+    return report["process"] if is_on_a_bus else None
 
 
 def _addresses(app: Flask, address: Address) -> tuple[list[Address], int]:
