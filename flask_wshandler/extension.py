@@ -92,7 +92,7 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         as keyword arguments. A function is called in a thread of its own with an object that
         has simple-websocket's `send`, `receive` and `close`, and with the URL's variables.
 
-        With `bp` the route belongs to that blueprint, without to all apps that this object serves;
+        With `bp` the route belongs to that blueprint, else to all apps that this object serves.
         `options` are those of `app.route`. The URL answers WebSocket requests only; for one that
         answers both, use `app.route` and `accept_websocket_request`.
         """

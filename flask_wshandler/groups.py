@@ -50,7 +50,7 @@ class WebSocketGroups(Mapping[Key, WebSocketCollection]):
             return watching
         return _Group(f"{self.name}/{key}", topic, self._bus, self._watching)
 
-    # As any object's: two are the same groups if they have the same name, whoever is in them.
+    # Not a mapping's, by which two would be equal or not by who is in them at the moment.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
