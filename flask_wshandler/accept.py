@@ -24,6 +24,7 @@ from .context.websocket import user_id_of
 from .errors import SocketUnreachable
 from .handler import WebSocketHandler
 from .observers import ObservedCallbacks, Observer, observers_of
+from .redaction import one_line, shown
 from .room import RefusalReason, Seat
 from .settings import ClientSettings, Settings, Transport
 from .state import AppState, state_of
@@ -68,7 +69,7 @@ def is_websocket_request() -> bool:
     try:
         _find_socket(state.settings)
     except SocketUnreachable as error:
-        reason = str(error)
+        reason = one_line(str(error))
         if reason not in state.reasons_logged:
             state.reasons_logged.add(reason)
             current_app.logger.warning("No WebSockets here: %s", reason)
@@ -191,11 +192,11 @@ def _agree(
         return agreement, _find_socket(state.settings)
     except SocketUnreachable as error:
         refusals.add(RefusalReason.SERVER)
-        raise BadRequest(str(error)) from None
+        raise BadRequest(one_line(str(error))) from None
     except handshake.Refusal as refusal:
         is_version = refusal.status == UpgradeRequired.code
         refusals.add(RefusalReason.VERSION if is_version else RefusalReason.INVALID)
-        raise (UpgradeRequired if is_version else BadRequest)(refusal.reason) from None
+        raise (UpgradeRequired if is_version else BadRequest)(one_line(refusal.reason)) from None
 
 
 def _callbacks_of(
@@ -231,20 +232,19 @@ def _check_origin(state: AppState, require_same_origin: bool | None) -> None:
     ):
         current_app.logger.warning(
             "A WebSocket from %s was refused, because this app takes its own address for "
-            "%s://%s. Behind a proxy that ends TLS, it needs werkzeug's ProxyFix.",
-            origin,
-            request.scheme,
-            request.host,
+            "%s. Behind a proxy that ends TLS, it needs werkzeug's ProxyFix.",
+            shown(origin),
+            shown(f"{request.scheme}://{request.host}"),
         )
-    raise Forbidden(f"WebSockets from the origin {origin!r} are not allowed.")
+    raise Forbidden(f"WebSockets from the origin {shown(origin)} are not allowed.")
 
 
 def _check_subprotocol(subprotocol: str) -> None:
     offered = handshake.requested_subprotocols(request.environ)
     if subprotocol not in offered:
         raise ValueError(
-            f"the client does not offer the subprotocol {subprotocol!r}, "
-            f"only {', '.join(map(repr, offered)) or 'none'}"
+            f"the client does not offer the subprotocol {one_line(repr(subprotocol), 200)}, only "
+            + one_line(", ".join(map(repr, offered)) or "none", 400)
         )
 
 
@@ -256,7 +256,9 @@ def _take_seat(state: AppState, refusals: Tally[RefusalReason]) -> Seat:
     if room.has_too_many(address):
         refusals.add(RefusalReason.ADDRESS)
         current_app.logger.warning(
-            "A WebSocket from %s was refused: it has %d already", address, room.max_per_address
+            "A WebSocket from %s was refused: it has %d already",
+            shown(address),
+            room.max_per_address,
         )
         raise TooManyRequests(
             f"There are {room.max_per_address} connections from your address already.",

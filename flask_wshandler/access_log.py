@@ -6,17 +6,15 @@ and all else that is not ASCII escaped, and query strings, in which tokens trave
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 from typing import TYPE_CHECKING
+
+from .redaction import shown
 
 if TYPE_CHECKING:
     from .handler import WebSocketHandler
 
 logger = logging.getLogger("flask_wshandler.access")
-
-_PLAIN = re.compile(r"[A-Za-z0-9._:<>/-]+")
 
 _FORMAT = (
     "closed peer=%(peer)s path=%(path)s handler=%(handler)s code=%(code)d reason=%(reason)s "
@@ -45,15 +43,6 @@ def log_close(handler: WebSocketHandler) -> None:
         "sent_bytes": connection.sent_bytes,
         "id": context.connection_id,
     }
-    shown = {
-        key: _shown(value) if isinstance(value, str) else value for key, value in values.items()
-    }
+    safe = {key: shown(value) if isinstance(value, str) else value for key, value in values.items()}
     # For formatters that write JSON: `record.websocket`.
-    logger.info(_FORMAT, shown, extra={"websocket": values})
-
-
-def _shown(text: str) -> str:
-    """`text` as it is if nothing in it can be taken for anything else, or as a JSON string."""
-    if _PLAIN.fullmatch(text):
-        return text
-    return json.dumps(text).replace("\x7f", "\\u007f")
+    logger.info(_FORMAT, safe, extra={"websocket": values})

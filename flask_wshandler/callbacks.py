@@ -16,6 +16,7 @@ from .context import entered
 from .context.websocket import connect
 from .errors import CloseCode
 from .handler import become_open, late_callback, leave_all
+from .redaction import shown_path
 from .signals import (
     announced,
     announced_message,
@@ -170,7 +171,7 @@ class HandlerCallbacks:
             where,
             type(self._handler).__qualname__,
             name,
-            snapshot.get("PATH_INFO"),
+            shown_path(snapshot.get("PATH_INFO", "")),
             exc_info=error,
         )
         failures = snapshot.get(FAILURES_KEY)

@@ -16,13 +16,13 @@ from flask_sock import Sock
 
 from . import diagnosis, handshake, hub, operator_key, serialization
 from .accept import accept_websocket_request
-from .addresses import without_password
 from .answers import Answerer
 from .bus import Bus, BusStats, UnsafeDirectory, connect
 from .cli import GROUP_NAME, CommandGroup
 from .errors import SettingError
 from .function import FunctionHandler
 from .handler import WebSocketHandler
+from .redaction import without_password
 from .routing import admit_upgrades
 from .settings import Settings
 from .slow import SlowCallbackWatch

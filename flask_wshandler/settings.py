@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .addresses import without_password
 from .errors import SettingError
+from .redaction import without_password
 
 PREFIX = "WSHANDLER_"
 

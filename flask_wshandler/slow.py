@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from .redaction import shown
+
 _LOOKS = 4
 """In the time that is too long: a callback is reported a quarter of it late at most."""
 
@@ -60,7 +62,7 @@ class SlowCallbackWatch:
             "%s.%s on %s has been running for over %g seconds; its client waits for it:\n%s",
             type(handler).__qualname__,
             callback.__name__,
-            getattr(getattr(handler, "context", None), "path", "?"),
+            shown(getattr(getattr(handler, "context", None), "path", "?")),
             self.slow_s,
             stack,
         )

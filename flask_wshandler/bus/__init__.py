@@ -6,7 +6,7 @@ connections or collections: see `flask_wshandler.hub` for those.
 
 from __future__ import annotations
 
-from ..addresses import without_password
+from ..redaction import without_password
 from .contract import Bus, BusStats
 from .envelope import Envelope, Kind, Malformed
 from .none import NoBus

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 
 from .. import process
+from ..redaction import one_line
 from .envelope import Envelope, Kind, Malformed, decode, encode
 
 logger = logging.getLogger(__name__)
@@ -168,6 +169,7 @@ class Bus(abc.ABC):
 
     def refuse(self, reason: str) -> None:
         """Count something that came as malformed, and log each reason once."""
+        reason = one_line(reason)
         with self._count_lock:
             self._malformed += 1
             is_new = reason not in self._reasons and len(self._reasons) < _MOST_REASONS
@@ -212,10 +214,11 @@ class Bus(abc.ABC):
             if self._is_up == is_up:
                 return False
             self._is_up = is_up
-            self._trouble = reason
+            self._trouble = one_line(reason)
             return True
 
     def _log_up(self, is_up: bool, reason: str) -> None:
+        reason = one_line(reason)
         if is_up:
             logger.warning("%s is back: %s", self, reason)
         else:

@@ -16,10 +16,14 @@ from typing import Any, Literal
 
 import click
 
+from ..redaction import one_line
+
 Record = Mapping[str, Any]
 """One line of a table, by the names that JSON has."""
 
 _GAP = "  "
+_MAX_PRINTED_CHARS = 10_000
+"""Of a cell or a sentence."""
 _LEAST_CHARS = 12
 """Of a broken cell: with fewer a path is a column of letters."""
 
@@ -88,10 +92,7 @@ def print_paragraph(text: str, indent: str = "  ") -> None:
 
 def printable(text: str) -> str:
     """`text` on one line, with escapes for what a terminal would obey, or the output can't have."""
-    if not text.isprintable():
-        text = "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-        )
+    text = one_line(text, _MAX_PRINTED_CHARS)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # there may be no output at all
     return text.encode(encoding, "backslashreplace").decode(encoding)
 

@@ -95,6 +95,10 @@ class RawClient:
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         return ", ".join(values) or None
 
+    def read_body(self):
+        """The text behind a response's head."""
+        return self._read(int(self.header("Content-Length"))).decode()
+
     def read_frame(self):
         """The next frame as (opcode, payload); None at the end of the stream."""
         try:

@@ -6,7 +6,7 @@ import base64
 import dataclasses
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from ...addresses import without_password
+from ...redaction import without_password
 
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _DEFAULT_PORTS = {"http": 80, "https": 443}

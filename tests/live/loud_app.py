@@ -1,0 +1,55 @@
+"""An app that fails in every way that is logged, and has its log lines written down."""
+
+import json
+import logging
+import os
+import time
+
+from flask import Flask, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from flask_wshandler import WebSocketHandler, WebSockets, accept_websocket_request
+from tests.notes import note
+
+app = Flask(__name__)
+app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)
+for key, value in os.environ.items():
+    if key.startswith("WSHANDLER_"):
+        app.config[key] = json.loads(value)
+sockets = WebSockets(app)
+
+
+class Noting(logging.Handler):
+    def emit(self, record):
+        note("line", id=record.name, message=record.getMessage())
+
+
+for logger in (app.logger, logging.getLogger("flask_wshandler")):
+    logger.addHandler(Noting())
+    logger.setLevel(logging.INFO)
+
+
+@sockets.route("/handler/<rest>")
+class Fails(WebSocketHandler):
+    def __init__(self, rest):
+        pass
+
+    def on_text(self, message):
+        if message == "sleep":
+            time.sleep(0.5)
+        raise ValueError("as it was told")
+
+
+@sockets.route("/function/<rest>")
+def function(ws, rest):
+    ws.receive()
+    raise ValueError("as it was told")
+
+
+@app.get("/subprotocol")
+def subprotocol():
+    try:
+        return accept_websocket_request(WebSocketHandler(), subprotocol=request.args["name"])
+    except ValueError as error:
+        app.logger.warning("%s", error)
+        return "not offered", 400
