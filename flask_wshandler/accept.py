@@ -18,6 +18,7 @@ from werkzeug.exceptions import (
 
 from . import handshake
 from .callbacks import HandlerCallbacks
+from .client_address import UNKNOWN, subscriber_of
 from .connection import Callbacks, Connection
 from .context import ACCEPTED_KEY, RequestSnapshot, WebSocketContext
 from .context.websocket import user_id_of
@@ -252,19 +253,23 @@ def _take_seat(state: AppState, refusals: Tally[RefusalReason]) -> Seat:
     if state.engine.is_stopping:
         refusals.add(RefusalReason.STOPPING)
         raise ServiceUnavailable("This server is restarting.", retry_after=_RETRY_AFTER_S)
-    room, address = state.engine.room, request.remote_addr
-    if room.has_too_many(address):
+    room = state.engine.room
+    client = None if room.max_per_client is None else subscriber_of(request.remote_addr)
+    if room.has_too_many(client):
         refusals.add(RefusalReason.ADDRESS)
         current_app.logger.warning(
-            "A WebSocket from %s was refused: it has %d already",
-            shown(address),
-            room.max_per_address,
+            "A WebSocket from %s was refused: %s %d already",
+            shown(request.remote_addr),
+            "clients without an IP address have"
+            if client == UNKNOWN
+            else f"{'it' if client == request.remote_addr else client} has",
+            room.max_per_client,
         )
         raise TooManyRequests(
-            f"There are {room.max_per_address} connections from your address already.",
+            f"There are {room.max_per_client} connections from your address already.",
             retry_after=_RETRY_AFTER_S,
         )
-    seat = room.take(address)
+    seat = room.take(client)
     if seat is None:
         refusals.add(RefusalReason.FULL)
         current_app.logger.warning(

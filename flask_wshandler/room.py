@@ -1,4 +1,4 @@
-"""How many connections there may be in a process: in all, and from one address; why there is none.
+"""How many connections there may be in a process: in all, and from one client; why there is none.
 
 Invariant: a seat is given back once, whoever has it: when its connection ends, or when it is
 forgotten because the handshake's response never left.
@@ -38,18 +38,18 @@ class Room:
     def __init__(
         self,
         max_seats: int,
-        max_per_address: int | None,
+        max_per_client: int | None,
         most_descriptors: Callable[[], int] | None = None,
     ) -> None:
         """`most_descriptors` tells how many files the process may have open at this moment."""
         self._max_seats = max_seats
-        self.max_per_address = max_per_address
+        self.max_per_client = max_per_client
         self._most_descriptors = most_descriptors
         # Reentrant: a seat may be given back by the garbage collector, at any moment.
         self._lock = threading.RLock()
         # Guarded by _lock.
         self._taken = 0
-        self._by_address: dict[str, int] = {}
+        self._by_client: dict[str, int] = {}
 
     @property
     def max_seats(self) -> int:
@@ -68,49 +68,49 @@ class Room:
         """Seats that are taken."""
         return self._taken
 
-    def take(self, address: str | None) -> Seat | None:
-        """A seat for a client at `address`; None if all are taken, or all that it may have."""
+    def take(self, client: str | None) -> Seat | None:
+        """A seat for `client`; None if all are taken, or all that it may have."""
         with self._lock:
-            if self._taken >= self.max_seats or self.has_too_many(address):
+            if self._taken >= self.max_seats or self.has_too_many(client):
                 return None
             self._taken += 1
-            if self.max_per_address is None or address is None:
+            if self.max_per_client is None or client is None:
                 return Seat(self, None)
-            self._by_address[address] = self._by_address.get(address, 0) + 1
-            return Seat(self, address)
+            self._by_client[client] = self._by_client.get(client, 0) + 1
+            return Seat(self, client)
 
-    def has_too_many(self, address: str | None) -> bool:
-        """Whether one address has all the seats it may have."""
-        if self.max_per_address is None or address is None:
+    def has_too_many(self, client: str | None) -> bool:
+        """Whether one client has all the seats it may have."""
+        if self.max_per_client is None or client is None:
             return False
-        return self._by_address.get(address, 0) >= self.max_per_address
+        return self._by_client.get(client, 0) >= self.max_per_client
 
-    def give_back(self, address: str | None) -> None:
+    def give_back(self, client: str | None) -> None:
         """A seat is free again."""
         with self._lock:
             self._taken -= 1
-            if address is not None:
-                count = self._by_address[address] - 1
+            if client is not None:
+                count = self._by_client[client] - 1
                 if count:
-                    self._by_address[address] = count
+                    self._by_client[client] = count
                 else:
-                    del self._by_address[address]
+                    del self._by_client[client]
 
 
 class Seat:
     """One connection's place."""
 
-    __slots__ = ("_address", "_room")
+    __slots__ = ("_client", "_room")
 
-    def __init__(self, room: Room, address: str | None) -> None:
+    def __init__(self, room: Room, client: str | None) -> None:
         self._room: Room | None = room
-        self._address = address
+        self._client = client
 
     def leave(self) -> None:
         """Give the seat back; a second time does nothing."""
         room, self._room = self._room, None
         if room is not None:
-            room.give_back(self._address)
+            room.give_back(self._client)
 
     def __del__(self) -> None:
         self.leave()

@@ -176,7 +176,8 @@ class Settings:
     message_rate_policy: RatePolicy = _setting(RatePolicy.CLOSE, _rate_policy)  # noqa: RUF009
     #: Open connections per process. Past it: 503 before the upgrade.
     max_connections: int = _setting(10_000, at_least(1, int, "connections"))
-    #: Of these, from one address (behind a proxy, with ProxyFix). Past it: 429. None: any number.
+    #: Of these, from one IPv4 address or one /64 of IPv6; all without an address count as one
+    #: (behind a proxy, with ProxyFix). Past it: 429. None: any number.
     max_connections_per_ip: int | None = _setting(
         None, at_least(1, int, "connections", or_none=True)
     )

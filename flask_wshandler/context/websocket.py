@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import ipaddress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import Request, g
 from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict, MultiDict
 
 from .. import handshake
+from ..client_address import is_loopback
 from ..transports import engine
 from .callback import entered, is_current
 
@@ -165,12 +165,12 @@ class WebSocketContext:
 
     @property
     def is_local(self) -> bool:
-        """Whether the client is on this machine."""
-        address = self.user_host_address or ""
-        try:
-            return ipaddress.ip_address(address).is_loopback
-        except ValueError:
-            return False
+        """Whether the client's address is one of this machine's own, such as 127.0.0.1.
+
+        False where there is none, as behind a Unix socket without ProxyFix: the client of the
+        proxy at its other end can be anybody.
+        """
+        return is_loopback(self.user_host_address)
 
     @property
     def is_secure_connection(self) -> bool:

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "access_log": {"redaction"},
     "state": set(),
     "redaction": set(),
+    "client_address": set(),
     "settings": {"errors", "redaction"},
     "serialization": set(),
     "frames": {"errors"},
