@@ -25,9 +25,10 @@ from .context.websocket import user_id_of
 from .errors import SocketUnreachable
 from .handler import WebSocketHandler
 from .observers import ObservedCallbacks, Observer, observers_of
+from .origins import ANY, SAME_ORIGIN, is_origin_allowed
 from .redaction import one_line, shown
 from .room import RefusalReason, Seat
-from .settings import ClientSettings, Settings, Transport
+from .settings import ClientSettings, Settings, Transport, keys_set_late
 from .state import AppState, state_of
 from .tally import Tally
 from .transports.handoff import ServerSocket, find_server_socket
@@ -121,6 +122,8 @@ def accept_websocket_request(
         raise RuntimeError(f"this {type(handler).__name__} serves another client already")
     app = _current_app()
     state = state_of(app)
+    if not state.has_compared_config:
+        _compare_config(app, state)
     observers = observers_of(app)
     for observer in observers:
         observer.handshake_came()
@@ -148,6 +151,18 @@ def accept_websocket_request(
     _note_user(handler, snapshot)
     about_to_leave = functools.partial(_note_changes, handler, snapshot)
     return upgrade_response(app, headers, about_to_leave, state.engine, server_socket, connection)
+
+
+def _compare_config(app: Flask, state: AppState) -> None:
+    """Say once what was set too late to have an effect."""
+    state.has_compared_config = True
+    late = keys_set_late(app.config, state.settings)
+    if late:
+        app.logger.warning(
+            "%s: changed after WebSockets(app) had read the settings, and without effect. Set it "
+            "before, or call init_app(app) when all is set.",
+            ", ".join(late),
+        )
 
 
 def _note_changes(handler: WebSocketHandler, snapshot: RequestSnapshot) -> None:
@@ -223,21 +238,34 @@ def _current_request() -> Request:
 def _check_origin(state: AppState, require_same_origin: bool | None) -> None:
     allowed: str | tuple[str, ...] = state.settings.allowed_origins
     if require_same_origin is not None:
-        allowed = "same-origin" if require_same_origin else "*"
+        allowed = SAME_ORIGIN if require_same_origin else ANY
     origin = request.headers.get("Origin")
-    if origin is None or handshake.is_origin_allowed(origin, allowed, request.scheme, request.host):
+    if origin is None or is_origin_allowed(origin, allowed, request.scheme, request.host):
         return
     state.engine.refusals.add(RefusalReason.ORIGIN)
-    if allowed == "same-origin" and handshake.is_origin_allowed(
-        origin, allowed, "https", request.host
-    ):
+    if state.log_throttle.admits(shown(origin)):
         current_app.logger.warning(
-            "A WebSocket from %s was refused, because this app takes its own address for "
-            "%s. Behind a proxy that ends TLS, it needs werkzeug's ProxyFix.",
+            "A WebSocket from %s was refused, because %s",
             shown(origin),
-            shown(f"{request.scheme}://{request.host}"),
+            _why_refused(origin, allowed),
         )
     raise Forbidden(f"WebSockets from the origin {shown(origin)} are not allowed.")
+
+
+def _why_refused(origin: str, allowed: str | tuple[str, ...]) -> str:
+    own = shown(f"{request.scheme}://{request.host}")
+    entries = (allowed,) if isinstance(allowed, str) else allowed
+    if SAME_ORIGIN not in entries:
+        return f"WSHANDLER_ALLOWED_ORIGINS leaves it out; it has {one_line(', '.join(entries))}."
+    takes = f"this app takes its own address for {own}"
+    if not is_origin_allowed(origin, SAME_ORIGIN, "https", request.host):
+        return f"{takes}, and WSHANDLER_ALLOWED_ORIGINS has no other of this page."
+    if request.headers.get("X-Forwarded-Proto", "").lower() in ("https", "wss"):
+        return f"{takes}. The proxy says that it ends TLS: the app needs werkzeug's ProxyFix."
+    return (
+        f"{takes}. Have the proxy that ends TLS add X-Forwarded-Proto, for werkzeug's ProxyFix. If "
+        f"it can't, as stunnel can't, put {shown(origin)} into the list WSHANDLER_ALLOWED_ORIGINS."
+    )
 
 
 def _check_subprotocol(subprotocol: str) -> None:
@@ -257,14 +285,15 @@ def _take_seat(state: AppState, refusals: Tally[RefusalReason]) -> Seat:
     client = None if room.max_per_client is None else subscriber_of(request.remote_addr)
     if room.has_too_many(client):
         refusals.add(RefusalReason.ADDRESS)
-        current_app.logger.warning(
-            "A WebSocket from %s was refused: %s %d already",
-            shown(request.remote_addr),
-            "clients without an IP address have"
-            if client == UNKNOWN
-            else f"{'it' if client == request.remote_addr else client} has",
-            room.max_per_client,
-        )
+        if state.log_throttle.admits(client):
+            current_app.logger.warning(
+                "A WebSocket from %s was refused: %s %d already",
+                shown(request.remote_addr),
+                "clients without an IP address have"
+                if client == UNKNOWN
+                else f"{'it' if client == request.remote_addr else client} has",
+                room.max_per_client,
+            )
         raise TooManyRequests(
             f"There are {room.max_per_client} connections from your address already.",
             retry_after=_RETRY_AFTER_S,
@@ -272,12 +301,13 @@ def _take_seat(state: AppState, refusals: Tally[RefusalReason]) -> Seat:
     seat = room.take(client)
     if seat is None:
         refusals.add(RefusalReason.FULL)
-        current_app.logger.warning(
-            "A WebSocket was refused: there are %d already, of %d (WSHANDLER_MAX_CONNECTIONS, or "
-            "fewer if the limit of open files, `ulimit -n`, is lower)",
-            room.taken,
-            room.max_seats,
-        )
+        if state.log_throttle.admits(RefusalReason.FULL):
+            current_app.logger.warning(
+                "A WebSocket was refused: there are %d already, of %d (WSHANDLER_MAX_CONNECTIONS, "
+                "or fewer if the limit of open files, `ulimit -n`, is lower)",
+                room.taken,
+                room.max_seats,
+            )
         raise ServiceUnavailable(
             f"There are {room.taken} connections already.", retry_after=_RETRY_AFTER_S
         )

@@ -19,7 +19,8 @@ from . import handshake, operator_key
 from .accept import accept_uncounted
 from .answers import ProcessFacts, process_facts
 from .errors import SocketUnreachable
-from .settings import is_chosen
+from .origins import is_origin_allowed
+from .settings import is_chosen, keys_set_late
 from .state import EXTENSION_KEY, AppState
 from .tally import Tally
 from .transports.handoff import find_server_socket
@@ -52,6 +53,8 @@ class Setup(TypedDict):
     is_max_connections_chosen: bool
     #: The beginning of `WSHANDLER_BUS`: local, none, redis, rediss.
     bus: str
+    #: Keys of `app.config` that were set after the settings had been read.
+    keys_set_late: list[str]
 
 
 class Report(TypedDict):
@@ -155,6 +158,7 @@ def setup_of(app: Flask) -> Setup:
         max_connections=settings.max_connections,
         is_max_connections_chosen=is_chosen(app.config, "max_connections"),
         bus=settings.bus.partition(":")[0],
+        keys_set_late=keys_set_late(app.config, settings),
     )
 
 
@@ -170,9 +174,7 @@ def _report(app: Flask, state: AppState) -> Report:
         scheme=request.scheme,
         host=request.host,
         is_origin_allowed=origin is None
-        or handshake.is_origin_allowed(
-            origin, state.settings.allowed_origins, request.scheme, request.host
-        ),
+        or is_origin_allowed(origin, state.settings.allowed_origins, request.scheme, request.host),
         peer_address=seen.get("REMOTE_ADDR") or "",
         peer_port=int(port) if port.isdecimal() else None,
         has_proxy_fix=original is not None,

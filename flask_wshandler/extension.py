@@ -22,12 +22,13 @@ from .cli import GROUP_NAME, CommandGroup
 from .errors import SettingError
 from .function import FunctionHandler
 from .handler import WebSocketHandler
+from .log_throttle import LogThrottle
 from .redaction import without_password
 from .routing import admit_upgrades
 from .settings import Settings
 from .slow import SlowCallbackWatch
 from .state import EXTENSION_KEY, AppState, state_of
-from .timer import Clock, Timer
+from .timer import Clock, MonotonicClock, Timer
 from .transports.engine import Engine, Stats
 
 serialization.use(flask.json.dumps)
@@ -183,7 +184,8 @@ def state_on(
         respond=Answerer(engine, bus).respond,
     )
     engine.have_woken(_Reachability(collections), 0)
-    return AppState(settings, engine, collections, slow_callbacks)
+    throttle = LogThrottle(clock or MonotonicClock())
+    return AppState(settings, engine, collections, slow_callbacks, throttle)
 
 
 class _Reachability:

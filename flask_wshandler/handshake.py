@@ -9,7 +9,6 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake
@@ -148,45 +147,3 @@ def agree(environ: Mapping[str, Any], compress: bool) -> Agreement:
         (found for found in protocol.extensions if isinstance(found, PerMessageDeflate)), None
     )
     return Agreement(agreed, deflate)
-
-
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-
-
-def is_origin_allowed(origin: str, allowed: str | tuple[str, ...], scheme: str, host: str) -> bool:
-    """Whether a page from `origin` may connect (RFC 6455 section 10.2).
-
-    `allowed` is `WSHANDLER_ALLOWED_ORIGINS`; `scheme` and `host` are the request's own.
-    """
-    if allowed == "*":
-        return True
-    if allowed == "same-origin":
-        page = _split_origin(origin)
-        return page is not None and page == _split_origin(f"{scheme}://{host}")
-    return any(_matches(_split_origin(origin), pattern) for pattern in allowed)
-
-
-def _split_origin(origin: str) -> tuple[str, str, int | None] | None:
-    """Scheme, host and port, comparable; None for "null" and what is no origin."""
-    try:
-        parts = urlsplit(origin.strip().lower())
-        port = parts.port
-    except ValueError:
-        return None
-    if not parts.scheme or not parts.hostname or parts.path or parts.query or parts.fragment:
-        return None
-    if parts.username is not None or "@" in parts.netloc:
-        return None
-    return parts.scheme, parts.hostname, port or _DEFAULT_PORTS.get(parts.scheme)
-
-
-def _matches(origin: tuple[str, str, int | None] | None, pattern: str) -> bool:
-    if origin is None:
-        return False
-    wanted = _split_origin(pattern.replace("://*.", "://", 1))
-    if wanted is None:
-        return False
-    scheme, host, port = wanted
-    if (origin[0], origin[2]) != (scheme, port):
-        return False
-    return origin[1].endswith("." + host) if "://*." in pattern else origin[1] == host

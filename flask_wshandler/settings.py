@@ -10,11 +10,11 @@ import enum
 import functools
 import logging
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import SettingError
+from .origins import ANY, SAME_ORIGIN, checked_entry
 from .redaction import without_password
 
 PREFIX = "WSHANDLER_"
@@ -92,22 +92,19 @@ def _boolean(value: object) -> bool:
     return value
 
 
-_ORIGIN = re.compile(r"(https?|[a-z][a-z0-9+.-]*)://(\*\.)?[^/*\s]+", re.IGNORECASE)
-
-
 def _origins(value: object) -> str | tuple[str, ...]:
     allowed = (
         '"same-origin", "*", or a list of origins such as "https://example.org" '
         'or "https://*.example.org"'
     )
-    if value in ("same-origin", "*"):
+    if value in (SAME_ORIGIN, ANY):
         return str(value)
     if not isinstance(value, list | tuple | set | frozenset):
         raise ValueError(allowed)
-    for origin in value:
-        if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
-            raise ValueError(f"{allowed}; {origin!r} is no origin")
-    return tuple(origin.lower() for origin in value)
+    try:
+        return tuple([checked_entry(entry) for entry in value])
+    except ValueError as error:
+        raise ValueError(f"{allowed}; {error}") from None
 
 
 def _bus(value: object) -> str:
@@ -203,7 +200,7 @@ class Settings:
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any]) -> Settings:
         """Read and check the keys of `config`; raise `SettingError` at the first bad one."""
-        known = {PREFIX + field.name.upper(): field for field in dataclasses.fields(cls)}
+        known = _fields_by_key()
         for key in config:
             if key.startswith(PREFIX) and key not in known:
                 logger.warning("%s is no setting; there are %s", key, ", ".join(sorted(known)))
@@ -212,6 +209,26 @@ class Settings:
             if key in config:
                 values[field.name] = _checked(key, config[key], field.metadata["check"])
         return cls(**values)
+
+
+def _fields_by_key() -> dict[str, dataclasses.Field[Any]]:
+    return {PREFIX + field.name.upper(): field for field in dataclasses.fields(Settings)}
+
+
+def keys_set_late(config: Mapping[str, Any], settings: Settings) -> list[str]:
+    """The keys whose values in `config` are not those that `settings` were read from."""
+    return [
+        key
+        for key, field in _fields_by_key().items()
+        if not _is_value_of(config.get(key, field.default), field, settings)
+    ]
+
+
+def _is_value_of(value: object, field: dataclasses.Field[Any], settings: Settings) -> bool:
+    try:
+        return bool(field.metadata["check"](value) == getattr(settings, field.name))
+    except ValueError:
+        return False
 
 
 def is_chosen(config: Mapping[str, Any], name: str) -> bool:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from .hub import Hub
+    from .log_throttle import LogThrottle
     from .settings import Settings
     from .slow import SlowCallbackWatch
     from .transports.engine import Engine
@@ -24,7 +25,11 @@ class AppState:
     engine: Engine
     hub: Hub
     slow_callbacks: SlowCallbackWatch
+    #: For lines that clients can provoke.
+    log_throttle: LogThrottle
     reasons_logged: set[str] = dataclasses.field(default_factory=set)
+    #: Whether the first WebSocket has come, and the configuration has been looked at once more.
+    has_compared_config: bool = False
 
 
 def state_of(app: Flask) -> AppState:

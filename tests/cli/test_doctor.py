@@ -342,6 +342,12 @@ class TestTheIssuesTen:
         site.write(WSHANDLER_COMPRESSION=True, WSHANDLER_MAX_MESSAGE_SIZE=2**40)
         assert site.findings() == {"compression-memory": "warning"}
 
+    def test_a_setting_that_came_too_late(self, site):
+        """It was changed when it had been read."""
+        site.write("app.config['WSHANDLER_PING_INTERVAL'] = 5")
+        assert site.findings() == {"keys-set-late": "warning"}
+        assert "WSHANDLER_PING_INTERVAL: changed after WebSockets(app)" in site.text
+
     def test_any_origin_with_cookies(self, site):
         """Sessions, and pages of whoever likes."""
         site.write(WSHANDLER_ALLOWED_ORIGINS="*", SECRET_KEY="secret")

@@ -32,7 +32,9 @@ MAY_IMPORT = {
     "state": set(),
     "redaction": set(),
     "client_address": set(),
-    "settings": {"errors", "redaction"},
+    "log_throttle": set(),
+    "origins": set(),
+    "settings": {"errors", "origins", "redaction"},
     "serialization": set(),
     "frames": {"errors"},
     "reader": {"errors", "frames"},
@@ -94,8 +96,8 @@ MAY_IMPORT = {
         "callbacks", "errors", "function", "settings", "transports.engine", "transports.handoff",
     },
     "diagnosis": {
-        "accept", "answers", "errors", "handshake", "operator_key", "settings", "state", "tally",
-        "transports.handoff",
+        "accept", "answers", "errors", "handshake", "operator_key", "origins", "settings", "state",
+        "tally", "transports.handoff",
     },
     "cli.__init__": {"cli.commands"},
     "cli.tables": {"redaction"},
@@ -198,7 +200,9 @@ def test_nobody_knows_what_is_for_tests(name):
     assert not [each for each in known if each.startswith("testing") or each == "bus.memory"]
 
 
-@pytest.mark.parametrize("name", ["connection", "reader", "frames", "outbox", "handshake"])
+@pytest.mark.parametrize(
+    "name", ["connection", "reader", "frames", "outbox", "handshake", "origins"]
+)
 def test_the_protocol_does_no_io(name):
     """Sans-I/O: no socket, no poll, no time."""
     _, others = imports_of(MODULES[name])

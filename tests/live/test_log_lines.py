@@ -85,7 +85,7 @@ def test_an_address_of_a_proxys_header(server):
     header = ("X-Forwarded-For", HEADER)
     with raw(server, "/handler/x", header), raw(server, "/handler/x", header) as second:
         assert second.status == 429
-        assert "FORGED" in wait_for_line(server, "it has 1 already")
+        assert "FORGED" in wait_for_line(server, "have 1 already")
     wait_for_line(server, "closed peer=")
     check_lines(server)
 

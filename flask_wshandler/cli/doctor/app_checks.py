@@ -7,6 +7,20 @@ from .facts import Facts
 from .findings import Finding, Severity
 
 
+def keys_set_late(facts: Facts) -> Finding | None:
+    """Settings are read once, and these were set afterwards."""
+    keys = facts.setup["keys_set_late"]
+    if not keys:
+        return None
+    return Finding(
+        "keys-set-late",
+        Severity.WARNING,
+        f"{', '.join(keys)}: changed after WebSockets(app) had read the settings. What was set "
+        "later has no effect.",
+        "Set it before WebSockets(app), or give the app by init_app(app) when all is set.",
+    )
+
+
 def any_origin(facts: Facts) -> Finding | None:
     """Pages of any site may connect, and a browser sends this app's cookies along."""
     setup = facts.setup
@@ -207,9 +221,7 @@ def gevent_unpatched(facts: Facts) -> Finding | None:
 def other_settings(facts: Facts) -> Finding | None:
     """The server and this shell do not have the same."""
     here, there = facts.shell_setup, facts.setup
-    # Which only says what the others are.
-    compared = (name for name in here if name != "is_max_connections_chosen")
-    differing = [_SETTINGS[name] for name in compared if here[name] != there[name]]  # type: ignore[literal-required]  # its own keys
+    differing = [shown for name, shown in _SETTINGS.items() if here[name] != there[name]]  # type: ignore[literal-required]  # its own keys
     if not differing:
         return None
     return Finding(
@@ -234,6 +246,7 @@ _SETTINGS = {
 
 
 CHECKS = (
+    keys_set_late,
     any_origin,
     compression_memory,
     redis_unreachable,

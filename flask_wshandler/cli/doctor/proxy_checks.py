@@ -150,6 +150,12 @@ def forwarded_headers_missing(facts: Facts) -> Finding | None:
             "the outer one says."
             if is_scheme_lost and page["forwarded_proto"] is not None
             else ""
+        )
+        + (
+            f" If what ends TLS can't add a header, as stunnel can't: WSHANDLER_ALLOWED_ORIGINS = "
+            f"[{visit.address.origin!r}]."
+            if is_scheme_lost
+            else ""
         ),
     )
 
