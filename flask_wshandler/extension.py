@@ -17,7 +17,7 @@ from flask_sock import Sock
 from . import diagnosis, handshake, hub, operator_key, serialization
 from .accept import accept_websocket_request
 from .answers import Answerer
-from .bus import Bus, BusStats, UnsafeDirectory, connect
+from .bus import Bus, BusStats, connect
 from .cli import GROUP_NAME, CommandGroup
 from .errors import SettingError
 from .function import FunctionHandler
@@ -207,7 +207,7 @@ def _bus_of(app: Flask, settings: Settings) -> Bus:
     name = settings.bus_name or (operator_key.name_of(app) if is_local else None)
     try:
         return connect(settings.bus, name, max_queue_bytes=settings.bus_queue_size)
-    except (ValueError, ImportError, UnsafeDirectory) as error:
+    except (ValueError, ImportError) as error:
         shown = without_password(settings.bus)
         if shown != settings.bus:  # the error may have the password in it
             raise SettingError(f"WSHANDLER_BUS is {shown!r}, which is no usable address") from None

@@ -47,15 +47,22 @@ class LocalBus(Bus):
     """Carries envelopes between the processes of one user on one machine."""
 
     def __init__(self, app_name: str, max_queue_bytes: int) -> None:
-        """Opens nothing yet. Raises `UnsafeDirectory` if paths would be too long."""
-        self._directory = RunDirectory(app_name)
+        """Opens nothing yet, and looks at nothing."""
+        self._app_name = app_name
         super().__init__(max_queue_bytes)
 
     def __str__(self) -> str:
-        return f"the bus in {self._directory.path}"
+        try:
+            return f"the bus in {self._directory.path}"
+        except UnsafeDirectory:
+            return "the local bus"
 
     def _begin(self) -> None:
         super()._begin()
+        # A fork may be about to become another user's, who has another place.
+        self._directory = RunDirectory(self._app_name)
+        #: Whether anything was published or waited for. Until then troubles are kept quiet.
+        self._is_used = False
         self._lock = threading.Lock()
         self._has_drained = threading.Condition(self._lock)
         # Guarded by _lock.
@@ -89,11 +96,25 @@ class LocalBus(Bus):
             self._selector.close()  # and nothing unregistered: an epoll set is shared
         super().forget()
 
+    def _be_used(self) -> None:
+        """Log from now on what keeps the bus from working, and what has been kept quiet."""
+        if not self._is_used:
+            self._is_used = True
+            if not self.is_up:
+                self._log_up(False, self.trouble)
+
+    def _set_up(self, is_up: bool, reason: str) -> None:
+        if self._is_used:
+            super()._set_up(is_up, reason)
+        else:
+            self._note_up(is_up, reason)
+
     # Publishing.
 
     def send(self, topic: str, data: bytes) -> None:
         """Write to every link, or queue for it."""
         del topic  # who does not listen to it throws it away
+        self._be_used()
         frame = _SIZE.pack(len(data)) + data
         dropped = 0
         with self._lock:
@@ -148,7 +169,7 @@ class LocalBus(Bus):
             self._directory.check()
             names = self._directory.members()
         except FileNotFoundError:
-            return  # nobody listens
+            names = []  # nobody listens
         except (OSError, UnsafeDirectory) as error:
             self._set_up(False, str(error))
             return
@@ -201,6 +222,7 @@ class LocalBus(Bus):
         del timeout_s
         if self._listener is not None and not self._is_idle:
             return True
+        self._be_used()
         with self._lock:
             if not self._is_closed:
                 self._listen()
@@ -229,7 +251,6 @@ class LocalBus(Bus):
         if self._listener is not None:
             return
         try:
-            self._directory.make()
             self._listener = self._directory.listen(self._name)
         except (OSError, UnsafeDirectory) as error:
             self._set_up(False, str(error))
@@ -278,6 +299,7 @@ class LocalBus(Bus):
         return self._selector
 
     def _run(self) -> None:
+        self._directory.clear_others()
         selector = self._selector_of_thread
         check_at_s = time.monotonic() + _CHECK_S
         while not self._is_over:
@@ -393,7 +415,7 @@ class LocalBus(Bus):
                 self._set_up(True, "connections are accepted again")
                 return
             if listener is not None:
-                self._set_up(False, f"{self._directory.address(self._name)} was removed")
+                self._set_up(False, f"its socket {self._name} was removed")
                 self._listener = None
                 if listener.fileno() in self._selector_of_thread.get_map():
                     self._selector_of_thread.unregister(listener)
@@ -415,6 +437,7 @@ class LocalBus(Bus):
             self._is_closed = True
             if self._listener is not None:
                 self._directory.remove(self._name)
+                self._directory.remove_if_empty()
             until_s = time.monotonic() + timeout_s
             while any(link.frames for link in self._links.values()):
                 rest_s = until_s - time.monotonic()

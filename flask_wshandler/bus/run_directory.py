@@ -1,19 +1,29 @@
 """The directory in which the processes of an app find one another.
 
+It is in the first of these that its user may write to, and whose path is short enough for Unix
+sockets: XDG_RUNTIME_DIR, the temporary directory, /dev/shm. Where that is depends on the user and
+the environment of the process that asks, so it is found out at the first use, and again when the
+process has become another user's.
+
 Invariant: it and the one above it are real directories (no symbolic links) that belong to this
 user and that nobody else may enter; otherwise they are not used. Every member is a Unix socket in
-it; its name ends with a random number and is never used again.
+it; its name ends with a random number and is never used again. A directory that holds nothing may
+be removed at any moment, by any process of its user.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
+import itertools
 import os
+import re
 import socket
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 _MAX_PATH_BYTES = 103
@@ -24,26 +34,50 @@ _UNFINISHED = "."
 
 _UNFINISHED_FOR_S = 60.0
 
+_LONGEST_NAME = f"{_UNFINISHED}01234567-{2**22}-01234567"
+"""Of a socket: its server, in the figures' directory; the process; a random number."""
+
+_TOP = "flask-wshandler"
+
+_ATTEMPTS = 10
+"""To make a directory that others remove because they find it empty."""
+
+_MOST_CLEARED = 1000
+_MOST_SOCKETS = 100
+
 
 class UnsafeDirectory(Exception):
     """The directory can't be used; the message says why and what to do."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class OtherPlace:
+    """A run directory that is not the one of this process."""
+
+    #: That of all apps of its user.
+    top: Path
+    user_id: int
+    #: Whether this app has been there; None: this user may not look.
+    has_app: bool | None
+
+
 class RunDirectory:
-    """The run directory of one app, for one user."""
+    """The run directory of one app, for the user of this process."""
 
     def __init__(self, app_name: str) -> None:
-        """Names paths and touches nothing. Raises `UnsafeDirectory` if they are too long."""
-        self._top = _top()
+        """Touches nothing, and looks at nothing yet."""
         # The name itself can be long, or "..".
-        self.path = self._top / hashlib.sha256(app_name.encode()).hexdigest()[:16]
-        longest = self.path / f"{_UNFINISHED}{_name_of(2**22)}"
-        size = len(os.fsencode(longest))
-        if size > _MAX_PATH_BYTES:
-            raise UnsafeDirectory(
-                f"the path {longest} of a Unix socket has {size} bytes, but {_MAX_PATH_BYTES} are "
-                "possible; set XDG_RUNTIME_DIR to a shorter directory"
-            )
+        self._name = hashlib.sha256(app_name.encode(errors="surrogatepass")).hexdigest()[:16]
+        self._found: tuple[int, Path] | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or would be. Raises `UnsafeDirectory` if there is no place for it."""
+        user_id = os.geteuid()
+        found = self._found
+        if found is None or found[0] != user_id:
+            found = self._found = user_id, _top_for(user_id) / self._name
+        return found[1]
 
     def version(self) -> tuple[int, int] | None:
         """Something that changes when members come or go, or the directory; None without one.
@@ -52,7 +86,7 @@ class RunDirectory:
         """
         try:
             found = os.stat(self.path)
-        except OSError:
+        except (OSError, UnsafeDirectory):
             return None
         return found.st_ino, found.st_mtime_ns
 
@@ -63,14 +97,19 @@ class RunDirectory:
 
     def make(self) -> None:
         """Make the directories. Raises `UnsafeDirectory` or OSError."""
-        for path in (self._top, self.path):
-            with contextlib.suppress(FileExistsError):
-                path.mkdir(mode=0o700)
-        self.check()
+        path = self.path
+        try:
+            for each in (path.parent, path):
+                _make_private(each)
+            self.check()
+        except FileNotFoundError:
+            # What it was in is gone, as XDG_RUNTIME_DIR when its user has logged out.
+            self._found = None
+            raise
 
     def check(self) -> None:
         """Raise `UnsafeDirectory` if somebody else could be behind one of the directories."""
-        for path in (self._top, self.path):
+        for path in (self.path.parent, self.path):
             found = os.lstat(path)
             if not stat.S_ISDIR(found.st_mode):
                 raise UnsafeDirectory(f"{path} is no directory")
@@ -97,16 +136,28 @@ class RunDirectory:
     @staticmethod
     def new_name() -> str:
         """A name for a socket of this process."""
-        return _name_of(os.getpid())
+        return f"{os.getpid()}-{os.urandom(4).hex()}"
 
     def listen(self, name: str) -> socket.socket:
-        """Become a member: a socket that listens under `name`. Raises OSError."""
+        """Become a member: make the directories, and a socket that listens under `name`.
+
+        Raises `UnsafeDirectory` or OSError.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            # Not found: somebody has removed a directory between its making and its use.
+            with contextlib.suppress(FileNotFoundError):
+                return self._listen_once(name)
+        return self._listen_once(name)
+
+    def _listen_once(self, name: str) -> socket.socket:
+        self.make()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listener.setblocking(False)
             # Who finds a socket must find it listening: else he would take it for a dead one's.
             unfinished = self.path / (_UNFINISHED + name)
             listener.bind(os.fspath(unfinished))
+            os.chmod(unfinished, 0o600)  # an umask may keep the own user out
             listener.listen(512)
             os.rename(unfinished, self.path / name)
         except BaseException:
@@ -116,7 +167,10 @@ class RunDirectory:
 
     def has(self, name: str) -> bool:
         """Whether a member's socket is still there for others to find."""
-        return os.path.lexists(self.path / name)
+        try:
+            return os.path.lexists(self.path / name)
+        except UnsafeDirectory:
+            return False
 
     def address(self, name: str) -> str:
         """The address of a member's socket."""
@@ -124,8 +178,43 @@ class RunDirectory:
 
     def remove(self, name: str) -> None:
         """A member has gone, or its process has."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UnsafeDirectory):
             os.unlink(self.path / name)
+
+    def remove_if_empty(self) -> None:
+        """Remove the directories that nobody is in, of this app and of all.
+
+        Whoever is about to come makes them anew.
+        """
+        with contextlib.suppress(OSError, UnsafeDirectory):
+            self.check()
+            os.rmdir(self.path)  # fails unless it is empty, in one step
+            os.rmdir(self.path.parent)
+
+    def clear_others(self) -> None:
+        """Remove what processes of this user's other apps have left that were killed."""
+        with contextlib.suppress(OSError, UnsafeDirectory):
+            self.check()
+            with os.scandir(self.path.parent) as found:
+                for entry in itertools.islice(found, _MOST_CLEARED):
+                    if entry.name != self._name and entry.is_dir(follow_symlinks=False):
+                        with contextlib.suppress(OSError):
+                            _clear(entry.path)
+
+    def other_places(self) -> list[OtherPlace]:
+        """Run directories on this machine that processes of another user, or with another
+        XDG_RUNTIME_DIR, may have used."""
+        try:
+            own = self.path.parent
+        except UnsafeDirectory:
+            own = None
+        found = []
+        for top in _all_tops():
+            with contextlib.suppress(OSError):
+                status = os.lstat(top)
+                if stat.S_ISDIR(status.st_mode) and top != own:
+                    found.append(OtherPlace(top, status.st_uid, _has(top, self._name)))
+        return found
 
     def _remove_if_left_over(self, name: str) -> None:
         """Its process was killed within a few microseconds, or is within them."""
@@ -138,12 +227,141 @@ _TICK_NS = 50_000_000
 """More than a clock tick of any kernel (10 ms at the most), by which times of files are rounded."""
 
 
-def _top() -> Path:
+# Where it is.
+
+
+def _top_for(user_id: int) -> Path:
+    """The directory for all apps of this user. Raises `UnsafeDirectory`."""
+    refused = []
+    for base, is_runtime in _bases():
+        # The name has the user in it where others may have been before: root with the variables
+        # of another user must not take that one's place.
+        is_own = is_runtime and _owner_of(base) == user_id
+        top = base / (_TOP if is_own else f"{_TOP}-{user_id}")
+        size = len(os.fsencode(top / ("0" * 16) / _LONGEST_NAME))
+        if not _is_usable(base) and _owner_of(top) != user_id:
+            refused.append(f"{base} (not writable)")
+        elif size > _MAX_PATH_BYTES:
+            refused.append(
+                f"{base} (too long: {size} bytes with a socket's name, {_MAX_PATH_BYTES} are "
+                "possible)"
+            )
+        else:
+            return top
+    raise UnsafeDirectory(
+        f"none of these has room for Unix sockets of the user {user_id}: {', '.join(refused)}; "
+        "set XDG_RUNTIME_DIR to a short directory that this user may write to"
+    )
+
+
+def _bases() -> Iterator[tuple[Path, bool]]:
+    """Where the directory may be, and whether that is XDG_RUNTIME_DIR; the first that can be.
+
+    Not `tempfile.gettempdir()`, which keeps for ever what was right for the user that has asked
+    first, and takes the current directory when there is nothing else.
+    """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.path.isabs(runtime) and os.access(runtime, os.W_OK | os.X_OK):
-        return Path(runtime) / "flask-wshandler"
-    return Path(tempfile.gettempdir()) / f"flask-wshandler-{os.geteuid()}"
+    if runtime and os.path.isabs(runtime):
+        yield Path(runtime), True
+    chosen = tempfile.tempdir
+    places = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
+    if chosen is not None and not _is_current(os.fsdecode(chosen)):
+        places.insert(0, os.fsdecode(chosen))
+    # Containers and services with a read-only file system have the last one.
+    places += ["/tmp", "/var/tmp", "/usr/tmp", "/dev/shm"]  # checked before use
+    for place in dict.fromkeys(places):
+        if place and os.path.isabs(place):
+            yield Path(place), False
 
 
-def _name_of(pid: int) -> str:
-    return f"{pid}-{os.urandom(4).hex()}"
+def _is_current(directory: str) -> bool:
+    try:
+        return os.path.abspath(directory) == os.getcwd()
+    except OSError:
+        return False
+
+
+def _is_usable(directory: Path) -> bool:
+    as_effective_user = os.access in os.supports_effective_ids
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=as_effective_user)
+
+
+def _owner_of(path: Path) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    path.chmod(0o700)  # an umask may keep the own user out
+
+
+# What others have there.
+
+_OF_A_PROCESS = re.compile(r"(\d+)-[0-9a-f]{8}")
+
+
+def _clear(directory: str) -> None:
+    """Remove a directory in which there is nothing but sockets of the dead. Raises OSError."""
+    with os.scandir(directory) as found:
+        entries = list(itertools.islice(found, _MOST_SOCKETS))
+    for entry in entries:
+        match = _OF_A_PROCESS.fullmatch(entry.name)
+        is_socket = stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+        if match is None or not is_socket or not _is_dead(int(match[1]), entry.path):
+            return
+    for entry in entries:
+        os.unlink(entry.path)
+    os.rmdir(directory)
+
+
+def _is_dead(process_id: int, address: str) -> bool:
+    """Whether no process listens there."""
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        pass
+    except (OSError, OverflowError):
+        return False
+    else:
+        return False  # and is not woken by a connection
+    # It may be in another container, where it has another number.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(address)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def _all_tops() -> list[Path]:
+    bases = [base for base, _ in _bases()]
+    for parent in ("/run", "/run/user", "/var/run"):
+        bases += _listed(Path(parent))
+    tops = [top for base in bases for top in _listed(base) if top.name.startswith(_TOP)]
+    return list({os.path.realpath(top): top for top in tops}.values())
+
+
+def _listed(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
+def _has(top: Path, name: str) -> bool | None:
+    try:
+        os.stat(top / name)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    return True

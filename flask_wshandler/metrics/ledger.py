@@ -118,7 +118,6 @@ class _Member:
     def __init__(self, app_name: str, tell: Callable[[], Figures]) -> None:
         """Raises OSError or `UnsafeDirectory`."""
         self._directory = RunDirectory(f"figures of {app_name}")
-        self._directory.make()
         self._books = Books(self._directory, handoff.server_name())
         self._tell = tell
         self._lock = threading.Lock()
