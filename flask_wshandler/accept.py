@@ -20,7 +20,7 @@ from . import handshake
 from .callbacks import HandlerCallbacks
 from .client_address import UNKNOWN, subscriber_of
 from .connection import Callbacks, Connection
-from .context import ACCEPTED_KEY, RequestSnapshot, WebSocketContext
+from .context import ACCEPTED_KEY, RequestSnapshot, WebSocketContext, copied_variables
 from .context.websocket import user_id_of
 from .errors import SocketUnreachable
 from .handler import WebSocketHandler
@@ -138,6 +138,7 @@ def accept_websocket_request(
     snapshot = RequestSnapshot(
         app, _current_request(), request_ctx.session, subprotocol, handler._early_id
     )
+    snapshot.variables = copied_variables()
     connection = Connection(
         _callbacks_of(handler, snapshot, state, observers),
         ClientSettings.of(handler, state.settings),

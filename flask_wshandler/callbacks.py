@@ -1,18 +1,20 @@
 """The user's callbacks: in Flask's contexts, and with what happens when they raise.
 
 Invariant: nothing that a callback, an `on_error` or a teardown function raises goes further than
-this module, and what it raises closes this client and no other.
+this module, and what it raises closes this client and no other. All of one client's callbacks run
+in one `contextvars.Context`, which no other client's do.
 """
 
 from __future__ import annotations
 
+from contextvars import Context
 from threading import get_ident
 from typing import TYPE_CHECKING
 
 from flask import got_request_exception
 
 from .access_log import log_close
-from .context import entered
+from .context import FLASKS_VARIABLES, context_of
 from .context.websocket import connect
 from .errors import CloseCode
 from .handler import become_open, late_callback, leave_all
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .connection import Connection
-    from .context import RequestSnapshot
+    from .context import CallbackContext, RequestSnapshot
     from .frames import Message
     from .handler import WebSocketHandler
     from .slow import Running
@@ -114,19 +116,32 @@ class HandlerCallbacks:
         if websocket_disconnected.receivers:
             on_close = followed(on_close, handler, self._snapshot.app)
         self.call(on_close)
-        log_close(handler)
-
-    # Any thread.
+        variables = self._snapshot.variables
+        (Context() if variables is None else variables).run(log_close, handler)
 
     def call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
         """Call `callback`, with the message if there is one, in Flask's contexts.
 
         Returns None, or the close code for what it has raised, which `on_error` has been told.
         """
+        snapshot = self._snapshot
+        context = context_of(snapshot)
+        kept = snapshot.variables
+        variables = Context() if kept is None else kept
+        error = variables.run(self._run, context, callback, message)
+        if kept is not None or len(variables) > FLASKS_VARIABLES:
+            variables.run(context.leave)
+            snapshot.variables = variables
+        return None if error is None else self._failed(error)
+
+    def _run(
+        self, context: CallbackContext, callback: Callable[..., None], message: Message | None
+    ) -> BaseException | None:
+        """Call `callback` in `context`; returns what it or a teardown function raises."""
         error: BaseException | None = None
-        context = entered(self._snapshot)
-        ident = get_ident()
-        self._running[ident] = callback
+        context.enter()
+        running, ident = self._running, get_ident()
+        running[ident] = callback
         try:
             if message is None:
                 callback()
@@ -138,12 +153,12 @@ class HandlerCallbacks:
             error = raised
             self._report(callback, raised)
         try:
-            context.pop(error)
+            context.end(error)
         except BaseException as raised:
             error = error or raised
             self._log("a teardown function after ", callback, raised)
-        self._running.pop(ident, None)  # a callback may have run another app's in this very thread
-        return None if error is None else self._failed(error)
+        running.pop(ident, None)  # a callback may have run another app's in this very thread
+        return error
 
     def _failed(self, error: BaseException) -> int:
         """Call `on_error`, unless it has been called."""

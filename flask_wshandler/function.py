@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copy
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -186,7 +187,10 @@ class FunctionHandler(WebSocketHandler):
 
     def _run(self) -> None:
         # Not among the callbacks that are watched: it may run for as long as the client stays.
-        callbacks = HandlerCallbacks(self, self.context._snapshot, running={})
+        snapshot = copy.copy(self.context._snapshot)
+        if snapshot.variables is not None:  # entered by the turn's callbacks meanwhile
+            snapshot.variables = snapshot.variables.copy()
+        callbacks = HandlerCallbacks(self, snapshot, running={})
         self.close(callbacks.call(self._function_in_context) or CloseCode.NORMAL_CLOSURE)
 
     def _function_in_context(self) -> None:

@@ -4,8 +4,24 @@
 it to the handler.
 """
 
-from .callback import ACCEPTED_KEY, CallbackContext, entered
+from .callback import (
+    ACCEPTED_KEY,
+    FLASKS_VARIABLES,
+    CallbackContext,
+    context_of,
+    copied_variables,
+    entered,
+)
 from .snapshot import RequestSnapshot
 from .websocket import WebSocketContext
 
-__all__ = ["ACCEPTED_KEY", "CallbackContext", "RequestSnapshot", "WebSocketContext", "entered"]
+__all__ = [
+    "ACCEPTED_KEY",
+    "FLASKS_VARIABLES",
+    "CallbackContext",
+    "RequestSnapshot",
+    "WebSocketContext",
+    "context_of",
+    "copied_variables",
+    "entered",
+]

@@ -11,6 +11,8 @@ what a context calls its parts), which is why setup.cfg bounds Flask's version.
 
 from __future__ import annotations
 
+import decimal
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request
@@ -32,15 +34,19 @@ if TYPE_CHECKING:
 ACCEPTED_KEY = "flask_wshandler.accepted"
 """Under which the WSGI environ of an accepted handshake has its snapshot, if it has one."""
 
+FLASKS_VARIABLES = 2
+"""How many context variables there are while a context is current and nobody has set others."""
+
 _NOT_MADE: Any = object()
 
 
 class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both have _cv_tokens
     """Flask's two contexts in one object, whose parts are made when they are used.
 
-    For one callback and one thread, pushed by `entered`: run the callback, pop it with its
-    exception. Like Flask's it may be pushed again meanwhile, as `stream_with_context` does; only
-    the first one's pop runs the teardown functions.
+    For one callback and one thread: `enter`, run the callback, `end` with its exception. Where
+    the callback's `contextvars.Context` is thrown away after it, that is all; else `leave`. Like
+    Flask's it may be pushed again meanwhile, as `stream_with_context` does, and popped: only
+    `end` runs the teardown functions.
     """
 
     # As class attributes, so that a context that nobody looks at costs three assignments.
@@ -98,11 +104,33 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
         """The URL was matched at the handshake."""
 
     def enter(self) -> None:
-        """Push it for the first time."""
+        """Make it Flask's current one."""
         self._app_token = _cv_app.set(self)
         self._request_token = _cv_request.set(self)
         if appcontext_pushed.receivers:
             appcontext_pushed.send(self.app, _async_wrapper=self.app.ensure_sync)
+
+    def end(self, exc: BaseException | None) -> None:
+        """Run the teardown functions, and let the request go. It stays current until `leave`."""
+        try:
+            if (
+                self._snapshot.has_teardown
+                or request_tearing_down.receivers
+                or appcontext_tearing_down.receivers
+            ):
+                self._tear_down(exc)
+        finally:
+            if self._request is not None:
+                self._request.close()
+                # As Flask does: the two would keep each other alive.
+                self._request.environ["werkzeug.request"] = None
+            if appcontext_popped.receivers:
+                self._tell_popped()
+
+    def leave(self) -> None:
+        """Be no longer current."""
+        _cv_request.reset(self._request_token)
+        _cv_app.reset(self._app_token)
 
     def push(self) -> None:
         if self._nested_tokens is None:
@@ -116,23 +144,17 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
             _cv_app.reset(app_token)
             return
         try:
-            if (
-                self._snapshot.has_teardown
-                or request_tearing_down.receivers
-                or appcontext_tearing_down.receivers
-            ):
-                self._tear_down(exc)
+            self.end(exc)
         finally:
-            if self._request is not None:
-                self._request.close()
-                # As Flask does: the two would keep each other alive.
-                self._request.environ["werkzeug.request"] = None
-            try:
-                _cv_request.reset(self._request_token)
-            finally:
-                _cv_app.reset(self._app_token)
-            if appcontext_popped.receivers:
-                appcontext_popped.send(self.app, _async_wrapper=self.app.ensure_sync)
+            self.leave()
+
+    def _tell_popped(self) -> None:
+        self.leave()
+        try:
+            appcontext_popped.send(self.app, _async_wrapper=self.app.ensure_sync)
+        finally:
+            self._app_token = _cv_app.set(self)
+            self._request_token = _cv_request.set(self)
 
     def _tear_down(self, exc: BaseException | None) -> None:
         try:
@@ -155,8 +177,8 @@ def is_current(snapshot: RequestSnapshot) -> bool:
 _new = object.__new__
 
 
-def entered(snapshot: RequestSnapshot) -> CallbackContext:
-    """A context for one callback of the handshake's client, pushed.
+def context_of(snapshot: RequestSnapshot) -> CallbackContext:
+    """A context for one callback of the handshake's client.
 
     Without `__init__`: the base classes' make the request and its URL adapter, and one of our own
     would take longer than the rest of this.
@@ -164,5 +186,30 @@ def entered(snapshot: RequestSnapshot) -> CallbackContext:
     context = _new(CallbackContext)
     context.app = snapshot.app
     context._snapshot = snapshot
+    return context
+
+
+def entered(snapshot: RequestSnapshot) -> CallbackContext:
+    """A context of the handshake's client that is Flask's current one until its `pop`."""
+    context = context_of(snapshot)
     context.enter()
     return context
+
+
+def copied_variables() -> Context | None:
+    """The context variables of the view that runs, for its callbacks; None if there are none.
+
+    Flask's own are left out, since they would keep the whole request. A variable can't be removed
+    from a copy, so this is a new context with the others.
+    """
+    found = [each for each in copy_context().items() if each[0] not in (_cv_app, _cv_request)]
+    if not found:
+        return None
+    variables = Context()
+    for variable, value in found:
+        if isinstance(value, decimal.Context):
+            # Python's own, and the same object for all that a server's thread serves: what one
+            # client's callback sets there would be another's precision.
+            value = value.copy()
+        variables.run(variable.set, value)
+    return variables

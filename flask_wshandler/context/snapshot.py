@@ -18,6 +18,8 @@ from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from ..handler import new_connection_id
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from werkzeug.routing import Rule
 
 _LEFT_OUT = frozenset(
@@ -112,6 +114,7 @@ class RequestSnapshot:
         "taken_at_s",
         "url_rule",
         "user_id",
+        "variables",
         "view_args",
     )
 
@@ -137,6 +140,9 @@ class RequestSnapshot:
         self.taken_at_s = time.time()
         #: Whose login is checked again and again; None unless that is asked for.
         self.user_id: object = None
+        #: The context variables of its callbacks; None while none is set. Not entered by two
+        #: threads: the connection's turn is one at a time.
+        self.variables: Context | None = None
         self._keys, self._values = _kept(request.environ)
         self._attributes = _added_attributes(request)
 

@@ -1,6 +1,9 @@
 """A callback's contexts, and what of the handshake's request is kept."""
 
+import contextvars
+import gc
 import tracemalloc
+import weakref
 
 import pytest
 from flask import (
@@ -20,7 +23,7 @@ from flask import (
 from flask.globals import request_ctx
 
 from flask_wshandler import WebSockets
-from flask_wshandler.context import RequestSnapshot, entered
+from flask_wshandler.context import RequestSnapshot, copied_variables, entered
 
 HEADERS = {
     "Host": "example.org",
@@ -140,6 +143,22 @@ def test_a_session_changed_in_a_callback_is_that_of_the_next(app):
         session["count"] = session.get("count", 0) + 1
         assert session["count"] == count
         context.pop()
+
+
+def test_copied_variables_do_not_keep_the_views_request(app):
+    """Flask's own are left out, with all that they refer to."""
+    marked = contextvars.ContextVar("marked")
+
+    def view():
+        with app.test_request_context("/rooms/7"):
+            marked.set("by the view")
+            return copied_variables(), weakref.ref(request._get_current_object())
+
+    variables, kept_request = contextvars.Context().run(view)
+    gc.collect()
+    assert kept_request() is None
+    assert dict(variables) == {marked: "by the view"}
+    assert contextvars.Context().run(copied_variables) is None
 
 
 def test_a_copied_context_works_in_another_place(app):

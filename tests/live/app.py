@@ -1,5 +1,7 @@
 """The app of the servers under test, configured by WSHANDLER_* in the environment, as JSON."""
 
+import contextvars
+import decimal
 import json
 import os
 import select
@@ -238,6 +240,50 @@ def contexts(number):
     session["from_view"] = "saved"
     login_user(User("ann"))
     return accept_websocket_request(Contexts())
+
+
+speaker = contextvars.ContextVar("speaker", default="nobody")
+topic = contextvars.ContextVar("topic", default="nothing")
+draft = contextvars.ContextVar("draft", default="none")
+
+
+class Variables(WebSocketHandler):
+    """Answers with what context variables its callbacks and all around them see."""
+
+    def on_open(self):
+        self.draft = draft.set("begun")
+
+    def on_message(self, message):
+        seen = [speaker.get(), topic.get(), draft.get(), decimal.getcontext().prec]
+        topic.set(message)
+        decimal.getcontext().prec = len(message)
+        g.tells_speaker = self
+        if message == "raise":
+            raise ValueError(message)
+        self.send_json(seen)
+
+    def on_error(self):
+        note("error", speaker=speaker.get(), topic=topic.get())
+
+    def on_close(self):
+        draft.reset(self.draft)
+        note("close", speaker=speaker.get(), topic=topic.get(), draft=draft.get())
+
+
+@app.teardown_appcontext
+def note_speaker(error):
+    if "tells_speaker" in g:
+        note("teardown", speaker=speaker.get(), topic=topic.get())
+
+
+@app.route("/variables/<name>")
+def variables(name):
+    token = speaker.set(name)
+    decimal.getcontext().prec = 28
+    try:
+        return accept_websocket_request(Variables())
+    finally:
+        speaker.reset(token)
 
 
 class ContextReader(WebSocketHandler):

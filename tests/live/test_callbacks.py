@@ -100,6 +100,30 @@ def test_contexts_in_callbacks_are_those_of_the_handshake(server):
     client.close()
 
 
+def test_context_variables_are_those_of_the_connection(server):
+    """A copy of the view's, kept from callback to callback; no other client has them."""
+    clients = {name: server.connect(f"/variables/{name}") for name in ("ann", "bob", "eve")}
+    other = server.connect("/variables/joe")
+    for name, client in clients.items():
+        client.send(f"of {name}s")
+        assert json.loads(client.recv()) == [name, "nothing", "begun", 28]
+    for name, client in clients.items():
+        client.send("raise")
+        seen = {"speaker": name, "topic": "raise"}
+        for event in ("teardown", "error"):
+            server.wait_for(
+                lambda event=event, seen=seen: {"event": event, **seen} in server.events(), event
+            )
+        client.close()
+        closed = {"event": "close", **seen, "draft": "none"}
+        server.wait_for(lambda closed=closed: closed in server.events(), "on_close")
+    other.send("hello")
+    assert json.loads(other.recv()) == ["joe", "nothing", "begun", 28]
+    other.send("again")
+    assert json.loads(other.recv()) == ["joe", "hello", "begun", 5]
+    other.close()
+
+
 def test_the_session_of_the_view_is_saved(server):
     """The 101 carries the cookie, and the next request knows it."""
     client = server.connect("/contexts/1?x=1")
