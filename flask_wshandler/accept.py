@@ -23,7 +23,7 @@ from .connection import Callbacks, Connection
 from .context import ACCEPTED_KEY, RequestSnapshot, WebSocketContext, copied_variables
 from .context.websocket import user_id_of
 from .errors import SocketUnreachable
-from .handler import WebSocketHandler
+from .handler import WebSocketHandler, leave_all
 from .observers import ObservedCallbacks, Observer, observers_of
 from .origins import ANY, SAME_ORIGIN, is_origin_allowed
 from .redaction import one_line, shown
@@ -32,7 +32,7 @@ from .settings import ClientSettings, Settings, Transport, keys_set_late
 from .state import AppState, state_of
 from .tally import Tally
 from .transports.handoff import ServerSocket, find_server_socket
-from .upgrade import upgrade_response
+from .upgrade import Upgrade, upgrade_response
 
 _RETRY_AFTER_S = 5
 
@@ -151,7 +151,17 @@ def accept_websocket_request(
     request.environ[ACCEPTED_KEY] = snapshot
     _note_user(handler, snapshot)
     about_to_leave = functools.partial(_note_changes, handler, snapshot)
-    return upgrade_response(app, headers, about_to_leave, state.engine, server_socket, connection)
+    never_opens = functools.partial(leave_all, handler)
+    upgrade = Upgrade(
+        request.path,
+        headers,
+        about_to_leave,
+        never_opens,
+        state.engine,
+        server_socket,
+        connection,
+    )
+    return upgrade_response(app, request.environ, upgrade)
 
 
 def _compare_config(app: Flask, state: AppState) -> None:
@@ -196,9 +206,16 @@ def accept_uncounted(callbacks: Callbacks, refusals: Tally[RefusalReason]) -> Re
         is_counted=False,
     )
     request.environ[ACCEPTED_KEY] = None
-    return upgrade_response(
-        app, agreement.headers, lambda: None, state.engine, server_socket, connection
+    upgrade = Upgrade(
+        request.path,
+        agreement.headers,
+        lambda: None,
+        lambda: None,
+        state.engine,
+        server_socket,
+        connection,
     )
+    return upgrade_response(app, request.environ, upgrade)
 
 
 def _agree(

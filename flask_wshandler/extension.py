@@ -30,6 +30,7 @@ from .slow import SlowCallbackWatch
 from .state import EXTENSION_KEY, AppState, state_of
 from .timer import Clock, MonotonicClock, Timer
 from .transports.engine import Engine, Stats
+from .upgrade import let_upgrades_leave
 
 serialization.use(flask.json.dumps)
 
@@ -63,6 +64,7 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         state = new_state(app, Settings.from_mapping(app.config), self._clock)
         if EXTENSION_KEY not in app.extensions:
             admit_upgrades(app)
+            let_upgrades_leave(app)
             diagnosis.answer_operators(app)
             if GROUP_NAME not in app.cli.commands:  # else the app has commands of its own there
                 app.cli.add_command(CommandGroup())

@@ -1,25 +1,23 @@
-"""The 101 response: an ordinary one for Flask, until the server iterates over it.
+"""An accepted request on its way out of the app: its 101, and then the socket.
 
-It goes through `after_request`, session saving and the access log like any other. Its iterator
-takes the socket over; if something replaces the response on its way out, or the client is gone,
-nobody iterates, and the handler never opens.
+The view returns a response with status 101, an ordinary one for Flask: it goes through
+`after_request`, session saving and the access log like any other, and may be changed and copied
+there. Whatever leaves the app with that status is the handshake's. Its body takes the socket over
+when the first of middlewares and server iterates over it, and by then writes the head if the server
+has not. What leaves with another status is an ordinary response, and the handler never opens.
 """
 
 from __future__ import annotations
 
-import functools
 import http
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response
-from werkzeug.wsgi import ClosingIterator
-
-from .transports.handoff import expect_no_other_request
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from .connection import Connection
     from .transports.engine import Engine
@@ -27,79 +25,243 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_DEPARTURE_KEY = "wshandler.departure"
+"""Under which the environ of a request has what has been accepted of it."""
 
-class _Upgrade:
-    """What makes a response class one that upgrades."""
+_SWITCHING_PROTOCOLS = f"{http.HTTPStatus.SWITCHING_PROTOCOLS:d} "
+_STATUS = _SWITCHING_PROTOCOLS + http.HTTPStatus.SWITCHING_PROTOCOLS.phrase
 
-    _about_to_leave: Callable[[], None]
-    _engine: Engine
-    _server_socket: ServerSocket
-    _connection: Connection
+_NOT_OF_A_HANDSHAKE = frozenset(
+    {
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "keep-alive",
+        "sec-websocket-extensions",
+        "trailer",
+        "transfer-encoding",
+    }
+)
+"""Headers that a client may take offence at, or take for granted, whoever has set them."""
 
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        assert isinstance(self, Response)
-        if self.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS:
-            expect_no_other_request(start_response)
-        called: Iterable[bytes] = super().__call__(environ, start_response)  # type: ignore[misc]  # mixed in
-        return called
 
-    def get_app_iter(self, environ: dict[str, Any]) -> Iterable[bytes]:
-        assert isinstance(self, Response)
-        if self.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
-            plain: Iterable[bytes] = super().get_app_iter(environ)  # type: ignore[misc]  # mixed in
-            return plain
-        self._about_to_leave()
-        return ClosingIterator(self._take_over(environ), self.close)
+class Upgrade:
+    """What an accepted request becomes, and the body of its response.
 
-    def _take_over(self, environ: dict[str, Any]) -> Iterator[bytes]:
-        head = b""
-        if self._server_socket.server_writes_head:
-            # gunicorn sends its head with the first chunk, an empty one too. Not one chunk
-            # more: between the last one and close() Werkzeug throws away what the client sends.
-            yield b""
+    Used by one thread at a time: that of the request.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        headers: list[tuple[str, str]],
+        about_to_leave: Callable[[], None],
+        never_opens: Callable[[], None],
+        engine: Engine,
+        server_socket: ServerSocket,
+        connection: Connection,
+    ) -> None:
+        """`about_to_leave` is called after the view and all of Flask's `after_request` work,
+        `never_opens` if the connection will not be served."""
+        self._path = path
+        self._about_to_leave = about_to_leave
+        self._headers = headers
+        self._never_opens = never_opens
+        self._engine = engine
+        self._server_socket = server_socket
+        self._connection = connection
+        self._left_with: list[tuple[str, str]] = []
+        self._close_response: Callable[[], None] = _nothing
+        self._is_over = False
+        self._is_first = True
+
+    def leaves(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The response leaves the app with `headers`: those that it needs."""
+        about_to_leave, self._about_to_leave = self._about_to_leave, _nothing
+        about_to_leave()
+        self._left_with = self.completed(headers)
+        return self._left_with
+
+    def is_body_instead_of(self, body: Iterable[bytes]) -> None:
+        """Nobody iterates over `body`, but it will be closed."""
+        self._close_response = getattr(body, "close", _nothing)
+
+    def abandon(self) -> None:
+        """The handler never opens. A second time, or once it is served, nothing happens."""
+        if not self._is_over:
+            self._is_over = True
+            self._connection.leave_seat()
+            self._never_opens()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self._take_over()
+        if not self._is_first:
+            raise StopIteration
+        # For a middleware that does not expect a body without any.
+        self._is_first = False
+        return b""
+
+    def close(self) -> None:
+        """The server or a middleware is done with the body, perhaps without a look at it."""
+        close, self._close_response = self._close_response, _nothing
+        try:
+            if not self._is_over:
+                self._close_unseen()
+        finally:
+            close()
+
+    def _close_unseen(self) -> None:
+        exchange = self._server_socket.exchange
+        head = exchange.head()
+        if head is None:
+            return  # a middleware is going to look at it later, or to answer something else
+        if head.has_left and exchange.reads_to_end and _is_switching(head.status):
+            logger.error(
+                "A WebSocket on %r can't open: a WSGI middleware has not iterated over the body of "
+                "the response with status 101",
+                self._path,
+            )
+            self.abandon()
         else:
-            head = self._head(environ)
+            self._take_over()
+
+    def _take_over(self) -> None:
+        if self._is_over:
+            return
+        head = self._server_socket.exchange.head()
+        if head is not None and not _is_switching(head.status):
+            self.abandon()
+            return
+        written = b""
+        if head is None or not head.has_left:
+            written = _encoded(self._left_with if head is None else self.completed(head.headers))
+        self._is_over = True
         try:
             if self._engine.can_use_epoll(self._server_socket):
-                self._engine.adopt(self._server_socket, self._connection, head)
+                self._engine.adopt(self._server_socket, self._connection, written)
             else:
-                self._engine.serve(self._server_socket, self._connection, head)
+                self._engine.serve(self._server_socket, self._connection, written)
         except BaseException as error:
             # Not when it is forgotten: Werkzeug's debugger keeps the traceback for ever.
-            self._connection.leave_seat()
+            self._is_over = False
+            self.abandon()
             if not isinstance(error, ConnectionError):  # the client was gone before the head
                 raise
 
-    def _head(self, environ: dict[str, Any]) -> bytes:
-        assert isinstance(self, Response)
-        lines = [f"HTTP/1.1 {self.status}"]
-        lines += [f"{name}: {value}" for name, value in self.get_wsgi_headers(environ)]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    def completed(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """`headers`, with those of the handshake in the place of what stands for them."""
+        own = {name.lower() for name, _ in self._headers}
+        others = [
+            (name, value)
+            for name, value in headers
+            if name.lower() not in own and name.lower() not in _NOT_OF_A_HANDSHAKE
+        ]
+        return [*self._headers, *others]
+
+    def without_own(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """`headers` of an ordinary response."""
+        return [each for each in headers if tuple(each) not in self._headers]
 
 
-@functools.cache
-def _response_class(base: type[Response]) -> type[Response]:
-    # Of the app's own response class: Flask would convert any other to it.
-    return type("WebSocketResponse", (_Upgrade, base), {})
+def _nothing() -> None: ...
 
 
-def upgrade_response(
-    app: Flask,
-    headers: list[tuple[str, str]],
-    about_to_leave: Callable[[], None],
-    engine: Engine,
-    server_socket: ServerSocket,
-    connection: Connection,
-) -> Response:
-    """The response that, once it has left, has `engine` serve `connection`.
+def _is_switching(status: str) -> bool:
+    return status.startswith(_SWITCHING_PROTOCOLS.rstrip())
 
-    `about_to_leave` is called before, after the view and all of Flask's `after_request` work.
+
+def _encoded(headers: list[tuple[str, str]]) -> bytes:
+    lines = [f"HTTP/1.1 {_STATUS}", *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+class _Accepted:
+    """What has been accepted of a request; in its environ, which middlewares may copy."""
+
+    def __init__(self) -> None:
+        self.upgrade: Upgrade | None = None
+
+
+class _Departure:
+    """A request while the app works on it, and its response until it has left the app."""
+
+    def __init__(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
+        self._path = environ.get("PATH_INFO")
+        # An app that calls another one within its own request has the same.
+        self._accepted: _Accepted = environ.setdefault(_DEPARTURE_KEY, _Accepted())
+        self._start_response = start_response
+        self._status = ""
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+    ) -> Callable[[bytes], object]:
+        """The app's response begins."""
+        self._status = status
+        upgrade = self._accepted.upgrade
+        if upgrade is not None:
+            is_handshake = _is_switching(status)
+            headers = upgrade.leaves(headers) if is_handshake else upgrade.without_own(headers)
+        if exc_info is None:
+            return self._start_response(status, headers)
+        return self._start_response(status, headers, exc_info)
+
+    def left_with(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """The app has returned `body`: what to return in its place."""
+        upgrade = self._accepted.upgrade
+        if upgrade is None or upgrade is body:
+            return body
+        if not _is_switching(self._status):
+            logger.warning(
+                "A WebSocket on %r does not open: it was accepted, but the response has left the "
+                "app with the status %r",
+                self._path,
+                self._status,
+            )
+            upgrade.abandon()
+            return body
+        upgrade.is_body_instead_of(body)
+        return upgrade
+
+    def failed(self) -> None:
+        """The app has raised an exception."""
+        if self._accepted.upgrade is not None:
+            self._accepted.upgrade.abandon()
+
+
+def let_upgrades_leave(app: Flask) -> None:
+    """Have accepted requests of `app` become WebSockets when their responses have left it."""
+    wsgi_app = app.wsgi_app
+
+    def leave(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        departure = _Departure(environ, start_response)
+        try:
+            body = wsgi_app(environ, departure.start_response)
+        except BaseException:
+            departure.failed()
+            raise
+        return departure.left_with(body)
+
+    app.wsgi_app = leave  # type: ignore[method-assign]  # where Flask wants its middlewares
+
+
+def upgrade_response(app: Flask, environ: WSGIEnvironment, upgrade: Upgrade) -> Response:
+    """The response from the view to the request `environ`, which becomes `upgrade`.
+
+    Raises RuntimeError for a request that has not come through `app.wsgi_app`.
     """
-    response = _response_class(app.response_class)(status=http.HTTPStatus.SWITCHING_PROTOCOLS)  # type: ignore[arg-type]  # a class is hashable
-    del response.headers["Content-Type"]
-    response.headers.extend(headers)
-    response._about_to_leave = about_to_leave  # type: ignore[attr-defined]  # _Upgrade's, which mypy can't see
-    response._engine = engine  # type: ignore[attr-defined]
-    response._server_socket = server_socket  # type: ignore[attr-defined]
-    response._connection = connection  # type: ignore[attr-defined]
+    accepted = environ.get(_DEPARTURE_KEY)
+    if accepted is None:
+        upgrade.abandon()
+        raise RuntimeError(
+            "app.wsgi_app does not call what WebSockets(app) has put there: a middleware has to "
+            "call the app.wsgi_app that it has found"
+        )
+    accepted.upgrade = upgrade
+    response = app.response_class(status=_STATUS)
+    response.headers.clear()
+    response.headers.extend(upgrade.completed([]))
     return response

@@ -23,7 +23,7 @@ from ..room import RefusalReason, Room
 from ..settings import Settings, Transport
 from ..tally import Tally
 from ..timer import Clock, MonotonicClock, Target, Timer
-from . import handoff
+from . import handoff, wsgi_server
 from .blocking import BlockingTransport
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Engine:
     @property
     def is_stopping(self) -> bool:
         """Whether new connections are to be refused because this process ends."""
-        return self._stop_code is not None or handoff.is_worker_stopping()
+        return self._stop_code is not None or wsgi_server.is_stopping()
 
     @property
     def has_served(self) -> bool:
@@ -187,8 +187,9 @@ class Engine:
     ) -> None:
         """Write `head` and serve the server's socket in this thread until it is over."""
         server_socket.sock.sendall(head)
+        server_socket.exchange.end()
         _send_small_writes_at_once(server_socket.sock)
-        early = server_socket.early_bytes()
+        early = server_socket.exchange.trailing_data()
         self._watch_for_stop()
         BlockingTransport(self._started_timer()).serve(server_socket.sock, connection, early, self)
 
@@ -380,7 +381,7 @@ class _StopWatch:
 
     def on_time(self, now_s: float) -> float | None:
         del now_s
-        if not handoff.is_worker_stopping():
+        if not wsgi_server.is_stopping():
             return _LOOK_FOR_STOP_S
         # At the interpreter's end no thread can start any more; atexit stops the engine then.
         with contextlib.suppress(RuntimeError):

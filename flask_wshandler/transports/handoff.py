@@ -1,4 +1,4 @@
-"""How a socket leaves the WSGI server. The only module that knows servers by their names.
+"""How a socket leaves the WSGI server. Only this module and `wsgi_server` know servers by name.
 
 gunicorn and Werkzeug give their socket in the WSGI environ. To keep it beyond the request, it is
 duplicated, and the server's own descriptor is replaced by a decoy: one end of a socket pair whose
@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import math
 import os
 import select
-import signal
 import socket
 import ssl
 import sys
@@ -24,6 +22,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CloseCode, SocketUnreachable
+from .wsgi_server import Exchange, NoExchange, find_exchange, gunicorn_worker
 
 SOCKET_KEY = "werkzeug.socket"
 """Under which a WSGI environ has a socket that the response's head is to be written to by us."""
@@ -34,18 +33,15 @@ class ServerSocket:
     """A server's connection to the client of the current request."""
 
     sock: socket.socket
-    #: False where the server's own response head would break the handshake.
-    server_writes_head: bool
+    #: What the server has on the request besides.
+    exchange: Exchange
     #: Why epoll can't have the socket; empty if it can.
     epoll_obstacle: str
-    #: What the server holds of the request's body, behind which early frames may stand.
-    _input: Any
 
     def take(self, decoy: socket.socket) -> tuple[socket.socket, bytes]:
         """Take the socket from the server, and what the server had read too much.
 
-        After the server has sent the response's head. The socket is ours to close. Raises OSError
-        when the decoy is closed.
+        The socket is ours to close. Raises OSError when the decoy is closed.
         """
         taken = self.sock.dup()
         try:
@@ -53,23 +49,8 @@ class ServerSocket:
         except BaseException:
             taken.close()
             raise
-        return taken, self.early_bytes()
-
-    def early_bytes(self) -> bytes:
-        """What the client sent behind its handshake request and the server has read."""
-        unreader = getattr(getattr(self._input, "reader", None), "unreader", None)
-        if unreader is not None:  # gunicorn
-            buffered: bytes = unreader.buf.getvalue()
-            unreader.buf.seek(0)
-            unreader.buf.truncate()
-            return buffered
-        peek = getattr(self._input, "peek", None)
-        if peek is not None:  # Werkzeug: a BufferedReader, which reads if it has nothing
-            self.sock.settimeout(0)
-            with contextlib.suppress(ssl.SSLWantReadError):
-                peeked: bytes = peek()
-                return peeked
-        return b""
+        self.exchange.end()
+        return taken, self.exchange.trailing_data()
 
 
 def make_decoy() -> socket.socket:
@@ -82,43 +63,55 @@ def make_decoy() -> socket.socket:
     return decoy
 
 
-def expect_no_other_request(start_response: object) -> None:
-    """Have the server be done with its connection after this response.
-
-    After a 101 gunicorn's gthread waits for the next request, as after a 304: it finds the end of
-    the decoy in its poller and then in another thread, which is a twelfth of a connection's cost.
-    Its response is known by its `start_response` only; where a middleware has put its own around
-    that, gunicorn goes this way round.
-    """
-    response = getattr(start_response, "__self__", None)
-    if _is_gunicorn(type(response)):  # type: ignore[arg-type]  # a class is hashable
-        response.force_close()  # type: ignore[union-attr]  # of a package that need not be there
-
-
 def find_server_socket(environ: Mapping[str, Any]) -> ServerSocket:
     """The socket of the request `environ`; raise `SocketUnreachable` if there is none to have."""
-    sock = environ.get("gunicorn.socket")
-    is_gunicorn = sock is not None
-    if sock is None:
-        sock = environ.get(SOCKET_KEY)
+    sock = environ.get("gunicorn.socket") or environ.get(SOCKET_KEY)
     if sock is None:
         raise SocketUnreachable(
-            f"{_server_of(environ)} does not give its socket to the application; WebSockets need "
-            "gunicorn (sync, gthread or gevent workers) or `flask run`"
+            f"{_server_of(environ)} does not give its socket to the application; {_WHAT_CAN}"
         )
-    return ServerSocket(sock, is_gunicorn, _epoll_obstacle(sock), environ.get("wsgi.input"))
+    library = type(sock).__module__.partition(".")[0]
+    if library not in _LIBRARIES:
+        raise SocketUnreachable(
+            f"{_server_of(environ)} has a socket of the package {library!r}, which can't be "
+            f"served; {_WHAT_CAN}"
+        )
+    exchange = find_exchange(sock)
+    if exchange is None and _server_software(environ):
+        raise SocketUnreachable(
+            f"{_server_of(environ)} can't be asked about its response, because something runs the "
+            "app in a greenlet of its own; call the app in the one that the server calls"
+        )
+    return ServerSocket(sock, exchange or NoExchange(), _epoll_obstacle(environ, sock))
+
+
+_LIBRARIES = ("socket", "ssl", "gevent")
+"""Where the sockets come from that are known to work."""
+
+_WHAT_CAN = "WebSockets need gunicorn (sync, gthread or gevent workers) or `flask run`"
 
 
 def _server_of(environ: Mapping[str, Any]) -> str:
-    software = environ.get("SERVER_SOFTWARE")
+    software = _server_software(environ)
+    worker_class = server_process().worker_class
+    if worker_class:
+        return f"the server {software!r} with the worker class {worker_class!r}"
     return f"the server {software!r}" if software else "the server of this request"
 
 
-def _epoll_obstacle(sock: socket.socket) -> str:
+def _server_software(environ: Mapping[str, Any]) -> str:
+    """What the server calls itself; some do so by a key of their own only."""
+    versions = (key for key in environ if key.endswith(".version") and key != "wsgi.version")
+    return environ.get("SERVER_SOFTWARE") or next(versions, "").removesuffix(".version")
+
+
+def _epoll_obstacle(environ: Mapping[str, Any], sock: socket.socket) -> str:
     if isinstance(sock, ssl.SSLSocket) or hasattr(sock, "pending"):
         return "TLS ends in the server, so the socket can't leave it"
     if type(sock).__module__.partition(".")[0] == "gevent":
         return "the worker is a gevent worker"
+    if environ.get("wsgi.multiprocess") and gunicorn_worker() is None:
+        return "the server's process ends with the request"
     return "" if _has_epoll() else "this system has no epoll"
 
 
@@ -145,7 +138,7 @@ class ServerProcess:
 
 def server_process() -> ServerProcess:
     """Look at the server of this process. Any thread."""
-    worker = _gunicorn_worker()
+    worker = gunicorn_worker()
     config = getattr(worker, "cfg", None)
     is_gevent = any("gevent" in base.__module__ for base in type(worker).__mro__)
     return ServerProcess(
@@ -174,18 +167,9 @@ def _unpatched_modules() -> tuple[str, ...]:
     return tuple(name for name in _MUST_BE_PATCHED if not monkey.is_module_patched(name))
 
 
-def is_worker_stopping() -> bool:
-    """Whether the gunicorn worker of this process has been told to stop.
-
-    gunicorn's signal handlers are methods of its worker.
-    """
-    worker = _gunicorn_worker()
-    return worker is not None and not getattr(worker, "alive", True)
-
-
 def time_to_stop_s() -> float:
     """How long the server lets a worker take for its end."""
-    worker = _gunicorn_worker()
+    worker = gunicorn_worker()
     seconds = getattr(getattr(worker, "cfg", None), "graceful_timeout", math.inf)
     return float(seconds)
 
@@ -193,7 +177,7 @@ def time_to_stop_s() -> float:
 def stop_close_code() -> int:
     """What clients are told when this process ends: come back at once, or it is over."""
     is_reloaded = os.environ.get("WERKZEUG_RUN_MAIN") == "true"  # `flask run --debug`
-    if is_reloaded or _gunicorn_worker() is not None:
+    if is_reloaded or gunicorn_worker() is not None:
         return CloseCode.SERVICE_RESTART
     return CloseCode.GOING_AWAY
 
@@ -204,7 +188,7 @@ def server_name() -> str:
     The sockets that they listen on: gunicorn's stay the same over reloads, and when another master
     takes over. Any other server is one process.
     """
-    listeners = getattr(_gunicorn_worker(), "sockets", None) or ()
+    listeners = getattr(gunicorn_worker(), "sockets", None) or ()
     inodes = sorted(os.fstat(listener.fileno()).st_ino for listener in listeners)
     if not inodes:
         return f"process {os.getpid()}"
@@ -216,28 +200,3 @@ def _boot_id() -> str:
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
     return ""
-
-
-@functools.cache
-def _is_gunicorn(kind: type) -> bool:
-    # Somebody's own worker class is derived from one of gunicorn's.
-    return any(base.__module__.startswith("gunicorn.") for base in kind.__mro__)
-
-
-_seen: tuple[int, Any] | None = None
-
-
-def _gunicorn_worker() -> Any:  # of a package that need not be there
-    """The gunicorn worker that this process is, found by its signal handler; or None.
-
-    Once found it is remembered: at the very end the signals have other handlers, and asking for
-    them takes 5 µs.
-    """
-    global _seen
-    if _seen is not None and _seen[0] == os.getpid():
-        return _seen[1]
-    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    if _is_gunicorn(type(worker)):  # type: ignore[arg-type]  # a class is hashable
-        _seen = os.getpid(), worker
-        return worker
-    return None

@@ -8,7 +8,7 @@ from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import Response
 
-from flask_wshandler.transports.handoff import expect_no_other_request
+from flask_wshandler.transports.wsgi_server import GunicornExchange
 
 HANDSHAKE = (
     b"GET /echo HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -26,24 +26,27 @@ def gunicorn_response():
 
 
 def test_gunicorn_waits_for_no_request_behind_a_handshake(gunicorn_response):
-    """And its head is that of a handshake all the same."""
+    """And it writes no head of its own."""
     response, peer = gunicorn_response
-    write = response.start_response
-    expect_no_other_request(write)
-    write("101 SWITCHING PROTOCOLS", [("Connection", "Upgrade"), ("Upgrade", "websocket")])
+    exchange = GunicornExchange(response)
+    assert exchange.head() is None
+    headers = [("Upgrade", "websocket"), ("X-Own", "yes")]
+    response.start_response("101 SWITCHING PROTOCOLS", [("Connection", "Upgrade"), *headers])
+    head = exchange.head()
+    assert (head.status, head.headers) == ("101 SWITCHING PROTOCOLS", headers)
+    assert not head.has_left
+    exchange.end()
+    response.write(b"")
     response.close()
     assert response.should_close()
-    assert b"\r\nConnection: upgrade\r\n" in peer.recv(1000)
+    response.sock.close()
+    assert peer.recv(1000) == b""
 
 
 def test_gunicorn_would_wait_if_it_was_not_told(gunicorn_response):
-    """Else `expect_no_other_request` has done its duty."""
+    """Else `end` has done its duty; and a head that has left is known."""
     response, _ = gunicorn_response
     response.start_response("101 SWITCHING PROTOCOLS", [("Connection", "Upgrade")])
+    response.write(b"")
+    assert GunicornExchange(response).head().has_left
     assert not response.should_close()
-
-
-@pytest.mark.parametrize("start_response", [lambda status, headers: None, [].append])
-def test_other_servers_and_middleware_are_told_nothing(start_response):
-    """They are as they are."""
-    expect_no_other_request(start_response)

@@ -3,7 +3,7 @@
 import threading
 
 from flask_wshandler.settings import Settings
-from flask_wshandler.transports import engine, handoff
+from flask_wshandler.transports import engine, wsgi_server
 
 
 def test_it_bears_that_no_thread_can_start(monkeypatch):
@@ -12,7 +12,7 @@ def test_it_bears_that_no_thread_can_start(monkeypatch):
     def refuse(thread):
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    monkeypatch.setattr(handoff, "is_worker_stopping", lambda: True)
+    monkeypatch.setattr(wsgi_server, "is_stopping", lambda: True)
     monkeypatch.setattr(threading.Thread, "start", refuse)
     watch = engine._StopWatch(engine.Engine(Settings()))
     assert watch.on_time(0.0) is None

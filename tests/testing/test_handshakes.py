@@ -139,10 +139,10 @@ class TestRefusals:
 
         @app.after_request
         def spoil(response):
-            response.headers["Sec-WebSocket-Accept"] = "wrong"
+            response.headers["Sec-WebSocket-Protocol"] = "not-offered"
             return response
 
-        with pytest.raises(HandshakeRefused, match=r"no handshake.*Sec-WebSocket-Accept"):
+        with pytest.raises(HandshakeRefused, match=r"no handshake.*subprotocol"):
             client.websocket_connect("/echo")
 
     def test_switching_to_something_else(self, app, client):
