@@ -29,7 +29,7 @@ class Site:
     """One app and one visitor, whose browser keeps cookies and names its origin."""
 
     def __init__(self, server, host, patience_s=DEADLINE_S):
-        """Its clients wait for frames for `patience_s`."""
+        """Nothing is waited for longer than `patience_s`."""
         self._server = server
         self.host = host
         self.cookies = {}
@@ -78,7 +78,13 @@ class Site:
         self._clients.append(client)
         client.socket.settimeout(self._patience_s)
         sent_early = b"" if early is None else text(early)
-        client.handshake(path, self._headers(headers, host), sent_early, leave_out=["Host"])
+        client.handshake(
+            path,
+            self._headers(headers, host),
+            sent_early,
+            change={"Connection": "keep-alive, Upgrade"},  # as Firefox has it
+            leave_out=["Host"],
+        )
         return client
 
     def open(self, path, headers=None, host=None):
@@ -102,7 +108,7 @@ class Site:
 
     def wait_for(self, question, what="answer"):
         """Ask until the answer is true, and return it."""
-        return self._server.wait_for(question, what)
+        return self._server.wait_for(question, what, self._patience_s)
 
     @property
     def log(self):
@@ -113,9 +119,10 @@ class Site:
         """The visitor is gone, and the app has noticed."""
         for client in self._clients:
             client.end()
-        self.wait_for(
-            lambda: self._server.get("/connections").json()["open"] == 0, "end of connections"
-        )
+        self.wait_for(self._is_over, "end of connections")
+
+    def _is_over(self):
+        return self._server.get("/connections").json()["open"] == 0
 
     def trouble(self):
         """The log, if there is anything in it that should not be."""
