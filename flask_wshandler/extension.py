@@ -14,7 +14,7 @@ import flask.json
 from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_sock import Sock
 
-from . import diagnosis, handshake, hub, operator_key, serialization
+from . import diagnosis, handshake, hub, serialization
 from .accept import accept_websocket_request
 from .answers import Answerer
 from .bus import Bus, BusStats, connect
@@ -22,6 +22,7 @@ from .cli import GROUP_NAME, CommandGroup
 from .errors import SettingError
 from .function import FunctionHandler
 from .handler import WebSocketHandler
+from .identity import app_name
 from .log_throttle import LogThrottle
 from .redaction import without_password
 from .routing import admit_upgrades
@@ -160,7 +161,7 @@ def known_apps() -> list[Flask]:
 
 def new_state(app: Flask, settings: Settings, clock: Clock | None = None) -> AppState:
     """All of an app that has done nothing yet. Raises `SettingError` for a bus there can't be."""
-    bus = _bus_of(app, settings)
+    bus = _bus_of(settings, _name_of(app))
     return state_on(app, Engine(settings, clock), bus, clock)
 
 
@@ -187,7 +188,7 @@ def state_on(
     )
     engine.have_woken(_Reachability(collections), 0)
     throttle = LogThrottle(clock or MonotonicClock())
-    return AppState(settings, engine, collections, slow_callbacks, throttle)
+    return AppState(_name_of(app), settings, engine, collections, slow_callbacks, throttle)
 
 
 class _Reachability:
@@ -204,9 +205,12 @@ class _Reachability:
         return None if collections is None else collections.be_reachable()
 
 
-def _bus_of(app: Flask, settings: Settings) -> Bus:
-    is_local = settings.bus == "local"
-    name = settings.bus_name or (operator_key.name_of(app) if is_local else None)
+def _name_of(app: Flask) -> str:
+    return app_name(app.import_name, app.root_path)
+
+
+def _bus_of(settings: Settings, app_name: str) -> Bus:
+    name = settings.bus_name or (app_name if settings.bus == "local" else None)
     try:
         return connect(settings.bus, name, max_queue_bytes=settings.bus_queue_size)
     except (ValueError, ImportError) as error:

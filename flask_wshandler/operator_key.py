@@ -19,23 +19,18 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from flask import Flask
 
 from .bus.run_directory import RunDirectory, UnsafeDirectory
+from .state import state_of
 
 HEADER = "X-WSHandler-Doctor"
 
 _LIFETIME_S = 60
 _PROOF = re.compile(r"(\d{1,12})\.([0-9a-f]{32})\.([0-9a-f]{64})?\.([0-9a-f]{64})?")
 _KEY_BYTES = 32
-
-
-def name_of(app: Flask) -> str:
-    """What tells this app from others on this machine."""
-    # Many apps are called "app": the directory tells them apart.
-    return f"{app.name} in {app.root_path}"
+_KEY = ".key"
 
 
 @contextlib.contextmanager
@@ -43,19 +38,21 @@ def proof(app: Flask) -> Iterator[str]:
     """A header's value that proves, until the end of the block, that this process may ask."""
     number = os.urandom(16).hex()
     dated = f"{int(time.time())}.{number}"
-    path = _new_path(app, number)
+    secret = _secret_of(app)
+    by_secret = _signature(secret, dated) if secret else ""
+    directory, name = _place(app, number)
+    key = os.urandom(_KEY_BYTES)
     by_file = ""
+    # Without a place for it the secret has to do.
+    with contextlib.suppress(OSError, UnsafeDirectory):
+        directory.write_beside(name, key)
+        by_file = _signature(key, dated)
+        _remove_left_over(directory)
     try:
-        if path is not None:
-            key = os.urandom(_KEY_BYTES)
-            _write(path, key)
-            by_file = _signature(key, dated)
-        secret = _secret_of(app)
-        by_secret = _signature(secret, dated) if secret else ""
         yield f"{dated}.{by_secret}.{by_file}"
     finally:
-        if path is not None:
-            path.unlink(missing_ok=True)
+        directory.remove_beside(name)
+        directory.remove_if_empty()
 
 
 def is_proven(app: Flask, value: str) -> bool:
@@ -85,34 +82,23 @@ def _is_signed(key: bytes | None, dated: str, signature: str | None) -> bool:
     return hmac.compare_digest(_signature(key, dated), signature)
 
 
-def _path(app: Flask, number: str) -> tuple[RunDirectory, Path]:
-    directory = RunDirectory(name_of(app))
-    # Beside the app's directory: every file in that is taken for a process's socket.
-    return directory, directory.path.with_name(f"{directory.path.name}.{number}.key")
+def _place(app: Flask, number: str) -> tuple[RunDirectory, str]:
+    """Where a key is: beside the app's directory, in which every file is a process's socket."""
+    directory = RunDirectory(state_of(app).name)
+    return directory, f"{directory.name}.{number}{_KEY}"
 
 
-def _new_path(app: Flask, number: str) -> Path | None:
-    try:
-        directory, path = _path(app, number)
-        directory.make()
-    except (OSError, UnsafeDirectory):
-        return None  # the secret has to do
-    for left_over in path.parent.glob("*.key"):
+def _remove_left_over(directory: RunDirectory) -> None:
+    """Remove the keys of doctors that were killed. Raises OSError."""
+    for path in directory.path.parent.glob(f"*{_KEY}"):
         with contextlib.suppress(OSError):
-            if time.time() - left_over.stat().st_mtime > _LIFETIME_S:
-                left_over.unlink()
-    return path
-
-
-def _write(path: Path, key: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(key)
+            if time.time() - path.stat().st_mtime > _LIFETIME_S:
+                path.unlink()
 
 
 def _read(app: Flask, number: str) -> bytes | None:
+    directory, name = _place(app, number)
     try:
-        directory, path = _path(app, number)
-        directory.check()
-        return path.read_bytes()
+        return directory.read_beside(name)
     except (OSError, UnsafeDirectory):
         return None

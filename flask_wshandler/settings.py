@@ -187,8 +187,8 @@ class Settings:
     #: What carries named collections between processes: "local" (all of this user on this
     #: machine), a redis:// or rediss:// address (all that use it), or "none".
     bus: str = _setting("local", _bus, is_secret=True)
-    #: Whose collections these are. Default: of this app, as named by its module and directory, on
-    #: the local bus; of everybody who uses the same database of a Redis.
+    #: Whose collections these are. Default: of this app, as named by the file of its module, on the
+    #: local bus; of everybody who uses the same database of a Redis.
     bus_name: str | None = _setting(None, _name_or_none)
     #: Bytes that another process, or Redis, has not taken yet. Past it: the oldest are dropped.
     bus_queue_size: int = _setting(16 * 2**20, at_least(1, int, "bytes"))

@@ -21,6 +21,8 @@ EXTENSION_KEY = "wshandler"
 class AppState:
     """All of one app in this process."""
 
+    #: What tells the app from others on this machine, in all its processes: see `identity`.
+    name: str
     settings: Settings
     engine: Engine
     hub: Hub

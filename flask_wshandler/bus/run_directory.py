@@ -23,8 +23,9 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 _MAX_PATH_BYTES = 103
 """Of a Unix socket's address: 107 on Linux, 103 elsewhere."""
@@ -44,6 +45,9 @@ _ATTEMPTS = 10
 
 _MOST_CLEARED = 1000
 _MOST_SOCKETS = 100
+
+
+Made = TypeVar("Made")
 
 
 class UnsafeDirectory(Exception):
@@ -67,7 +71,8 @@ class RunDirectory:
     def __init__(self, app_name: str) -> None:
         """Touches nothing, and looks at nothing yet."""
         # The name itself can be long, or "..".
-        self._name = hashlib.sha256(app_name.encode(errors="surrogatepass")).hexdigest()[:16]
+        #: Its own, in the directory for all apps.
+        self.name = hashlib.sha256(app_name.encode(errors="surrogatepass")).hexdigest()[:16]
         self._found: tuple[int, Path] | None = None
 
     @property
@@ -76,7 +81,7 @@ class RunDirectory:
         user_id = os.geteuid()
         found = self._found
         if found is None or found[0] != user_id:
-            found = self._found = user_id, _top_for(user_id) / self._name
+            found = self._found = user_id, _top_for(user_id) / self.name
         return found[1]
 
     def version(self) -> tuple[int, int] | None:
@@ -110,18 +115,7 @@ class RunDirectory:
     def check(self) -> None:
         """Raise `UnsafeDirectory` if somebody else could be behind one of the directories."""
         for path in (self.path.parent, self.path):
-            found = os.lstat(path)
-            if not stat.S_ISDIR(found.st_mode):
-                raise UnsafeDirectory(f"{path} is no directory")
-            if found.st_uid != os.geteuid():
-                raise UnsafeDirectory(
-                    f"{path} belongs to the user {found.st_uid}, not to {os.geteuid()}"
-                )
-            if stat.S_IMODE(found.st_mode) & 0o077:
-                raise UnsafeDirectory(
-                    f"{path} has the mode {stat.S_IMODE(found.st_mode):04o}, which lets others "
-                    "in; it must be 0700"
-                )
+            _check(path)
 
     def members(self) -> list[str]:
         """The names of the sockets, also of those whose processes are gone."""
@@ -143,14 +137,18 @@ class RunDirectory:
 
         Raises `UnsafeDirectory` or OSError.
         """
+        return self._with_directories(lambda: self._listen(name))
+
+    def _with_directories(self, use: Callable[[], Made]) -> Made:
         for _ in range(_ATTEMPTS - 1):
             # Not found: somebody has removed a directory between its making and its use.
             with contextlib.suppress(FileNotFoundError):
-                return self._listen_once(name)
-        return self._listen_once(name)
-
-    def _listen_once(self, name: str) -> socket.socket:
+                self.make()
+                return use()
         self.make()
+        return use()
+
+    def _listen(self, name: str) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listener.setblocking(False)
@@ -181,6 +179,23 @@ class RunDirectory:
         with contextlib.suppress(OSError, UnsafeDirectory):
             os.unlink(self.path / name)
 
+    def write_beside(self, name: str, data: bytes) -> None:
+        """Write a new file for this user alone, beside the directory of members.
+
+        Raises `UnsafeDirectory` or OSError.
+        """
+        self._with_directories(lambda: _write_new(self.path.with_name(name), data))
+
+    def read_beside(self, name: str) -> bytes:
+        """The content of such a file. Raises `UnsafeDirectory` or OSError."""
+        _check(self.path.parent)
+        return self.path.with_name(name).read_bytes()
+
+    def remove_beside(self, name: str) -> None:
+        """Remove such a file if it is there."""
+        with contextlib.suppress(OSError, UnsafeDirectory):
+            self.path.with_name(name).unlink()
+
     def remove_if_empty(self) -> None:
         """Remove the directories that nobody is in, of this app and of all.
 
@@ -197,7 +212,7 @@ class RunDirectory:
             self.check()
             with os.scandir(self.path.parent) as found:
                 for entry in itertools.islice(found, _MOST_CLEARED):
-                    if entry.name != self._name and entry.is_dir(follow_symlinks=False):
+                    if entry.name != self.name and entry.is_dir(follow_symlinks=False):
                         with contextlib.suppress(OSError):
                             _clear(entry.path)
 
@@ -213,7 +228,7 @@ class RunDirectory:
             with contextlib.suppress(OSError):
                 status = os.lstat(top)
                 if stat.S_ISDIR(status.st_mode) and top != own:
-                    found.append(OtherPlace(top, status.st_uid, _has(top, self._name)))
+                    found.append(OtherPlace(top, status.st_uid, _has(top, self.name)))
         return found
 
     def _remove_if_left_over(self, name: str) -> None:
@@ -293,12 +308,32 @@ def _owner_of(path: Path) -> int | None:
         return None
 
 
+def _check(path: Path) -> None:
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise UnsafeDirectory(f"{path} is no directory")
+    if found.st_uid != os.geteuid():
+        raise UnsafeDirectory(f"{path} belongs to the user {found.st_uid}, not to {os.geteuid()}")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise UnsafeDirectory(
+            f"{path} has the mode {stat.S_IMODE(found.st_mode):04o}, which lets others in; it must "
+            "be 0700"
+        )
+
+
 def _make_private(path: Path) -> None:
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
         return
     path.chmod(0o700)  # an umask may keep the own user out
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+    path.chmod(0o600)
 
 
 # What others have there.

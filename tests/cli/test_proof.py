@@ -94,7 +94,8 @@ def test_keys_are_this_users_alone_and_go_with_their_proof(make_app, runtime):
         [key] = directory.glob("*.key")
         assert key.stat().st_mode & 0o777 == 0o600
         assert directory.stat().st_mode & 0o777 == 0o700
-    assert not key.exists()
+    assert not directory.exists()
+    directory.mkdir(mode=0o700)
     key.write_bytes(b"left over")
     os.utime(key, (0, 0))
     with proof(app):

@@ -92,7 +92,8 @@ MAY_IMPORT = {
     "otel": {
         "metrics.families", "metrics.figures", "metrics.times", "observers", "state",
     },
-    "operator_key": {"bus.run_directory"},
+    "identity": set(),
+    "operator_key": {"bus.run_directory", "state"},
     "answers": {
         "callbacks", "errors", "function", "settings", "transports.engine", "transports.handoff",
     },
