@@ -8,12 +8,14 @@ it has started itself.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import enum
 import logging
 import os
 import signal
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class Lived(Protocol):
 
 _lived: dict[Stage, weakref.WeakSet[Lived]] = {stage: weakref.WeakSet() for stage in Stage}
 _exit_pid: int | None = None
+_ending_pid: int | None = None
 
 
 def register(lived: Lived, stage: Stage) -> None:
@@ -58,6 +61,23 @@ def stop_at_exit() -> None:
     if _exit_pid != os.getpid():
         _exit_pid = os.getpid()
         atexit.register(_stop_all)
+        # `atexit` comes when the threads of executors have ended, and in them a server may have
+        # requests that take long. Not documented, but what `concurrent.futures` uses itself.
+        register_early: Callable[[Callable[[], None]], None] | None
+        register_early = getattr(threading, "_register_atexit", None)
+        if register_early is not None:
+            with contextlib.suppress(RuntimeError):  # the end has come already
+                register_early(_note_end)
+
+
+def is_ending() -> bool:
+    """Whether the main thread is done, and the interpreter waits for others to end."""
+    return _ending_pid == os.getpid()
+
+
+def _note_end() -> None:
+    global _ending_pid
+    _ending_pid = os.getpid()
 
 
 def _stop_all() -> None:

@@ -149,7 +149,7 @@ class Engine:
     @property
     def is_stopping(self) -> bool:
         """Whether new connections are to be refused because this process ends."""
-        return self._stop_code is not None or wsgi_server.is_stopping()
+        return self._stop_code is not None or _is_told_to_stop()
 
     @property
     def has_served(self) -> bool:
@@ -381,12 +381,17 @@ class _StopWatch:
 
     def on_time(self, now_s: float) -> float | None:
         del now_s
-        if not wsgi_server.is_stopping():
+        if not _is_told_to_stop():
             return _LOOK_FOR_STOP_S
-        # At the interpreter's end no thread can start any more; atexit stops the engine then.
-        with contextlib.suppress(RuntimeError):
+        try:
             threading.Thread(target=self._engine.stop, name="wshandler-stop", daemon=True).start()
+        except RuntimeError:  # in Python 3.12 no thread can start at the interpreter's end
+            self._engine.stop()
         return None
+
+
+def _is_told_to_stop() -> bool:
+    return process.is_ending() or wsgi_server.is_stopping()
 
 
 def most_descriptors() -> int:

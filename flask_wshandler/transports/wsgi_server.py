@@ -201,6 +201,23 @@ def _note_worker(found: object) -> bool:
 
 
 def is_stopping() -> bool:
-    """Whether the gunicorn worker of this process has been told to stop."""
+    """Whether the gunicorn worker of this process has been told to stop.
+
+    Its own signal handler says so by `alive`. An app's handler in its place may keep the signal to
+    itself: then the master has closed the sockets that it listens on, and waits for its workers.
+    """
     worker = gunicorn_worker()
-    return worker is not None and not worker.alive
+    return worker is not None and (not worker.alive or _is_left_by_master(worker))
+
+
+def _is_left_by_master(worker: Any) -> bool:
+    handler = signal.getsignal(signal.SIGTERM)
+    if getattr(handler, "__self__", None) is worker or worker.cfg.reuse_port:
+        return False  # it knows by itself; its listening sockets are none of the master's
+    directory = f"/proc/{worker.ppid}/fd"
+    try:
+        listeners = {f"socket:[{os.fstat(each.fileno()).st_ino}]" for each in worker.sockets}
+        held = {os.readlink(f"{directory}/{number}") for number in os.listdir(directory)}
+    except OSError:  # of another user, or not on Linux, or a file has just been closed
+        return False
+    return bool(listeners) and not listeners & held

@@ -7,12 +7,15 @@ from flask_wshandler.transports import engine, wsgi_server
 
 
 def test_it_bears_that_no_thread_can_start(monkeypatch):
-    """Since Python 3.12 none can while the interpreter shuts down; atexit stops the engine then."""
+    """In Python 3.12 none can while the interpreter shuts down; the timer's own stops the engine."""
 
     def refuse(thread):
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     monkeypatch.setattr(wsgi_server, "is_stopping", lambda: True)
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    watch = engine._StopWatch(engine.Engine(Settings()))
+    served = engine.Engine(Settings())
+    watch = engine._StopWatch(served)
     assert watch.on_time(0.0) is None
+    monkeypatch.undo()
+    assert served.is_stopping
