@@ -106,8 +106,22 @@ class _BlockingChannel(Channel):
                     watched = wanted
                     poll.register(self.socket, wanted)
                 self.turn(self._ready_events(poll.poll()))
+        except BaseException:
+            self._give_up()
+            raise
         finally:
             self._close_wake_fds()
+
+    def _give_up(self) -> None:
+        """Run the last callback: this thread ends by what is no error of the connection's.
+
+        A greenlet that is killed, a KeyboardInterrupt, a signal handler's SystemExit; perhaps in
+        the middle of a turn.
+        """
+        self.connection.abort()
+        if not self._free:
+            self._free.append(None)
+        self.turn(LOOK)
 
     def _serve(self, events: int) -> None:
         super()._serve(events)

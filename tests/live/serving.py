@@ -30,6 +30,10 @@ GUNICORN = {
     "tls": ["--threads", "16"],
 }
 KINDS = [*GUNICORN, "werkzeug"]
+MODULES = {
+    "forking": "tests.live.forking_server",
+    "wsgiref": "tests.live.wsgiref_server",
+}
 
 
 def certificate(directory):
@@ -81,8 +85,8 @@ class Server:
             # coverage can follow threads or greenlets in all processes, not each in some; with
             # greenlets it once fell into an endless loop of weak references, in a test of ours.
             self.environment.pop("COVERAGE_PROCESS_CONFIG", None)
-        if kind == "wsgiref":
-            self._command = [sys.executable, "-m", "tests.live.wsgiref_server"]
+        if kind in MODULES:
+            self._command = [sys.executable, "-m", MODULES[kind]]
         elif kind == "werkzeug":
             self._command = [
                 sys.executable,
