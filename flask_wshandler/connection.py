@@ -15,11 +15,13 @@ Invariants:
 from __future__ import annotations
 
 import enum
+import math
 import threading
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import CloseCode, check_close
 from .frames import OutgoingMessage, close_frame, message_frame, ping_frame
+from .keepalive import STOOD_STILL_S, has_kept_pace, time_to_take_s
 from .outbox import Budget, Outbox
 from .rate import TokenBucket
 from .reader import Event, Failed, MessageReader, PeerClosed, Reply
@@ -85,6 +87,9 @@ class Transport(Protocol):
     def now_s(self) -> float:
         """The time that `on_time` is given."""
 
+    def unacknowledged_bytes(self) -> int:
+        """Of what was taken by `write`: what the peer's system has not; 0 where nobody knows."""
+
 
 class _NoTransport:
     """Before `attach` and after `detach`: takes everything, for nobody."""
@@ -100,6 +105,9 @@ class _NoTransport:
 
     def now_s(self) -> float:
         return 0.0
+
+    def unacknowledged_bytes(self) -> int:
+        return 0
 
 
 _NO_TRANSPORT = _NoTransport()
@@ -128,10 +136,11 @@ class Connection:
     """One client's WebSocket."""
 
     __slots__ = (
-        "_awaits_pong",
+        "_ahead_bytes",
+        "_asked_position",
+        "_awaited_pongs",
         "_callbacks",
         "_checked_at_s",
-        "_close_sent_at_s",
         "_controls",
         "_deflate",
         "_held",
@@ -145,7 +154,9 @@ class Connection:
         "_room_made",
         "_settings",
         "_state",
+        "_taken_position",
         "_transport",
+        "_waits_since_s",
         "check_is_due",
         "close_code",
         "close_reason",
@@ -153,6 +164,7 @@ class Connection:
         "is_closed",
         "is_corked",
         "is_counted",
+        "is_overdue",
         "opened_at_s",
         "outbox",
         "received_bytes",
@@ -196,10 +208,22 @@ class Connection:
         #: Whether it is time for `check_session`. Set by the timer, cleared by the turn.
         self.check_is_due = False
         self._checked_at_s = 0.0  # the timer's
-        # Written by the turn and the timer; a lost write costs one ping at most.
-        self._awaits_pong = False
+        # Written by the turn and the timer; a lost write costs one ping at most. Whatever comes
+        # from the peer sets the first to 0.
+        self._awaited_pongs = 0
         self._pinged_at_s = 0.0
-        self._close_sent_at_s = 0.0
+        #: Whether the time for a pong, or for a close, is over, so that who has read all there is
+        #: calls `judge`. Set by the timer, after which a turn comes; cleared by that turn.
+        self.is_overdue = False
+        # Since when the peer is waited for: to answer a ping or a close, or to take what stands
+        # before it.
+        self._waits_since_s = 0.0
+        # Places in the stream of what is sent, in bytes from its beginning: the end of the ping or
+        # the close frame that is to be answered, and what the peer had taken at the last look.
+        self._asked_position = 0
+        self._taken_position = 0
+        # What stood before that ping, since the one that was answered.
+        self._ahead_bytes = 0
 
         # Guarded by _lock.
         self._state = State.OPEN
@@ -286,18 +310,63 @@ class Connection:
         if self._state is _OPEN:
             self._close_if_told(self._callbacks.session_check_came())
 
+    def judge(self) -> None:
+        """Give up a peer whose time is over. In a turn that has read all there is."""
+        self.is_overdue = False
+        now_s = self._transport.now_s()
+        timeout_s = self._settings.ping_timeout
+        if self._state is State.CLOSING:
+            rest_s = self._patience_for_close_s(now_s)
+        elif self._state is _OPEN and self._awaited_pongs and timeout_s is not None:
+            rest_s = self._patience_for_pong_s(now_s, timeout_s)
+        else:
+            return
+        if rest_s > 0:
+            self._transport.request_wake(rest_s)
+        else:
+            self.abort()
+
+    def _patience_for_pong_s(self, now_s: float, timeout_s: float) -> float:
+        """How much longer to wait for the answer to a ping; nothing has come."""
+        with self._lock:
+            taken, untaken = self._taken()
+        before, self._taken_position = self._taken_position, taken
+        if untaken and taken < self._asked_position:
+            if taken > before:
+                self._waits_since_s = now_s
+        elif self._ahead_bytes:
+            self._waits_since_s += time_to_take_s(self._ahead_bytes)
+            self._ahead_bytes = 0
+        return self._waits_since_s + timeout_s - now_s
+
+    def _patience_for_close_s(self, now_s: float) -> float:
+        """How much longer to wait for the answer to a close."""
+        timeout_s = self._settings.close_timeout
+        rest_s = self._waits_since_s + timeout_s - now_s
+        if rest_s <= 0 and self.is_keeping_pace(now_s):
+            return timeout_s
+        return rest_s
+
+    def is_keeping_pace(self, now_s: float) -> bool:
+        """Whether the peer takes what it is sent before the end, so that it is worth waiting."""
+        with self._lock:
+            taken, untaken = self._taken()
+        before, self._taken_position = self._taken_position, taken
+        since_s, self._waits_since_s = self._waits_since_s, now_s
+        return has_kept_pace(self._asked_position - before, untaken, now_s - since_s)
+
     def receive_data(self, data: bytes) -> None:
         """Run the callbacks of what `data` completes."""
         text = self._reader.receive_whole_text(data)
         if text is not None:
-            self._awaits_pong = False
+            self._awaited_pongs = 0
             self._take_message(text)
             return
         reader = self._reader
         events = reader.receive_data(data)
         if reader.control_frames:
             self._count_control_frames(reader)
-        self._awaits_pong = False
+        self._awaited_pongs = 0
         if len(events) == 1:
             self._take(events[0])
         elif events:
@@ -342,9 +411,8 @@ class Connection:
     def _count_control_frames(self, reader: MessageReader) -> None:
         """Close a peer that sends nothing but pings or pongs, and those by the thousand."""
         count, reader.control_frames = reader.control_frames, 0
-        if self._awaits_pong:
-            count -= 1
-        if not count:
+        count -= self._awaited_pongs
+        if count <= 0:
             return
         now_s = self._transport.now_s()
         if self._controls is None:
@@ -508,7 +576,8 @@ class Connection:
     def wait_for_room(self, size: int) -> bool:
         """Wait until `size` more bytes fit into the queue. False once the connection is closing.
 
-        Only for threads that nobody else waits for; bounded by the ping time-out.
+        Only for threads that nobody else waits for. Bounded by the ping time-out, which a peer
+        that takes anything puts off.
         """
         while True:
             with self._lock:
@@ -530,13 +599,18 @@ class Connection:
             waits_s = (self._hold(now_s), self._keep_alive(now_s), self._have_checked(now_s))
             return min((seconds for seconds in waits_s if seconds is not None), default=None)
         if self._state is State.CLOSING:
-            if not self._close_sent_at_s:
-                self._close_sent_at_s = now_s
-            rest_s = self._close_sent_at_s + self._settings.close_timeout - now_s
+            rest_s = self._waits_since_s + self._settings.close_timeout - now_s
             if rest_s > 0:
                 return rest_s
-            self.abort()
+            if not self.is_overdue:
+                self._have_judged()
+            return self._settings.close_timeout
         return None
+
+    def _have_judged(self) -> None:
+        """Have a turn read what there is, and judge if that was nothing."""
+        self.is_overdue = True
+        self._transport.request_turn()
 
     def _hold(self, now_s: float) -> float | None:
         """Read on when the peer's time is over; else in how many seconds, or None."""
@@ -563,30 +637,45 @@ class Connection:
         return interval_s
 
     def _keep_alive(self, now_s: float) -> float | None:
-        interval_s, timeout_s = self._settings.ping_interval, self._settings.ping_timeout
+        interval_s = self._settings.ping_interval
         if interval_s is None:
             return None
-        if self._awaits_pong and timeout_s is not None:
-            rest_s = self._pinged_at_s + timeout_s - now_s
-            if rest_s > 0:
-                return rest_s
-            if not self.outbox.has_progressed and self.wants_data:
-                self.abort()
-                return None
-            # The ping stands behind a queue that a slow peer is taking: that is life, too. And
-            # of whom nothing is read nothing can be heard.
-            self.outbox.has_progressed = False
-            self._pinged_at_s = now_s
-            return timeout_s
-        rest_s = self._pinged_at_s + interval_s - now_s
-        if rest_s > 0:
-            return rest_s
+        if not self._awaited_pongs:
+            self.is_overdue = False  # before the next ping is awaited
+        rest_s = self._rest_of_silence_s(now_s)
+        if rest_s <= 0:
+            # Of whom nothing is read nothing can be heard.
+            if self.wants_data and rest_s > -STOOD_STILL_S:
+                self._have_judged()
+                return interval_s
+            self._waits_since_s = now_s
+            self._ping(now_s)
+        elif self._pinged_at_s + interval_s <= now_s:
+            self._ping(now_s)
+        return min(self._pinged_at_s + interval_s - now_s, self._rest_of_silence_s(now_s))
+
+    def _rest_of_silence_s(self, now_s: float) -> float:
+        """How much longer the peer may be silent; for ever if it is not waited for."""
+        timeout_s = self._settings.ping_timeout
+        if timeout_s is None or not self._awaited_pongs or self.is_overdue:
+            return math.inf
+        return self._waits_since_s + timeout_s - now_s
+
+    def _ping(self, now_s: float) -> None:
         self._pinged_at_s = now_s
-        self.outbox.has_progressed = False
-        self._awaits_pong = True  # before the ping: a quick peer answers before the next line
+        if not self._awaited_pongs:
+            self._waits_since_s = now_s
+        elif self.outbox.queued_bytes:
+            return  # the last one may not have left yet
+        self._awaited_pongs += 1  # before the ping: a quick peer answers before the next line
         with self._lock:
+            if self._state is not _OPEN:
+                return
             self._put(ping_frame())
-        return interval_s if timeout_s is None else min(interval_s, timeout_s)
+            if self._awaited_pongs == 1:
+                before = self._asked_position
+                self._note_asked()
+                self._ahead_bytes = self._asked_position - before
 
     # With _lock held.
 
@@ -624,6 +713,16 @@ class Connection:
         else:
             self.outbox.put(frame, self._write)
 
+    def _note_asked(self) -> None:
+        """What was sent last is to be answered."""
+        self._asked_position = self.sent_bytes + self.outbox.queued_bytes
+        self._taken_position, _ = self._taken()
+
+    def _taken(self) -> tuple[int, int]:
+        """Bytes that the peer has taken of what was sent, and those that it has not."""
+        unacknowledged = self._transport.unacknowledged_bytes()
+        return self.sent_bytes - unacknowledged, self.outbox.queued_bytes + unacknowledged
+
     def _queue_held(self) -> None:
         if self._held is not None:
             self.outbox.append(self._held)
@@ -634,6 +733,8 @@ class Connection:
         self._queue_held()
         self.outbox.append(frame)
         self._flush()
+        self._waits_since_s = self._transport.now_s()
+        self._note_asked()
         self._transport.request_wake(0)
 
     def _start_close(self, code: int, reason: str) -> None:

@@ -61,7 +61,6 @@ class Outbox:
         "_frames",
         "_max_bytes",
         "_only",
-        "has_progressed",
         "queued_bytes",
     )
 
@@ -73,8 +72,6 @@ class Outbox:
         self._only: bytes | memoryview | None = None
         self._frames: collections.deque[bytes | memoryview] | None = None
         self.queued_bytes = 0
-        #: Set when a queued byte is taken. Whoever wants to know later clears it.
-        self.has_progressed = False
 
     def is_over(self, size: int) -> bool:
         """Whether a frame of `size` bytes is too much.
@@ -129,7 +126,6 @@ class Outbox:
         if self._only is None:
             return  # the writer has found the peer lost, and cleared the queue
         self.queued_bytes -= taken
-        self.has_progressed = self.has_progressed or taken > 0
         self._only = memoryview(frame)[taken:] if self.queued_bytes else None
 
     def _many(self) -> collections.deque[bytes | memoryview]:
@@ -148,7 +144,6 @@ class Outbox:
             if not self._frames:
                 return  # the writer has found the peer lost, and cleared the queue
             self.queued_bytes -= taken
-            self.has_progressed = self.has_progressed or taken > 0
             if taken < len(data):
                 self._keep_rest(self._frames, count, taken)
                 return

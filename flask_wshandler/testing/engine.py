@@ -66,7 +66,9 @@ class Served:
             return False
         if connection.is_closed and not channel.has_finished:
             return False
-        if connection.wants_data and _is_ready(channel.socket, select.POLLIN):
+        if connection.wants_data and (
+            connection.is_overdue or _is_ready(channel.socket, select.POLLIN)
+        ):
             return False
         return channel.is_idle and not connection.is_corked
 

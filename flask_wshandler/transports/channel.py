@@ -4,8 +4,9 @@ Invariant: one thread at a time is in a channel's turn. Who comes while it runs 
 behind, and the turn goes on with them.
 
 After the last callback the socket lingers: our end of the stream is closed, what the peer still
-sends is thrown away, until it ends the stream too or `close_timeout` is over. Closing at once
-would answer unread bytes with a reset, and a reset takes our close frame from the peer again.
+sends is thrown away, until it ends the stream too, or `close_timeout` is over and
+it takes nothing more. Closing at once would answer unread bytes with a reset, and a reset takes our
+close frame from the peer again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import logging
 import select
 import socket
 import ssl
+import struct
 import threading
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
     from ..connection import Connection
     from ..timer import Timer
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # pragma: no cover - not a Unix
+    fcntl = termios = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +56,9 @@ _READS_PER_TURN = range(3)
 
 left_behind = threading.Lock()
 """Guards the events that are left to the turn that is running, of all channels: that is rare."""
+
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+_INT = struct.Struct("i")
 
 _NO_MEMORY = (errno.ENOBUFS, errno.ENOMEM)
 _RETRY_S = 0.1
@@ -187,6 +198,20 @@ class Channel:
         """The time, by the timer's clock."""
         return self._host.timer.clock.now_s()
 
+    def unacknowledged_bytes(self) -> int:
+        """Of what was taken by `write`: what the peer's system has not; 0 where nobody knows.
+
+        With TLS they are those of its records, which are a little more.
+        """
+        # A Unix socket counts memory, not bytes, and keeps little.
+        if fcntl is None or self.socket.family not in _INTERNET:
+            return 0
+        try:
+            found: bytes = fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, _INT.pack(0))
+        except (OSError, ValueError):  # not on this system, or it has just been closed
+            return 0
+        return int(_INT.unpack(found)[0])
+
     def _waits_for_memory(self, error: OSError) -> bool:
         """Whether the kernel had no memory for us; then there is another try in a moment."""
         if error.errno not in _NO_MEMORY:
@@ -292,6 +317,8 @@ class Channel:
             try:
                 data = self._receive(most)
             except WOULD_BLOCK:
+                if connection.is_overdue:
+                    connection.judge()
                 return
             except OSError as error:
                 if not self._waits_for_memory(error):
@@ -334,26 +361,43 @@ class Channel:
                 self.socket.shutdown(socket.SHUT_WR)
 
     def _linger(self, events: int) -> None:
-        if events & EXPIRED or self.connection.is_lost:
+        connection = self.connection
+        if connection.is_lost:
             self.release()
             return
-        if self.connection.outbox.queued_bytes:
-            self.connection.flush()
+        if connection.outbox.queued_bytes:
+            connection.flush()
         self._end_stream()
+        if not self._discard():
+            self.release()
+        elif events & EXPIRED:
+            self._expire()
+
+    def _discard(self) -> bool:
+        """Throw away what has come. False when there is nothing to wait for any more."""
         for _ in _READS_PER_TURN:
             try:
-                if not self._receive(_READ_BYTES):
-                    self.has_peer_ended = True
-                    break
+                if self._receive(_READ_BYTES):
+                    continue
             except WOULD_BLOCK:
-                return
+                return True
             except OSError:
-                break
-        else:
-            self._host.request_turn(self, READABLE)
-            return
-        if not self.connection.outbox.queued_bytes:
+                return False
+            else:
+                self.has_peer_ended = True
+                return self.connection.outbox.queued_bytes > 0
+        self._host.request_turn(self, READABLE)
+        return True
+
+    def _expire(self) -> None:
+        """The time for lingering is over, but not for a peer that still takes what is queued."""
+        now_s = self.now_s()
+        if not self.connection.is_keeping_pace(now_s):
             self.release()
+            return
+        timeout_s = self.connection.close_timeout_s
+        self._linger_until_s = now_s + timeout_s
+        self.request_wake(timeout_s)
 
     def release(self) -> None:
         """Be done with the socket. In the turn, or when nobody else can be in one."""

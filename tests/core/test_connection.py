@@ -496,7 +496,7 @@ def test_pings_come_and_a_silent_peer_is_lost(rig, clock):
         clock.advance(20.2)
         assert reader.read() == (Opcode.PING, b"")
         peer.sendall(frame(Opcode.PONG))
-        wait_for(lambda: not callbacks.connection._awaits_pong)
+        wait_for(lambda: not callbacks.connection._awaited_pongs)
     clock.advance(20.2)
     assert reader.read() == (Opcode.PING, b"")
 

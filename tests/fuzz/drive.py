@@ -39,6 +39,9 @@ class MemoryTransport:
     def now_s(self):
         return self.time_s
 
+    def unacknowledged_bytes(self):
+        return 0
+
 
 class Echo:
     """Callbacks that answer, and check their order."""

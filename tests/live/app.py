@@ -139,6 +139,20 @@ class Recorder(WebSocketHandler):
         time.sleep(float(rest))
         self.send("awake")
 
+    def do_spin(self, rest):
+        """Keep the processor, and gevent's hub."""
+        until_s = time.monotonic() + float(rest)
+        while time.monotonic() < until_s:
+            pass
+        self.send("awake")
+
+    def do_blob(self, rest):
+        """Send so many bytes, and close if a code follows."""
+        size, _, code = rest.partition(" ")
+        self.send(bytes(int(size)))
+        if code:
+            self.close(int(code))
+
     def do_burst(self, rest):
         for index in range(int(rest)):
             self.send(f"burst {index}")
@@ -180,6 +194,12 @@ class Raiser(Recorder):
         raise ValueError("in on_close")
 
 
+class OpensSlowly(Recorder):
+    def on_open(self):
+        super().on_open()
+        self.do_sleep(1.5)
+
+
 class DropsOldest(Recorder):
     queue_policy = "drop_oldest"
     max_queue_size = 300_000
@@ -192,6 +212,7 @@ class ClosesSlow(Recorder):
 HANDLERS = {
     "recorder": Recorder,
     "raiser": Raiser,
+    "opens-slowly": OpensSlowly,
     "drops": DropsOldest,
     "slow": ClosesSlow,
 }

@@ -1,13 +1,162 @@
 """Pings, silent peers and peers that do not answer a close; and what an idle client costs."""
 
+import contextlib
+import os
+import signal
+import socket
+import threading
 import time
 
 import pytest
 from websockets.frames import Opcode
 
+from tests.deadlines import DEADLINE_S
+
+from .serving import Server
 from .wire import frame, text
 
 KINDS = ["gthread", "gevent", "tls"]
+QUICK_PINGS = {"WSHANDLER_PING_INTERVAL": 0.2, "WSHANDLER_PING_TIMEOUT": 0.3}
+MEGABYTE = 1_000_000
+BLOB_HEAD_BYTES = 10
+
+
+class Answering:
+    """A client that answers pings at once, in a thread, and keeps the rest of what it reads."""
+
+    def __init__(self, client):
+        self._client = client
+        self._changed = threading.Condition()
+        # Guarded by _changed.
+        self._texts = []
+        self._is_over = False
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        with contextlib.suppress(OSError):  # the test has ended it
+            while (found := self._client.read_frame()) is not None:
+                opcode, payload = found
+                if opcode is Opcode.PING:
+                    self._client.send(frame(Opcode.PONG))
+                elif opcode is Opcode.TEXT:
+                    with self._changed:
+                        self._texts.append(payload.decode())
+                        self._changed.notify()
+        with self._changed:
+            self._is_over = True
+            self._changed.notify()
+
+    def read_text(self):
+        """The next text; None when the connection is over."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._texts or self._is_over, DEADLINE_S)
+            return self._texts.pop(0) if self._texts else None
+
+    def send(self, data):
+        self._client.send(data)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def pinging(request, tmp_path_factory):
+    """A server that gives a silent client half a second, and a closed one as long."""
+    server = Server(
+        request.param,
+        tmp_path_factory.mktemp("pinging"),
+        WSHANDLER_CLOSE_TIMEOUT=0.5,
+        **QUICK_PINGS,
+    )
+    yield server
+    server.stop()
+
+
+def check_alive(*clients):
+    for client in clients:
+        client.send(text("burst 1"))
+        assert client.read_text() == "burst 0"
+
+
+@pytest.mark.parametrize("how", ["sleep", "spin"])
+def test_who_answers_behind_its_callback_is_alive(pinging, how):
+    """Its pongs are unread for longer than both times; so are the other's when the hub stands."""
+    client, other = (Answering(pinging.raw(f"/record/recorder/{how}-{name}")) for name in "ab")
+    client.send(text(f"{how} 1.2"))
+    assert client.read_text() == "awake"
+    check_alive(client, other)
+
+
+def test_who_answers_while_it_is_opened_is_alive(pinging):
+    """`on_open` is a callback as well."""
+    client = Answering(pinging.raw("/record/opens-slowly/opens-slowly"))
+    assert client.read_text() == "awake"
+    check_alive(client)
+
+
+def test_who_answers_behind_busy_threads_is_alive(start):
+    """All threads are inside callbacks, and nobody reads the pongs of those who are idle."""
+    server = start("gthread", WSHANDLER_THREADS=2, **QUICK_PINGS)
+    clients = [Answering(server.raw(f"/record/recorder/{number}")) for number in range(6)]
+    check_alive(*clients)
+    for client in clients[:3]:
+        client.send(text("sleep 1.2"))
+    assert [client.read_text() for client in clients[:3]] == ["awake"] * 3
+    check_alive(*clients)
+
+
+def test_who_answers_while_the_worker_is_stopped_is_alive(pinging):
+    """SIGSTOP, as a debugger or a frozen machine has it."""
+    client = Answering(pinging.raw("/record/recorder/stopped"))
+    check_alive(client)
+    pid = pinging.worker_pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(1.2)  # for what is not to happen there is no event
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    check_alive(client)
+
+
+def read_slowly(client, size, bytes_per_s):
+    """Read `size` bytes from the socket, in small pieces."""
+    started_s = time.monotonic()
+    count = 0
+    while count < size:
+        data = client.socket.recv(min(20_000, size - count))
+        assert data, f"the end came after {count} bytes"
+        count += len(data)
+        time.sleep(max(0.0, started_s + count / bytes_per_s - time.monotonic()))
+
+
+def slow_client(server, path):
+    """A client that has little room, so that what it has not read is with the server's system."""
+    client = server.raw()
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 50_000)
+    client.handshake(path)
+    return client
+
+
+def test_who_reads_slowly_is_alive(pinging):
+    """All is with the server's system, nothing in our queue, and the ping stands behind it."""
+    client = slow_client(pinging, "/record/recorder/reads-slowly")
+    client.send(text(f"blob {MEGABYTE}"))
+    read_slowly(client, BLOB_HEAD_BYTES + MEGABYTE, 600_000)
+    check_alive(Answering(client))
+
+
+def test_who_reads_slowly_gets_its_close_frame(pinging):
+    """What is queued before it may take longer than the time for the close."""
+    client = slow_client(pinging, "/record/recorder/closed-while-reading")
+    size = 6 * MEGABYTE  # more than the system keeps
+    client.send(text(f"blob {size} 4000"))
+    read_slowly(client, BLOB_HEAD_BYTES + size, 4 * MEGABYTE)
+    assert client.read_close()[0] == 4000
+
+
+@pytest.mark.parametrize("what", ["blob 3000000", "burst 3"])
+def test_who_takes_but_does_not_read_is_lost(pinging, what):
+    """Its system acknowledges: all of a little, and no more than has room of much."""
+    id = what.replace(" ", "-")
+    slow_client(pinging, f"/record/recorder/{id}").send(text(what))
+    assert pinging.wait_for_event("close", id)["code"] == 1006
 
 
 @pytest.mark.parametrize("kind", KINDS)
