@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Request
+from werkzeug.exceptions import NotFound
 from werkzeug.routing import MapAdapter, WebsocketMismatch
 
 
@@ -16,7 +17,8 @@ class _UpgradeAdapter(MapAdapter):
         match: Callable[..., Any] = super().match  # has overloads, which can't be passed through
         try:
             return match(*args, **kwargs)
-        except WebsocketMismatch:
+        except (WebsocketMismatch, NotFound):
+            # Not found, too: an ordinary rule may have a redirect to its own slash for it.
             return match(*args, **{**kwargs, "websocket": False})
 
 
