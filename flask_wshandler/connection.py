@@ -24,7 +24,7 @@ from .frames import OutgoingMessage, close_frame, message_frame, ping_frame
 from .keepalive import STOOD_STILL_S, has_kept_pace, time_to_take_s
 from .outbox import Budget, Outbox
 from .rate import TokenBucket
-from .reader import Event, Failed, MessageReader, PeerClosed, Reply
+from .reader import Event, Failed, Flooded, LeftoverReader, MessageReader, PeerClosed, Reply
 from .settings import ClientSettings, QueuePolicy, RatePolicy
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ class Connection:
         self._callbacks: Callbacks = callbacks
         self._settings = settings
         self._deflate = deflate
+        self._reader: MessageReader | LeftoverReader
         self._reader = MessageReader(settings.max_message_size, deflate)
         self._transport: Transport = _NO_TRANSPORT
         self._lock = threading.Lock()
@@ -355,6 +356,11 @@ class Connection:
         since_s, self._waits_since_s = self._waits_since_s, now_s
         return has_kept_pace(self._asked_position - before, untaken, now_s - since_s)
 
+    def discard(self, size: int) -> bool:
+        """Count what has come after the end. False when it is too much to go on reading."""
+        reader = self._reader
+        return isinstance(reader, LeftoverReader) and reader.discard(size)
+
     def receive_data(self, data: bytes) -> None:
         """Run the callbacks of what `data` completes."""
         text = self._reader.receive_whole_text(data)
@@ -408,7 +414,7 @@ class Connection:
         self._transport.request_wake(wait_s)
         return True
 
-    def _count_control_frames(self, reader: MessageReader) -> None:
+    def _count_control_frames(self, reader: MessageReader | LeftoverReader) -> None:
         """Close a peer that sends nothing but pings or pongs, and those by the thousand."""
         count, reader.control_frames = reader.control_frames, 0
         count -= self._awaited_pongs
@@ -471,6 +477,8 @@ class Connection:
                     self._put(event.data)
         elif isinstance(event, PeerClosed):
             self._answer_close(event)
+        elif isinstance(event, Flooded):
+            self.abort()
         else:
             self._fail(event)
 
@@ -733,6 +741,7 @@ class Connection:
         self._queue_held()
         self.outbox.append(frame)
         self._flush()
+        self._take_no_more_messages()
         self._waits_since_s = self._transport.now_s()
         self._note_asked()
         self._transport.request_wake(0)
@@ -785,7 +794,12 @@ class Connection:
             self.wants_data = True
             self._transport.request_turn()
 
+    def _take_no_more_messages(self) -> None:
+        if isinstance(self._reader, MessageReader):
+            self._reader = LeftoverReader(self._reader, self._settings.max_message_size)
+
     def _set_closed(self) -> None:
+        self._take_no_more_messages()
         self._state = State.CLOSED
         self.is_closed = True
         self.wants_data = False

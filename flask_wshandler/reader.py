@@ -67,6 +67,9 @@ _OPCODES = frozenset(Opcode)
 _RESERVED = 0b0111_0000
 _RESERVED_BUT_DEFLATE = 0b0011_0000
 
+_MOST_LEFTOVER_BYTES = 4 * 1024 * 1024
+"""Of what is still read after our close frame."""
+
 _SMALLEST_FAIR_FRAGMENT_BYTES = 64
 """A message may come in as many fragments as it has room for of this size, at least 1,024."""
 
@@ -94,7 +97,12 @@ class Failed:
     reason: str
 
 
-Event = Message | Reply | PeerClosed | Failed
+@dataclasses.dataclass(frozen=True, slots=True)
+class Flooded:
+    """The peer goes on sending after our close frame, more than is worth reading."""
+
+
+Event = Message | Reply | PeerClosed | Failed | Flooded
 
 
 class _TooManyFragments(Exception):
@@ -386,3 +394,35 @@ class MessageReader:
 
 def _utf8_reason(error: UnicodeDecodeError) -> str:
     return f"text is not UTF-8: {error.reason} at byte {error.start}"
+
+
+class LeftoverReader:
+    """Reads what comes after our close frame: for the peer's, and to throw the rest away.
+
+    A peer may have sent much before it saw our frame, and to end the connection amid that resets
+    it, which can take the frame away again. But it may also go on for ever. So as much is read as
+    the buffers between us usually hold, or one message if that may be longer.
+    """
+
+    __slots__ = ("_reader", "_rest_bytes", "control_frames")
+
+    def __init__(self, reader: MessageReader, max_message_bytes: int) -> None:
+        self._reader = reader
+        #: None: nobody is closed for them any more.
+        self.control_frames = 0
+        self._rest_bytes = max(_MOST_LEFTOVER_BYTES, max_message_bytes)
+
+    def receive_whole_text(self, data: bytes) -> None:
+        """No message counts any more."""
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """The peer's close frame or its failure, if `data` completes one."""
+        if not self.discard(len(data)):
+            return [Flooded()]
+        events = self._reader.receive_data(data)
+        return [event for event in events if isinstance(event, PeerClosed | Failed)]
+
+    def discard(self, size: int) -> bool:
+        """Count bytes that are thrown away. False when they are too many."""
+        self._rest_bytes -= size
+        return self._rest_bytes >= 0

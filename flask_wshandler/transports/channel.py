@@ -4,9 +4,9 @@ Invariant: one thread at a time is in a channel's turn. Who comes while it runs 
 behind, and the turn goes on with them.
 
 After the last callback the socket lingers: our end of the stream is closed, what the peer still
-sends is thrown away, until it ends the stream too, or `close_timeout` is over and
-it takes nothing more. Closing at once would answer unread bytes with a reset, and a reset takes our
-close frame from the peer again.
+sends is thrown away, until it ends the stream too, has sent too much, or `close_timeout` is over
+and it takes nothing more. Closing at once would answer unread bytes with a reset, and a reset takes
+our close frame from the peer again.
 """
 
 from __future__ import annotations
@@ -377,15 +377,16 @@ class Channel:
         """Throw away what has come. False when there is nothing to wait for any more."""
         for _ in _READS_PER_TURN:
             try:
-                if self._receive(_READ_BYTES):
-                    continue
+                data = self._receive(_READ_BYTES)
             except WOULD_BLOCK:
                 return True
             except OSError:
                 return False
-            else:
+            if not data:
                 self.has_peer_ended = True
                 return self.connection.outbox.queued_bytes > 0
+            if not self.connection.discard(len(data)):
+                return False
         self._host.request_turn(self, READABLE)
         return True
 

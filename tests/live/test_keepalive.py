@@ -160,6 +160,28 @@ def test_who_takes_but_does_not_read_is_lost(pinging, what):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_who_goes_on_sending_after_the_close_is_reset(start, kind):
+    """After some megabytes, whoever closed why, long before the time for the close is over."""
+    server = start(kind, WSHANDLER_CLOSE_TIMEOUT=600)
+    too_much = b"\x82\xff" + (2**40).to_bytes(8, "big") + bytes(4)
+    for code, last in ((4000, text("close 4000")), (1009, too_much)):
+        client = server.raw(f"/record/recorder/{code}")
+        client.send(last)
+        check_is_stopped(client)
+        assert server.wait_for_event("close", str(code))["code"] == code
+
+
+def check_is_stopped(client):
+    sent = 0
+    junk = frame(Opcode.BINARY, bytes(65_000))
+    with pytest.raises(OSError):
+        while True:
+            client.send(junk)
+            sent += len(junk)
+            assert sent < 40 * MEGABYTE
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_dead_peer_is_noticed(start, kind):
     """Pings every interval; who answers nothing for the time-out is lost, `on_close` runs."""
     server = start(kind, WSHANDLER_PING_INTERVAL=0.2, WSHANDLER_PING_TIMEOUT=0.6)
