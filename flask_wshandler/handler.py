@@ -63,6 +63,9 @@ _membership_lock = threading.Lock()
 """Guards `_memberships`, `_has_closed` and the making of `_early` of all handlers: joining is rare
 and quick."""
 
+_FEW_MEMBERSHIPS = 8
+"""So many are kept in a tuple, which takes a quarter of a dict's memory."""
+
 
 class WebSocketHandler:
     """One client. Make an instance in the view, from whatever the request knows, and give it to
@@ -115,7 +118,8 @@ class WebSocketHandler:
     _early: EarlyMessages | None = None
     _early_id: str | None = None
     _has_closed = False
-    _memberships: tuple[Membership, ...] = ()
+    # A dict when they are many, so that one more costs the same: its order is that of joining.
+    _memberships: tuple[Membership, ...] | dict[Membership, None] = ()
 
     # The method that takes each kind of message, None where nothing is overridden.
     _text_callback: ClassVar[str | None] = None
@@ -289,7 +293,7 @@ def become_open(handler: WebSocketHandler, peer: Peer) -> None:
         # Those who still find `_early` come after this, and through it to the peer.
         early.hand_on_to(peer)
         handler._peer = peer
-    for membership in handler._memberships:
+    for membership in _memberships_of(handler):
         membership.opened(handler)
 
 
@@ -300,22 +304,34 @@ def join(handler: WebSocketHandler, membership: Membership) -> bool:
             return False
         if handler._peer is None and handler._early is None:
             handler._early = EarlyMessages()
-        handler._memberships = (*handler._memberships, membership)
+        joined = handler._memberships
+        if isinstance(joined, dict):
+            joined[membership] = None
+        elif len(joined) < _FEW_MEMBERSHIPS:
+            handler._memberships = (*joined, membership)
+        else:
+            handler._memberships = dict.fromkeys((*joined, membership))
         return True
 
 
 def leave(handler: WebSocketHandler, membership: Membership) -> None:
     """Forget one `join`."""
     with _membership_lock:
-        rest = list(handler._memberships)
-        if membership in rest:
-            rest.remove(membership)
-        handler._memberships = tuple(rest)
+        joined = handler._memberships
+        if isinstance(joined, dict):
+            joined.pop(membership, None)
+        else:
+            handler._memberships = tuple(each for each in joined if each is not membership)
 
 
 def memberships(handler: WebSocketHandler) -> list[str]:
     """The topics of the collections that `handler` is in."""
-    return [membership.topic for membership in handler._memberships]
+    return [membership.topic for membership in _memberships_of(handler)]
+
+
+def _memberships_of(handler: WebSocketHandler) -> tuple[Membership, ...]:
+    with _membership_lock:
+        return tuple(handler._memberships)
 
 
 def connection_id_of(handler: WebSocketHandler) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import tracemalloc
 
 import pytest
 
@@ -106,6 +107,33 @@ def test_a_closed_handler_has_left_and_gets_in_nowhere():
     assert len(one) == len(two) == 0
     assert not one.add(handler)
     assert handler not in one
+
+
+def test_one_more_collection_costs_as_much_as_the_first():
+    """A client in 50,000: joining and leaving copies nothing that grows with their number."""
+    handler = connected()
+    for number in range(50_000):
+        WebSocketCollection(f"many {number}").add(handler)
+    joined, left = [], []
+    tracemalloc.start()
+    try:
+        # Several, because a dict makes room for many now and then.
+        for number in range(3):
+            collection = WebSocketCollection(f"one more {number}")
+            joined.append(peak_bytes(lambda collection=collection: collection.add(handler)))
+            left.append(peak_bytes(lambda collection=collection: collection.remove(handler)))
+    finally:
+        tracemalloc.stop()
+    assert max(min(joined), min(left)) < 10_000
+    leave_all(handler)
+    assert not any(handler in WebSocketCollection(f"many {number}") for number in (0, 49_999))
+
+
+def peak_bytes(call):
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    call()
+    return tracemalloc.get_traced_memory()[1] - before
 
 
 def test_members_are_told_apart_by_identity():
