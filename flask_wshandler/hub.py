@@ -216,14 +216,23 @@ class Hub:
     def members(self, topic: str) -> list[Presence]:
         """Everybody who is in a collection, in all processes."""
         self._drop_gone()
+        if self._is_alone:
+            return []
         self._start()
         return self._account.members(topic, _FIRST_ANSWER_S)
 
     def count(self, topic: str) -> int:
         """How many they are."""
         self._drop_gone()
+        if self._is_alone:
+            return 0
         self._start()
         return self._account.count(topic, _FIRST_ANSWER_S)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether there is nobody to ask, nor a member here: so there is no need to be found."""
+        return not self._has_started and self.bus.peer_count() == 0
 
     def watch(self, topic: str, watcher: Watcher) -> None:
         """Have `watcher.on_presence` called from now on."""
@@ -286,7 +295,9 @@ class Hub:
         return _LOOK_S if is_idle else self._lease_s
 
     def listen(self, timeout_s: float) -> bool:
-        """Have what others say come here; False if the bus is not up in time."""
+        """Have what others say come here, if there are any; False if the bus is not up in time."""
+        if self._is_alone:
+            return self.bus.is_up
         with self._start_lock:
             self._attach()
         return self.bus.wait_until_subscribed(timeout_s)

@@ -99,7 +99,11 @@ class Inquiries:
         On a bus that can't count them, all are those who answer while no pause is too long; or
         just the `known` processes, if there are any. Without a word of the bus nobody is asked,
         for no answer could come. The bus's own thread must not call it.
+
+        Where nobody is, nothing is left behind: who only asks becomes no member of the bus.
         """
+        if self._publisher.peer_count() == 0:
+            return Answers({}, 0)
         number = os.urandom(8).hex()
         topic = _topic_of(number)
         until_s = time.monotonic() + timeout_s

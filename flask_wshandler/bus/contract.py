@@ -149,6 +149,13 @@ class Bus(abc.ABC):
         with self._count_lock:
             return "" if self._is_up else self._trouble
 
+    def whereabouts(self) -> list[str]:
+        """Where this process looks for others, and where they may be instead: sentences.
+
+        For an operator who has found nobody. Slow.
+        """
+        return [f"Looked on {self}."]
+
     def stats(self) -> BusStats:
         """Count everything."""
         with self._count_lock:

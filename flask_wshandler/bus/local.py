@@ -201,6 +201,27 @@ class LocalBus(Bus):
         else:
             self._links[name] = Link(name, sock, self.max_queue_bytes)
 
+    def whereabouts(self) -> list[str]:
+        """The run directory, and those of other users and other variables."""
+        said = [f"Looked on {self} for {self._app_name!r}, as the user {_user(os.geteuid())}."]
+        strangers = set()
+        for place in self._directory.other_places():
+            if place.user_id == os.geteuid():
+                if place.has_app:
+                    said.append(f"The app was in {place.top}, by another XDG_RUNTIME_DIR.")
+            elif place.has_app:
+                user = _user(place.user_id)
+                said.append(
+                    f"The app was in {place.top}, as the user {user}: see `sudo -u {user}`."
+                )
+            elif place.has_app is None:
+                strangers.add(_user(place.user_id))
+        if strangers:
+            said.append(
+                f"Other users have apps here that can't be seen: {', '.join(sorted(strangers))}."
+            )
+        return said
+
     def peer_count(self) -> int:
         """How many others listen."""
         with self._lock:
@@ -461,6 +482,15 @@ class LocalBus(Bus):
 
 
 READ = selectors.EVENT_READ
+
+
+def _user(user_id: int) -> str:
+    try:
+        import pwd  # which not every system has
+
+        return pwd.getpwuid(user_id).pw_name
+    except (ImportError, KeyError):  # containers have users without names
+        return f"#{user_id}"
 
 
 def _is_readable(sock: socket.socket) -> bool:

@@ -146,18 +146,13 @@ def _finish(workers: Workers, heard: Heard) -> None:
     if missing:
         warn(missing)
         sys.exit(1)
-    if not heard.records:
-        warn(_nobody(heard))
-
-
-def _nobody(heard: Heard) -> str:
+    if heard.records:
+        return
     if heard.process_count:
-        return f"No connections. Processes that have answered: {heard.process_count}."
-    return (
-        "No connections, and no other process was found. Workers can be asked from their first "
-        "WebSocket on, by processes of the same user with the same XDG_RUNTIME_DIR, or the same "
-        "Redis."
-    )
+        warn(f"No connections. Processes that have answered: {heard.process_count}.")
+    else:
+        warn("No connections, and no other process was found.", *workers.why_nobody())
+        sys.exit(1)
 
 
 # stats
@@ -225,6 +220,8 @@ def close_connection(connection_id: str, code: int, reason: str, timeout_s: floa
     if missing:
         warn(missing)
     warn(f"Nobody has the connection {connection_id!r}.")
+    if not missing and not workers.are_found:
+        warn("No other process was found.", *workers.why_nobody())
     sys.exit(1)
 
 

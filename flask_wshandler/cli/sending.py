@@ -46,6 +46,10 @@ def send(collection: str, message: str, group: str | None, is_json: bool, is_bin
         warn(missing)
     if not members:
         warn(f"Nobody is in {target.name!r}.")
+        if not missing:
+            workers.look_for_others()
+            if not workers.are_found:
+                warn("No other process was found.", *workers.why_nobody())
         sys.exit(1)
     processes = len({member.process for member in members})
     click.echo(f"Sent to {_many(len(members), 'member')} in {_many(processes, 'process', 'es')}.")

@@ -53,9 +53,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 """The same for all commands that have it."""
 
 
-def warn(text: str) -> None:
+def warn(*texts: str) -> None:
     """Say something beside the output: on standard error, which programs don't read."""
-    click.echo(printable(text), err=True)
+    for text in texts:
+        click.echo(printable(text), err=True)
 
 
 def print_json(value: object) -> None:

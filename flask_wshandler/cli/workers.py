@@ -54,7 +54,9 @@ class Workers:
         """`timeout_s` is for each question."""
         self._hub = hub
         self._timeout_s = timeout_s
-        self._has_waited_in_vain = False  # for the bus; of the thread that asks
+        # Of the thread that asks.
+        self._has_waited_in_vain = False  # for the bus
+        self._has_heard_others = False
 
     @property
     def are_visible(self) -> bool:
@@ -78,6 +80,23 @@ class Workers:
         if silent_count:
             return f"Processes that have not answered in time: {silent_count}. See --timeout."
         return ""
+
+    @property
+    def are_found(self) -> bool:
+        """Whether any other process has answered so far."""
+        return self._has_heard_others
+
+    def why_nobody(self) -> list[str]:
+        """Where they were looked for, and why they may be elsewhere: sentences."""
+        return [
+            "Workers can be asked from their first WebSocket on, by processes of the same user "
+            "with the same XDG_RUNTIME_DIR and WSHANDLER_BUS_NAME, or on the same Redis.",
+            *self._hub.bus.whereabouts(),
+        ]
+
+    def look_for_others(self) -> None:
+        """Ask whether anybody is there."""
+        self._ask_others("stats", {})
 
     def reach(self) -> None:
         """Have what they say come here, for questions that are not asked by this object."""
@@ -154,6 +173,7 @@ class Workers:
             verb, arguments, timeout_s=self._timeout_s, is_enough=is_enough, known=known
         )
         self._has_waited_in_vain |= not heard.was_asked
+        self._has_heard_others |= bool(heard.by_process)
         return heard
 
     def _count_others(self, processes: set[str]) -> int:

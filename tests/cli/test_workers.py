@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from flask_wshandler.bus.run_directory import RunDirectory
 from tests.bus.networks import RedisServer
 from tests.live.serving import starting
 from tests.shared.conftest import Cluster
@@ -76,11 +77,17 @@ def test_list_names_users(tmp_path, commands_of):
 
 
 def test_list_without_connections(server, commands_of):
-    """Is no failure, and says who has been found."""
+    """Says who has been found. Nobody at all is a failure, with where was looked."""
+    done = commands_of(server).run("list")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "No connections, and no other process was found." in done.stderr
+    assert "Looked " in done.stderr
+    assert connections(commands_of(server)) == []
+    server.connect("/ws").close()
+    server.wait_for(lambda: not connections(commands_of(server)), "end")
     done = commands_of(server).run("list")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "No connections, and no other process was found." in done.stderr
-    assert connections(commands_of(server)) == []
+    assert done.stderr == "No connections. Processes that have answered: 1.\n"
 
 
 def test_stats_shows_each_worker_and_the_sum(server, crowd, commands_of):
@@ -123,7 +130,11 @@ def test_send_to_a_group(server, crowd, commands_of):
 
 
 def test_send_to_nobody(server, commands_of):
-    """A misspelt name, most likely."""
+    """A misspelt name, most likely; or there is nobody at all, which is said then."""
+    done = commands_of(server).run("send", "nobody", "hello")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Nobody is in 'nobody'.\nNo other process was found.\n")
+    server.connect("/ws")
     done = commands_of(server).run("send", "nobody", "hello")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Nobody is in 'nobody'.\n"
@@ -306,3 +317,42 @@ class TestUsage:
         """Whatever there is to say is said on standard error."""
         TestWithoutABus.write(tmp_path)
         assert json.loads(commands.run("list", "--json").stdout) == []
+
+
+class TestNobodyIsThere:
+    """The commands find no process: they say so, and leave nothing behind."""
+
+    @pytest.fixture
+    def app(self, tmp_path):
+        (tmp_path / "site_app.py").write_text(
+            "from flask import Flask\n"
+            "from flask_wshandler import WebSockets\n"
+            "app = Flask(__name__)\n"
+            "WebSockets(app)\n"
+        )
+        return tmp_path / "site_app"
+
+    @pytest.mark.parametrize("command", [*COMMANDS, ("doctor",)])
+    def test_a_command_that_only_asks_creates_nothing(self, app, commands, runtime, command):
+        """Root's would be in the way of the service, whose first WebSocket is still to come."""
+        done = commands.run(*command)
+        assert list(runtime.iterdir()) == []
+        if command != ("doctor",):
+            assert (done.returncode, done.stdout) == (1, "")
+            assert str(app) in done.stderr
+            assert str(runtime) in done.stderr
+
+    def test_where_they_may_be_instead(self, app, commands, runtime, monkeypatch):
+        """The directory of another user, and of another XDG_RUNTIME_DIR."""
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a directory away")
+        monkeypatch.setenv("TMPDIR", str(runtime))
+        here = RunDirectory(str(app))
+        here.make()
+        top = runtime / "flask-wshandler-65534"
+        (top / here.name).mkdir(parents=True)
+        os.chown(top, 65534, 65534)
+        done = commands.run("list", XDG_RUNTIME_DIR="/nowhere", TMPDIR=str(runtime))
+        assert done.returncode == 1
+        assert f"The app was in {top}, as the user nobody: see `sudo -u nobody`." in done.stderr
+        assert f"The app was in {here.path.parent}, by another XDG_RUNTIME_DIR." in done.stderr

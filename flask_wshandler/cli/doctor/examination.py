@@ -140,6 +140,8 @@ def _is_same(one: ProcessFacts, other: ProcessFacts) -> bool:
 
 
 def _bus_trouble(hub: Hub, timeout_s: float) -> str:
+    if hub.bus.peer_count() is not None:  # it has looked, and made nothing
+        return hub.bus.trouble
     if hub.bus.trouble or hub.bus.wait_until_subscribed(timeout_s):
         return hub.bus.trouble
     return hub.bus.trouble or f"no answer in {timeout_s:g} seconds"
