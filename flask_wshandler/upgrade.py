@@ -211,6 +211,11 @@ class _Departure:
 
     def left_with(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """The app has returned `body`: what to return in its place."""
+        has_begun = self._status or self._accepted.upgrade is not None
+        return self.answered_with(body) if has_begun else _LateBody(self, body)
+
+    def answered_with(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """The app has answered the request with `body`: what to return in its place."""
         upgrade = self._accepted.upgrade
         if upgrade is None or upgrade is body:
             return body
@@ -230,6 +235,42 @@ class _Departure:
         """The app has raised an exception."""
         if self._accepted.upgrade is not None:
             self._accepted.upgrade.abandon()
+
+
+class _LateBody:
+    """A body whose app begins to work when it is iterated over, as behind a middleware that is a
+    generator."""
+
+    def __init__(self, departure: _Departure, body: Iterable[bytes]) -> None:
+        self._departure = departure
+        self._body = body
+        self._chunks = iter(body)
+        self._is_first = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if not self._is_first:
+            return next(self._chunks)
+        self._is_first = False
+        try:
+            first = next(self._chunks, None)
+        except BaseException:
+            self._departure.failed()
+            raise
+        answer = self._departure.answered_with(self._body)
+        if answer is not self._body:
+            self._body, self._chunks = answer, iter(answer)
+            return next(self._chunks)
+        if first is None:
+            raise StopIteration
+        return first
+
+    def close(self) -> None:
+        """The server or a middleware is done with the body."""
+        close: Callable[[], None] = getattr(self._body, "close", _nothing)
+        close()
 
 
 def let_upgrades_leave(app: Flask) -> None:
@@ -262,6 +303,7 @@ def upgrade_response(app: Flask, environ: WSGIEnvironment, upgrade: Upgrade) -> 
         )
     accepted.upgrade = upgrade
     response = app.response_class(status=_STATUS)
+    headers = upgrade.completed(list(response.headers))  # the class may have some of its own
     response.headers.clear()
-    response.headers.extend(upgrade.completed([]))
+    response.headers.extend(headers)
     return response
