@@ -4,8 +4,6 @@ from flask import Flask
 
 from flask_wshandler import WebSocketHandler, WebSockets
 
-FAILS = "issue 10, number 8: after_request that sets Connection or clears headers"
-
 sockets = WebSockets()
 
 

@@ -4,8 +4,6 @@ from flask import Flask, Response
 
 from flask_wshandler import WebSocketHandler, WebSockets
 
-FAILS = "issue 10, number 8: a 101 that is copied into a new response has nobody behind it"
-
 sockets = WebSockets()
 
 

@@ -8,7 +8,6 @@ from flask_wshandler import WebSocketHandler, WebSockets
 
 HEADERS = {"X-Request-Id": "zoo-1"}
 ANSWER = "hello of zoo-1 after nothing"
-FAILS = "issue 10, number 2: one context for each connection, a copy of the view's"
 
 sockets = WebSockets()
 request_id = ContextVar("request_id", default="nobody")

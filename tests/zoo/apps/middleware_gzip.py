@@ -7,8 +7,6 @@ from flask import Flask
 from flask_wshandler import WebSocketHandler, WebSockets
 
 HEADERS = {"Accept-Encoding": "gzip"}
-FAILS = "issue 10, number 7: a middleware that joins or lists the body"
-FAILS_UNDER = ("gthread", "sync", "gevent")
 
 sockets = WebSockets()
 

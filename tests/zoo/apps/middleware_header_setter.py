@@ -4,9 +4,6 @@ from flask import Flask
 
 from flask_wshandler import WebSocketHandler, WebSockets
 
-FAILS = "flask run: the head of a 101 is written without what middlewares add to it"
-FAILS_UNDER = ("werkzeug",)
-
 sockets = WebSockets()
 
 

@@ -6,8 +6,6 @@ from flask import Flask
 
 from flask_wshandler import WebSocketHandler, WebSockets
 
-FAILS = "issue 10, number 9: early frames where wsgi.input is replaced"
-
 sockets = WebSockets()
 
 

@@ -7,9 +7,6 @@ from werkzeug.middleware.profiler import ProfilerMiddleware
 
 from flask_wshandler import WebSocketHandler, WebSockets
 
-FAILS = "issue 10, number 7: a middleware that joins or lists the body"
-FAILS_UNDER = ("gthread", "sync", "gevent")
-
 sockets = WebSockets()
 
 

@@ -5,9 +5,6 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_wshandler import WebSocketHandler, WebSockets
 
-FAILS = "issue 10, number 7: a middleware that joins or lists the body"
-FAILS_UNDER = ("gthread", "sync", "gevent")
-
 sockets = WebSockets()
 
 

@@ -7,7 +7,6 @@ from sentry_sdk.integrations.flask import FlaskIntegration
 from flask_wshandler import WebSocketHandler, WebSockets
 
 ALONE = True
-FAILS = "issue 10, number 2: what is reported has the user of somebody else, or none"
 LOGS_ERRORS = True
 
 sockets = WebSockets()
