@@ -143,3 +143,14 @@ def test_a_bomb_is_too_big_after_decompression(start):
     with server.raw("/echo", offer) as client:
         client.send(frame(2, bomb[:-4], rsv1=True))
         assert client.read_close()[0] == 1009
+
+
+def test_a_window_that_can_not_be_had_is_declined(start):
+    """zlib compresses with 9 bits and more; to agree to 8 failed at the first message."""
+    server = start("gthread", WSHANDLER_COMPRESSION=True)
+    offer = [("Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=8")]
+    with server.raw("/echo", offer) as client:
+        assert client.status == 101
+        assert client.header("Sec-WebSocket-Extensions") is None
+        client.send(text("x" * 1000))
+        assert client.read_text() == "x" * 1000
