@@ -14,7 +14,9 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import logging
 import math
 import threading
 from typing import TYPE_CHECKING, Protocol
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
     from .frames import Message, Sendable
     from .room import Seat
+
+
+logger = logging.getLogger(__name__)
 
 
 class State(enum.Enum):
@@ -530,11 +535,14 @@ class Connection:
 
     def deliver_all(self, messages: list[OutgoingMessage]) -> None:
         """Send or queue messages that came together, with one write."""
+        frames = [message.frame(self._deflate) for message in messages]
         with self._lock:
             was_corked, self.is_corked = self.is_corked, True
-            for message in messages:
-                self._send_or_queue(message.frame(self._deflate))
-            self.is_corked = was_corked
+            try:
+                for frame in frames:
+                    self._send_or_queue(frame)
+            finally:
+                self.is_corked = was_corked
             if not was_corked:
                 self._flush()
 
@@ -553,8 +561,26 @@ class Connection:
         with self._lock:
             self._lose()
 
+    def give_up(self, fault: Exception) -> None:
+        """Close with 1011 after a fault of this package's. Never raises.
+
+        So whoever was amid many connections goes on with the next.
+        """
+        if self._state is not _OPEN and not self.outbox.queued_bytes:
+            return  # it is closed already, perhaps for the same
+        try:
+            if self._state is _OPEN:
+                self.close(CloseCode.INTERNAL_ERROR)
+            else:  # its close frame can't be written
+                self.abort()
+        except Exception:
+            with contextlib.suppress(Exception):
+                self.abort()
+        with contextlib.suppress(Exception):  # of the log's handlers
+            logger.error("a connection is given up", exc_info=fault)
+
     def uncork(self) -> None:
-        """Let go of what is held back. Any number of times."""
+        """Let go of what is held back. Any number of times. Never raises."""
         lock = self._lock
         lock.acquire()
         try:
@@ -568,8 +594,13 @@ class Connection:
                 self._flush()
             # Last: who sees without the lock that it is not corked sees all of it written.
             self.is_corked = False
+        except Exception as error:
+            fault = error
+        else:
+            return
         finally:
             lock.release()
+        self.give_up(fault)
 
     def pause(self) -> None:
         """Stop reading until `resume`: the peer is held up by TCP."""

@@ -26,6 +26,8 @@ class Receiver(Protocol):
 
     def close(self, code: int = ..., reason: str = ...) -> None: ...
 
+    def give_up(self, fault: Exception) -> None: ...
+
 
 class EarlyMessages:
     """Stands for a connection until it is there, and hands on to it from then on. Any thread.
@@ -72,11 +74,23 @@ class EarlyMessages:
             elif self._close is None:
                 self._close = code, reason
 
+    def give_up(self, fault: Exception) -> None:
+        """Have it closed after a fault of this package's."""
+        with self._lock:
+            receiver = self._receiver
+        if receiver is not None:
+            receiver.give_up(fault)
+        else:
+            self.close(CloseCode.INTERNAL_ERROR, "")
+
     def hand_on_to(self, receiver: Receiver) -> None:
         """The connection is there."""
         with self._lock:
             if self._kept:
-                receiver.deliver_all(self._kept)
+                try:
+                    receiver.deliver_all(self._kept)
+                except Exception as fault:
+                    receiver.give_up(fault)
                 self._kept = []
             if self._close is not None:
                 receiver.close(*self._close)

@@ -6,6 +6,7 @@ No Flask here: what runs the callbacks, and in which context, is `callbacks`.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from .context import WebSocketContext
     from .settings import QueuePolicy, RatePolicy
+
+
+logger = logging.getLogger(__name__)
 
 
 class Peer(Protocol):
@@ -47,6 +51,8 @@ class Peer(Protocol):
     def deliver_all(self, messages: list[OutgoingMessage]) -> None: ...
 
     def close(self, code: int = ..., reason: str = ...) -> None: ...
+
+    def give_up(self, fault: Exception) -> None: ...
 
 
 class Membership(Protocol):
@@ -252,11 +258,17 @@ def late_callback(handler: WebSocketHandler, is_text: bool) -> str | None:
     return None
 
 
+# Of many clients: the fault of one, which is closed for it, does not concern the next.
+
+
 def deliver(handler: WebSocketHandler, message: OutgoingMessage) -> None:
     """Send a message that is sent to others, too, or keep it until the handler is open."""
     receiver = handler._peer or handler._early  # in this order: see `become_open`
     if receiver is not None:
-        receiver.deliver(message)
+        try:
+            receiver.deliver(message)
+        except Exception as fault:
+            receiver.give_up(fault)
 
 
 def deliver_to_each(
@@ -266,21 +278,30 @@ def deliver_to_each(
     for handler in handlers:
         peer = handler._peer or handler._early
         if peer is not None and handler is not exclude:
-            peer.deliver(message)
+            try:
+                peer.deliver(message)
+            except Exception as fault:
+                peer.give_up(fault)
 
 
 def deliver_all(handler: WebSocketHandler, messages: list[OutgoingMessage]) -> None:
     """Send messages that came together, as `deliver` does."""
     receiver = handler._peer or handler._early
     if receiver is not None:
-        receiver.deliver_all(messages)
+        try:
+            receiver.deliver_all(messages)
+        except Exception as fault:
+            receiver.give_up(fault)
 
 
 def close_member(handler: WebSocketHandler, code: int, reason: str) -> None:
     """Close a handler, or have it closed when it opens."""
     receiver = handler._peer or handler._early
     if receiver is not None:
-        receiver.close(code, reason)
+        try:
+            receiver.close(code, reason)
+        except Exception as fault:
+            receiver.give_up(fault)
 
 
 def become_open(handler: WebSocketHandler, peer: Peer) -> None:
@@ -294,7 +315,10 @@ def become_open(handler: WebSocketHandler, peer: Peer) -> None:
         early.hand_on_to(peer)
         handler._peer = peer
     for membership in _memberships_of(handler):
-        membership.opened(handler)
+        try:
+            membership.opened(handler)
+        except Exception as fault:
+            peer.give_up(fault)
 
 
 def join(handler: WebSocketHandler, membership: Membership) -> bool:
@@ -355,4 +379,7 @@ def leave_all(handler: WebSocketHandler) -> None:
         handler._has_closed = True
         memberships, handler._memberships = handler._memberships, ()
     for membership in memberships:
-        membership.discard(handler)
+        try:
+            membership.discard(handler)
+        except Exception:
+            logger.exception("a handler has not left the collection %r", membership.topic)

@@ -254,7 +254,10 @@ class Engine:
         with self._lock:
             left = [*self._open, *self._lingering]
         for channel in left:
-            channel.connection.abort()
+            try:
+                channel.connection.abort()
+            except Exception:
+                logger.exception("a connection can't be given up")
         self._wait_for_last(settings.close_timeout * scale)
         if self._epoll is not None:
             self._epoll.stop()
@@ -270,7 +273,10 @@ class Engine:
         started_s = time.monotonic()
         for index, channel in enumerate(channels):
             self._pause_until(started_s + spread_s * index / len(channels))
-            channel.connection.close(code)
+            try:
+                channel.connection.close(code)
+            except Exception as fault:
+                channel.connection.give_up(fault)
 
     def _pause_until(self, until_s: float) -> None:
         while not self._is_hurried:
