@@ -215,8 +215,6 @@ def _bus_of(settings: Settings, app_name: str) -> Bus:
         return connect(settings.bus, name, max_queue_bytes=settings.bus_queue_size)
     except (ValueError, ImportError) as error:
         shown = without_password(settings.bus)
-        if shown != settings.bus:  # the error may have the password in it
-            raise SettingError(f"WSHANDLER_BUS is {shown!r}, which is no usable address") from None
         raise SettingError(f"WSHANDLER_BUS is {shown!r}: {error}") from error
 
 

@@ -16,7 +16,7 @@ _MAX_SENTENCE_CHARS = 1000
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:<>\[\]/?@%+~-]+")
 
-_PASSWORD = re.compile(r"(://[^:@]*:).*(?=@)|([?&]password=)[^&]*")
+_PASSWORD = re.compile(r"(://[^:@]*:).*(?=@)|([?&](?:\w+_)?password=)[^&]*")
 
 
 def without_password(text: str) -> str:

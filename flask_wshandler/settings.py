@@ -108,11 +108,12 @@ def _origins(value: object) -> str | tuple[str, ...]:
 
 
 def _bus(value: object) -> str:
-    if value in ("local", "none") or (
-        isinstance(value, str) and value.startswith(("redis://", "rediss://"))
-    ):
+    # What else an address must be knows the bus alone, which is made of it at once.
+    if value in ("local", "none") or (isinstance(value, str) and "://" in value):
         return str(value)
-    raise ValueError("'local', 'none', or a redis:// or rediss:// address")
+    raise ValueError(
+        "'local', 'none', or the address of a Redis such as 'redis://localhost:6379/0'"
+    )
 
 
 def _name_or_none(value: object) -> str | None:
@@ -185,7 +186,7 @@ class Settings:
     #: How accepted sockets are served: "auto", "epoll" or "blocking".
     transport: Transport = _setting(Transport.AUTO, _transport)  # noqa: RUF009  # enums are frozen
     #: What carries named collections between processes: "local" (all of this user on this
-    #: machine), a redis:// or rediss:// address (all that use it), or "none".
+    #: machine), the address of a Redis (all that use it), or "none".
     bus: str = _setting("local", _bus, is_secret=True)
     #: Whose collections these are. Default: of this app, as named by the file of its module, on the
     #: local bus; of everybody who uses the same database of a Redis.

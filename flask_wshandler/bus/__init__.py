@@ -6,6 +6,8 @@ connections or collections: see `flask_wshandler.hub` for those.
 
 from __future__ import annotations
 
+import re
+
 from ..redaction import without_password
 from .contract import Bus, BusStats
 from .envelope import Envelope, Kind, Malformed
@@ -13,6 +15,7 @@ from .none import NoBus
 from .run_directory import UnsafeDirectory
 
 DEFAULT_QUEUE_BYTES = 16 * 2**20
+_REDIS = re.compile(r"(redis|valkey|unix)[a-z+]*://")
 
 __all__ = [
     "DEFAULT_QUEUE_BYTES",
@@ -39,8 +42,8 @@ def connect(
     `max_queue_bytes` that others have not taken, the oldest envelopes are dropped.
 
     Nothing is opened before the first use. What is published is sent before the process ends;
-    `bus.close()` does that earlier. Raises ValueError for an address that none of the buses takes,
-    and ImportError for Redis without redis-py.
+    `bus.close()` does that earlier. Raises ValueError for an address or an option of it that can't
+    be used, and ImportError for Redis without redis-py.
     """
     if url == "none":
         return NoBus()
@@ -50,7 +53,7 @@ def connect(
         if not name:
             raise ValueError("a local bus needs the app's WSHANDLER_BUS_NAME as its name")
         return LocalBus(name, max_queue_bytes)
-    if isinstance(url, str) and url.startswith(("redis://", "rediss://")):
+    if isinstance(url, str) and _REDIS.match(url):
         try:
             from .redis_bus import RedisBus
         except ImportError as error:
@@ -60,4 +63,7 @@ def connect(
             ) from error
         return RedisBus(url, name or "", max_queue_bytes)
     found = without_password(repr(url))
-    raise ValueError(f"a bus is 'local', 'none', redis:// or rediss://, not {found}")
+    raise ValueError(
+        "a bus is 'local', 'none', or the address of a Redis such as 'redis://localhost:6379/0', "
+        f"not {found}"
+    )

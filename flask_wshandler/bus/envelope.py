@@ -36,6 +36,8 @@ class Kind(enum.IntEnum):
     """To every process: see `inquiry`."""
     ANSWER = 6
     """To the process that has asked, by a topic of its question's own."""
+    PART = 7
+    """A piece of a larger envelope, on a bus that carries these in pieces: see `bus.parts`."""
 
 
 class Malformed(ValueError):

@@ -34,18 +34,21 @@ def wait_for(question, what, deadline_s=DEADLINE_S):
 class RedisServer:
     """Debian's redis-server."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, *arguments):
         self.directory = directory
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.socket_path = directory / "redis.sock"
         self.process = None
+        self._arguments = arguments
         self.start()
 
     def start(self):
         with (self.directory / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
                 ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]  # noqa: RUF005
-                + ["--save", "", "--appendonly", "no", "--dir", self.directory],
+                + ["--unixsocket", self.socket_path, "--save", "", "--appendonly", "no"]
+                + ["--dir", self.directory, *self._arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

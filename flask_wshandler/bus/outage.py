@@ -1,0 +1,57 @@
+"""When a service that was lost is tried again, and which changes are worth a line in the log.
+
+No clock and no lock: the caller brings the time, and is one thread or holds its own lock.
+"""
+
+from __future__ import annotations
+
+import random
+
+FIRST_DELAY_S = 0.05
+LONGEST_DELAY_S = 5.0
+"""Also how long a service must have worked to be taken for steady."""
+
+
+class Backoff:
+    """The time between two attempts: longer with each that did not last."""
+
+    def __init__(self) -> None:
+        self._delay_s = FIRST_DELAY_S
+
+    def failed(self, worked_s: float) -> float:
+        """An attempt has ended that worked for so long; returns the seconds until the next."""
+        if worked_s >= LONGEST_DELAY_S:
+            self._delay_s = FIRST_DELAY_S
+        delay_s = self._delay_s
+        self._delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+        # Half of it is chance: not all processes shall come at once.
+        return delay_s * (0.5 + random.random() / 2)
+
+
+class OutageLog:
+    """One line for a loss and one for the return, however often a service comes and goes."""
+
+    def __init__(self) -> None:
+        self._is_up = True
+        self._up_since_s = float("-inf")
+        self._is_flapping = False
+        #: Whether the last line said that the service is up.
+        self.has_said_up = True
+
+    def lost(self, now_s: float) -> bool:
+        """The service does not work; returns whether to log that."""
+        if self._is_up:
+            self._is_up = False
+            self._is_flapping = now_s - self._up_since_s < LONGEST_DELAY_S
+        is_new, self.has_said_up = self.has_said_up, False
+        return is_new
+
+    def works(self, now_s: float) -> bool:
+        """The service works; returns whether to log that. To be called again while it does."""
+        if not self._is_up:
+            self._is_up = True
+            self._up_since_s = now_s
+        if self.has_said_up or (self._is_flapping and now_s - self._up_since_s < LONGEST_DELAY_S):
+            return False
+        self.has_said_up = True
+        return True

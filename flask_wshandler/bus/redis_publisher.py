@@ -1,0 +1,352 @@
+"""The thread that publishes on a Redis what is queued, in batches of what has come meanwhile.
+
+Invariants:
+- What may have been carried is never published again: a batch whose answer is lost is dropped.
+- An envelope above `PART_BYTES` is published in parts, one behind the other. Only what is urgent
+  comes between them, which keeps its own order.
+- `_changed` guards what is said below; no call to Redis is made and nothing logged with it held.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+import time
+from typing import Any, Protocol
+
+from redis.exceptions import ConnectionError as Unreachable
+from redis.exceptions import RedisError, ResponseError
+
+from .. import process
+from .outage import Backoff
+from .parts import PART_BYTES, split
+from .redis_address import LOST, RedisAddress, reason_of
+
+_BATCH = 512
+_BATCH_BYTES = PART_BYTES
+_ENVELOPE_COST_BYTES = 128
+"""About what a queued envelope takes beside its bytes."""
+_MAX_AGE_S = 10.0
+"""What Redis could not take for so long is no news any more."""
+# Redis cuts off who has more than 32 MB waiting, or 8 MB for a minute, unless its administrator
+# says otherwise (client-output-buffer-limit).
+_PARTS_AT_ONCE_BYTES = 8 * 2**20
+_PARTS_BYTES_PER_S = 16 * 2**20
+_PROBE_TOPIC = b"?probe"
+"""Nobody's: a collection's begins with a letter, and that of every process is empty."""
+
+
+class Owner(Protocol):
+    """The bus, as far as it concerns the publisher."""
+
+    def publisher_works(self) -> None: ...
+
+    def publisher_fails(self, reason: str) -> None: ...
+
+    def count_dropped(self, count: int) -> None: ...
+
+    def warn_of_overflow(self) -> None: ...
+
+
+class Refused(RedisError):
+    """Redis does not do what it is asked for, and says why."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Queued:
+    """An envelope that waits."""
+
+    topic: str
+    data: bytes
+    queued_s: float
+
+
+class Publisher:
+    """What waits to be published, and the thread that does it. Any thread may call it."""
+
+    def __init__(
+        self, address: RedisAddress, owner: Owner, sender: bytes, prefix: bytes, max_bytes: int
+    ) -> None:
+        """`prefix` and a topic are the name of a channel."""
+        self._address = address
+        self._owner = owner
+        self._sender = sender
+        self._prefix = prefix
+        self._max_bytes = max_bytes
+        self._changed = threading.Condition()
+        # Guarded by _changed.
+        self._queue: collections.deque[_Queued] = collections.deque()
+        self._urgent: collections.deque[_Queued] = collections.deque()
+        self._queued_bytes = 0
+        #: How many envelopes that are not urgent have been queued, and how many of these are done
+        #: with; the first are the first.
+        self._put_count = 0
+        self._done_count = 0
+        self._is_overflowing = False
+        self._is_failing = False
+        self._has_waited_in_vain = False
+        self._is_closed = False
+        self._thread: threading.Thread | None = None
+        # The thread's own.
+        self._connection: Any = None
+        self._part_number = 0
+        self._paced_s = 0.0
+
+    def put(self, topic: str, data: bytes, *, is_urgent: bool) -> None:
+        """Queue an envelope, which past the limit costs the oldest. Never waits."""
+        with self._changed:
+            if self._is_closed:
+                return
+            trouble = self._start()
+            (self._urgent if is_urgent else self._queue).append(
+                _Queued(topic, data, time.monotonic())
+            )
+            self._put_count += not is_urgent
+            self._queued_bytes += len(data) + _ENVELOPE_COST_BYTES
+            dropped = 0
+            while self._queued_bytes > self._max_bytes and len(self._queue) + len(self._urgent) > 1:
+                self._drop(self._queue or self._urgent)
+                dropped += 1
+            is_new = dropped > 0 and not self._is_overflowing
+            self._is_overflowing = self._is_overflowing or dropped > 0
+            if len(self._queue) + len(self._urgent) == 1 or is_urgent:
+                self._changed.notify_all()
+        if dropped:
+            self._owner.count_dropped(dropped)
+        if is_new:
+            self._owner.warn_of_overflow()
+        if trouble:
+            self._owner.publisher_fails(trouble)
+
+    def wait_until_done(self, timeout_s: float) -> None:
+        """Wait until Redis has answered to what is queued and not urgent.
+
+        At once if it does not work. After one wait in vain there is none until it works again.
+        """
+        with self._changed:
+            wanted = self._put_count
+            until_s = time.monotonic() + timeout_s
+            while self._done_count < wanted:
+                if self._is_failing or self._has_waited_in_vain or self._is_closed:
+                    return
+                rest_s = until_s - time.monotonic()
+                if rest_s <= 0:
+                    self._has_waited_in_vain = True
+                    return
+                self._changed.wait(rest_s)
+
+    def close(self, until_s: float) -> None:
+        """Publish what is queued, if Redis works, and end the thread."""
+        with self._changed:
+            while (self._queue or self._urgent) and not self._is_failing:
+                rest_s = until_s - time.monotonic()
+                if rest_s <= 0:
+                    break
+                self._changed.wait(rest_s)
+            self._is_closed = True
+            lost = len(self._queue) + len(self._urgent)
+            self._queue.clear()
+            self._urgent.clear()
+            self._changed.notify_all()
+            thread = self._thread
+        if lost:
+            self._owner.count_dropped(lost)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(0.0, until_s - time.monotonic()))
+
+    def abandon(self) -> None:
+        """In a forked child: close its copy of the descriptor, and leave the connection be."""
+        if self._connection is not None:
+            self._connection.disconnect()  # which shuts down only what this process has opened
+
+    # With _changed held.
+
+    def _start(self) -> str:
+        """Have the thread; returns why there is none."""
+        if self._thread is not None:
+            return ""
+        process.stop_at_exit()
+        thread = threading.Thread(target=self._run, name="wshandler-publish", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            return str(error)
+        self._thread = thread
+        return ""
+
+    def _take(self, lane: collections.deque[_Queued]) -> _Queued:
+        taken = lane.popleft()
+        self._queued_bytes -= len(taken.data) + _ENVELOPE_COST_BYTES
+        return taken
+
+    def _drop(self, lane: collections.deque[_Queued]) -> None:
+        self._take(lane)
+        self._done_count += lane is self._queue
+
+    # The thread.
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        while not self._is_closed:
+            works_since_s = None
+            try:
+                self._connection = self._address.connect()
+                self._probe()
+                works_since_s = time.monotonic()
+                self._succeed()
+                while self._wait_for_news():
+                    self._check_connection()
+                    self._publish_next()
+                reason = ""
+            except LOST as error:
+                reason = reason_of(error)
+            finally:
+                self._disconnect()
+            if reason and not self._is_closed:
+                now_s = time.monotonic()
+                self._fail(reason)
+                self._pause(backoff.failed(now_s - (works_since_s or now_s)))
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+
+    def _succeed(self) -> None:
+        with self._changed:
+            self._is_failing = self._has_waited_in_vain = False
+        self._owner.publisher_works()
+
+    def _fail(self, reason: str) -> None:
+        with self._changed:
+            self._is_failing = True
+            self._changed.notify_all()
+        self._owner.publisher_fails(reason)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, or for the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed, seconds)
+
+    def _wait_for_news(self) -> bool:
+        """Wait until something is queued; ask meanwhile whether the connection lives.
+
+        False at the end.
+        """
+        while True:
+            with self._changed:
+                if not (self._queue or self._urgent or self._is_closed):
+                    self._changed.notify_all()  # for what waits until all is published
+                    self._changed.wait(self._address.silence_s)
+                if self._queue or self._urgent:
+                    return True
+                if self._is_closed:
+                    return False
+            self._probe()
+            self._succeed()
+
+    def _probe(self) -> None:
+        """Publish nothing to nobody: only that shows whether something can be published."""
+        self._publish([(self._prefix + _PROBE_TOPIC, b"")])
+
+    def _check_connection(self) -> None:
+        # Readable without a question is the end of the stream. To find that out only by
+        # publishing would lose a batch.
+        if self._connection.can_read(0):
+            self._connection.read_response()
+            raise Unreachable("Redis has said something without being asked")
+
+    def _publish_next(self) -> None:
+        batch, done_count = self._next_batch()
+        large = batch[0] if batch and len(batch[0].data) > PART_BYTES else None
+        try:
+            if large is not None:
+                self._publish_in_parts(large, is_urgent=not done_count)
+            elif batch:
+                self._publish_batch(batch)
+        finally:
+            with self._changed:
+                self._done_count += done_count
+                if done_count:
+                    self._changed.notify_all()
+
+    def _next_batch(self, *, is_urgent: bool = False) -> tuple[list[_Queued], int]:
+        """Small envelopes or one large one, as far as they are news; how many are not urgent."""
+        batch: list[_Queued] = []
+        size = dropped = done_count = 0
+        oldest_s = time.monotonic() - _MAX_AGE_S
+        with self._changed:
+            while lane := self._urgent or (not is_urgent and self._queue):
+                first = lane[0]
+                if first.queued_s < oldest_s:
+                    self._drop(lane)
+                    dropped += 1
+                    continue
+                is_large = len(first.data) > PART_BYTES
+                if (is_large and is_urgent) or (batch and size + len(first.data) > _BATCH_BYTES):
+                    break
+                batch.append(self._take(lane))
+                size += len(first.data)
+                done_count += lane is self._queue
+                if is_large or len(batch) == _BATCH:
+                    break
+            if not self._queue and not self._urgent:
+                self._is_overflowing = False
+        if dropped:
+            self._owner.count_dropped(dropped)
+        return batch, done_count
+
+    def _publish_batch(self, batch: list[_Queued]) -> None:
+        self._publish([(self._channel(each), each.data) for each in batch], is_counted=True)
+
+    def _publish_in_parts(self, large: _Queued, *, is_urgent: bool) -> None:
+        channel = self._channel(large)
+        self._part_number += 1
+        try:
+            for part in split(large.data, self._sender, large.topic, self._part_number):
+                self._wait_for_pace(is_urgent=is_urgent)
+                self._publish([(channel, part)])
+                self._paced_s += len(part) / _PARTS_BYTES_PER_S
+        except LOST:
+            self._owner.count_dropped(1)
+            raise
+
+    def _wait_for_pace(self, *, is_urgent: bool) -> None:
+        """Wait as long as parts would be too many; publish meanwhile what is urgent."""
+        now_s = time.monotonic()
+        self._paced_s = max(self._paced_s, now_s - _PARTS_AT_ONCE_BYTES / _PARTS_BYTES_PER_S)
+        while True:
+            if not is_urgent:
+                batch, _ = self._next_batch(is_urgent=True)
+                self._publish_batch(batch)
+            rest_s = self._paced_s - time.monotonic()
+            if rest_s <= 0:
+                return
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._urgent) and not is_urgent, rest_s)
+
+    def _channel(self, queued: _Queued) -> bytes:
+        return self._prefix + queued.topic.encode()
+
+    def _publish(self, commands: list[tuple[bytes, bytes]], *, is_counted: bool = False) -> None:
+        """Publish once. Raises `LOST`; then some of it may have been carried, or none."""
+        if not commands:
+            return
+        connection = self._connection
+        carried_count = 0
+        refusal = None
+        try:
+            packed = connection.pack_commands([("PUBLISH", *command) for command in commands])
+            connection.send_packed_command(packed)
+            for _ in commands:
+                try:
+                    connection.read_response()
+                    carried_count += 1
+                except ResponseError as error:
+                    refusal = error
+        finally:
+            if is_counted and carried_count < len(commands):
+                self._owner.count_dropped(len(commands) - carried_count)
+        if refusal is not None:
+            raise Refused(f"Redis refuses PUBLISH: {refusal}")
