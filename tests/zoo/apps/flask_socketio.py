@@ -6,6 +6,7 @@ from flask_socketio import SocketIO
 from flask_wshandler import WebSocketCollection, WebSocketHandler, WebSockets
 
 ALONE = True
+LOGS_ERRORS = True  # Werkzeug, of a WebSocket of python-engineio's that has ended
 
 sockets = WebSockets()
 socketio = SocketIO()
@@ -43,7 +44,7 @@ def create_app():
 
 
 def promise(site):
-    """Its polling: open, connect, send a message that a handler's client gets by broadcast."""
+    """Its polling sends what a handler's client gets by broadcast; its WebSockets open."""
     opened = site.get("/socket.io/?EIO=4&transport=polling").body
     session = opened.split('"sid":"')[1].split('"')[0]
     path = f"/socket.io/?EIO=4&transport=polling&sid={session}"
@@ -52,3 +53,7 @@ def promise(site):
         assert site.post(path, raw='42["message","by socket.io"]').body == "OK"
         assert client.read_text() == "by socket.io"
         client.leave()
+    with site.open("/socket.io/?EIO=4&transport=websocket") as client:
+        assert client.read_text().startswith("0{")
+        client.send_text("40")
+        assert client.read_text().startswith("40{")
