@@ -6,14 +6,25 @@ import json
 import re
 import urllib.parse
 
+from websockets.utils import accept_key, generate_key
+
 from tests.deadlines import DEADLINE_S
-from tests.live.wire import ACCEPT, RawClient, close, text
+from tests.live.wire import RawClient, close, text
 
 _TROUBLE = re.compile(r"Traceback|\bERROR\b|\bCRITICAL\b|^\w+(Error|Exception|Warning)\b", re.M)
 
 
 class Client(RawClient):
-    """A WebSocket of a visitor."""
+    """A WebSocket of a visitor, with a key of its own as browsers' have."""
+
+    def __init__(self, host):
+        super().__init__(host)
+        self.key = generate_key()
+
+    def ask(self, path, headers, early):
+        """Send the request in Firefox's words, with `early` behind it; `headers` name the host."""
+        change = {"Connection": "keep-alive, Upgrade", "Sec-WebSocket-Key": self.key}
+        self.handshake(path, headers, early, change=change, leave_out=["Host"])
 
     def send_text(self, message):
         self.send(text(message))
@@ -78,13 +89,9 @@ class Site:
         self._clients.append(client)
         client.socket.settimeout(self._patience_s)
         sent_early = b"" if early is None else text(early)
-        client.handshake(
-            path,
-            self._headers(headers, host),
-            sent_early,
-            change={"Connection": "keep-alive, Upgrade"},  # as Firefox has it
-            leave_out=["Host"],
-        )
+        client.ask(path, self._headers(headers, host), sent_early)
+        if client.status != 101:
+            client.end()  # a sync worker of gunicorn's would wait for that, for 2 s
         return client
 
     def open(self, path, headers=None, host=None):
@@ -93,7 +100,7 @@ class Site:
         assert client.status == 101, (client.status, client.headers)
         assert client.header("Upgrade").lower() == "websocket"
         assert client.header("Connection").lower() == "upgrade"
-        assert client.header("Sec-WebSocket-Accept") == ACCEPT
+        assert client.header("Sec-WebSocket-Accept") == accept_key(client.key)
         assert client.header("Content-Length") is None
         assert client.header("Transfer-Encoding") is None
         return client
