@@ -1,0 +1,65 @@
+"""Guards below `route`, as flask-sock's users write them: they run inside the function's thread.
+
+By then the client has its 101, so a refusal can only close: with 1011 where the guard raises, as
+`abort` does, and with 1000 where it returns an answer, which is nobody's.
+"""
+
+import functools
+
+from flask import Flask, abort, request
+
+from flask_wshandler import WebSocketHandler, WebSockets
+
+LOGS_ERRORS = True
+HEADERS = {"X-User": "ann"}
+
+sockets = WebSockets()
+
+
+def guarded(refuse):
+    def decorate(function):
+        @functools.wraps(function)
+        def guard(*args, **values):
+            if "X-User" not in request.headers:
+                return refuse()
+            return function(*args, **values)
+
+        return guard
+
+    return decorate
+
+
+@sockets.route("/handler")
+class Echo(WebSocketHandler):
+    def on_message(self, message):
+        self.send(message)
+
+
+@sockets.route("/function")
+@guarded(lambda: abort(401))
+def function(ws):
+    ws.send(ws.receive())
+    ws.receive()
+
+
+@sockets.route("/answering")
+@guarded(lambda: ("Who are you?", 401))
+def answering(ws):
+    ws.send(ws.receive())
+    ws.receive()
+
+
+def create_app():
+    app = Flask(__name__)
+    sockets.init_app(app)
+    app.add_url_rule("/", "page", lambda: "page")
+    return app
+
+
+def promise(site):
+    """Whoever is refused gets nothing, whatever it has sent already."""
+    assert site.ask("/answering", headers=HEADERS) == "hello"
+    for path, code in (("/function", 1011), ("/answering", 1000)):
+        with site.knock(path, early="hello") as client:
+            opcode, payload = client.read_frame()
+            assert (opcode, int.from_bytes(payload[:2], "big")) == (8, code)
