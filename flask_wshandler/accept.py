@@ -115,7 +115,7 @@ def accept_websocket_request(
     `WSHANDLER_MAX_CONNECTIONS`, 429 when `WSHANDLER_MAX_CONNECTIONS_PER_IP` are from this address.
     """
     if not isinstance(handler, WebSocketHandler):
-        raise TypeError(f"a WebSocketHandler is needed, not {type(handler).__name__}")
+        raise TypeError(f"accept_websocket_request() needs {_needed_instead_of(handler)}")
     if is_websocket_request_upgrading():
         raise RuntimeError("this request has been accepted already")
     if handler._is_accepted:
@@ -174,6 +174,12 @@ def _compare_config(app: Flask, state: AppState) -> None:
             "before, or call init_app(app) when all is set.",
             ", ".join(late),
         )
+
+
+def _needed_instead_of(given: object) -> str:
+    if isinstance(given, type) and issubclass(given, WebSocketHandler):
+        return f"an instance: {given.__name__}(…), not the class {given.__name__}"
+    return f"an instance of a WebSocketHandler subclass, not {given!r}"
 
 
 def _note_changes(handler: WebSocketHandler, snapshot: RequestSnapshot) -> None:

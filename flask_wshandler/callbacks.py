@@ -86,11 +86,25 @@ class HandlerCallbacks:
         if name is None:
             name = late_callback(handler, isinstance(message, str))
             if name is None:
+                self._log_unsupported(message)
                 return CloseCode.UNSUPPORTED_DATA
         callback = getattr(handler, name)
         if message_received.receivers:
             callback = announced_message(callback, handler, self._snapshot.app)
         return self.call(callback, message)
+
+    def _log_unsupported(self, message: Message) -> None:
+        """Say once of a class what it does not take."""
+        kind = "text" if isinstance(message, str) else "binary"
+        app = self._snapshot.app
+        reason = (
+            f"{self._handler._shown_name} overrides neither on_message nor on_{kind}: a client "
+            f"that sent a {kind} message is closed with {CloseCode.UNSUPPORTED_DATA:d}"
+        )
+        logged = state_of(app).reasons_logged
+        if reason not in logged:
+            logged.add(reason)
+            app.logger.warning("%s", reason)
 
     def session_check_came(self) -> int | None:
         """Call `check_session`, with the session as it is now."""

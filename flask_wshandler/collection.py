@@ -11,6 +11,7 @@ from .bus import Bus
 from .errors import CloseCode
 from .frames import Sendable
 from .handler import WebSocketHandler
+from .near_misses import warn_of_near_misses
 from .presence import Presence
 
 MAX_NAME_BYTES = 255
@@ -131,6 +132,7 @@ class WebSocketCollection:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        warn_of_near_misses(cls, ("on_presence",))
         if inspect.iscoroutinefunction(cls.on_presence):
             raise TypeError(f"{cls.__name__}.on_presence is async; callbacks are plain functions")
 

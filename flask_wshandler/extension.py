@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 import gc
-import inspect
 import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import flask.json
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, current_app
 from flask_sock import Sock
 
-from . import diagnosis, handshake, hub, serialization
-from .accept import accept_websocket_request
+from . import diagnosis, hub, serialization
 from .answers import Answerer
 from .bus import Bus, BusStats, connect
 from .cli import GROUP_NAME, CommandGroup
 from .errors import SettingError
-from .function import FunctionHandler
-from .handler import WebSocketHandler
 from .identity import app_name
 from .log_throttle import LogThrottle
 from .redaction import without_password
-from .routing import admit_upgrades
+from .routing import admit_upgrades, view_of
 from .settings import Settings
 from .slow import SlowCallbackWatch
 from .state import EXTENSION_KEY, AppState, state_of
 from .timer import Clock, MonotonicClock, Timer
 from .transports.engine import Engine, Stats
 from .upgrade import let_upgrades_leave
-
-serialization.use(flask.json.dumps)
 
 Routed = TypeVar("Routed", bound=Callable[..., Any])
 
@@ -88,7 +81,12 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
             add(app)
 
     def route(
-        self, path: str, bp: Blueprint | None = None, **options: Any
+        self,
+        path: str,
+        bp: Blueprint | None = None,
+        *,
+        decorators: Iterable[Callable[..., Any]] = (),
+        **options: Any,
     ) -> Callable[[Routed], Routed]:
         """Route a URL to a handler class, or to a flask-sock function.
 
@@ -97,14 +95,19 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         has simple-websocket's `send`, `receive` and `close`, and with the URL's variables.
 
         With `bp` the route belongs to that blueprint, else to all apps that this object serves.
-        `options` are those of `app.route`. The URL answers WebSocket requests only; for one that
-        answers both, use `app.route` and `accept_websocket_request`.
+        `options` are those of `app.route`. The URL answers WebSocket requests only, others with
+        426; for one that answers both, use `app.route` and `accept_websocket_request`.
+
+        Guards answer before the upgrade. They are given as `decorators`, the first of them the
+        innermost, or stand below `route`; one above it would guard nothing, so the route is
+        refused with RuntimeError at its first request.
+
+        Raises TypeError for what is neither a handler class nor a plain function, wrapped or not.
         """
 
         def decorate(routed: Routed) -> Routed:
             options["websocket"] = True
-            view = _view_of(routed)
-            view.wshandler_routed = routed  # type: ignore[attr-defined]  # for who lists routes
+            view = view_of(routed, decorators)
 
             def add(scaffold: Flask | Blueprint) -> None:
                 scaffold.route(path, **options)(view)
@@ -248,39 +251,20 @@ def _find_hub() -> hub.Hub:
             "inside the app context of one of them"
         )
     if not apps:
-        return hub.here()
+        raise RuntimeError(
+            "a named collection is its app's, and there is no app with WebSockets in this "
+            "process, so nobody would be reached: call WebSockets(app) first, or give the "
+            "collection a bus (bus=flask_wshandler.bus.connect(…)) in a program without the app"
+        )
     found: AppState = apps[0].extensions[EXTENSION_KEY]
     return found.hub
 
 
+def _dumps(obj: Any) -> str:
+    """JSON by the provider of the current app, or of the only app there is."""
+    apps = [] if current_app else list(_apps)
+    return apps[0].json.dumps(obj) if len(apps) == 1 else flask.json.dumps(obj)
+
+
 hub.use(_find_hub)
-
-
-def _view_of(routed: Callable[..., Any]) -> Callable[..., Response]:
-    if isinstance(routed, type):
-        if not issubclass(routed, WebSocketHandler):
-            raise TypeError(f"{routed.__name__} is no WebSocketHandler and no function")
-
-        def handler_view(**view_args: Any) -> Response:
-            return accept_websocket_request(routed(**view_args))
-
-        return functools.update_wrapper(handler_view, routed, updated=())
-    if inspect.iscoroutinefunction(routed):
-        raise TypeError(f"{routed.__qualname__} is async; flask-sock functions are plain ones")
-
-    @functools.wraps(routed)
-    def function_view(**view_args: Any) -> Response:
-        options = current_app.config.get("SOCK_SERVER_OPTIONS", {})
-        handler = FunctionHandler(routed, view_args, options, g._get_current_object())
-        return accept_websocket_request(
-            handler, subprotocol=_first_supported(options.get("subprotocols"))
-        )
-
-    return function_view
-
-
-def _first_supported(supported: str | list[str] | None) -> str | None:
-    """Of the subprotocols that the client offers, the first that is supported."""
-    names = [supported] if isinstance(supported, str) else supported or []
-    offered = handshake.requested_subprotocols(request.environ)
-    return next((name for name in offered if name in names), None)
+serialization.use(_dumps)

@@ -11,10 +11,10 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from . import serialization
 from .early import EarlyMessages
 from .errors import CloseCode
 from .frames import Message, OutgoingMessage, Sendable
+from .near_misses import warn_of_near_misses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +55,27 @@ class Peer(Protocol):
     def give_up(self, fault: Exception) -> None: ...
 
 
+_CALLBACKS = (
+    "on_open",
+    "on_message",
+    "on_text",
+    "on_binary",
+    "on_error",
+    "on_close",
+    "check_session",
+)
+_SETTINGS = (
+    "max_message_size",
+    "max_queue_size",
+    "queue_policy",
+    "ping_interval",
+    "ping_timeout",
+    "message_rate",
+    "message_rate_policy",
+    "recheck_session_s",
+)
+
+
 class Membership(Protocol):
     """A collection, as a handler sees it."""
 
@@ -71,6 +92,19 @@ and quick."""
 
 _FEW_MEMBERSHIPS = 8
 """So many are kept in a tuple, which takes a quarter of a dict's memory."""
+
+
+class _NoContext:
+    """In the place of a handler's `context` until it is accepted."""
+
+    def __get__(self, handler: WebSocketHandler | None, cls: type) -> _NoContext:
+        if handler is None:
+            return self
+        raise AttributeError(
+            f"{cls.__name__} has no context yet: it has one from accept_websocket_request() on, "
+            "so use it in on_open() or later; what the constructor needs of the request the view "
+            "can pass to it"
+        )
 
 
 class WebSocketHandler:
@@ -116,7 +150,7 @@ class WebSocketHandler:
     #: When `on_close` runs: the reason that stood in the first close frame.
     close_reason: str = ""
     #: The handshake, from the moment of `accept_websocket_request`.
-    context: WebSocketContext
+    context: WebSocketContext = _NoContext()  # type: ignore[assignment]  # an instance's own hides it
 
     _is_accepted = False
     _peer: Peer | None = None
@@ -135,15 +169,8 @@ class WebSocketHandler:
         super().__init_subclass__(**kwargs)
         cls._text_callback = _overridden(cls, "on_text", "on_message")
         cls._binary_callback = _overridden(cls, "on_binary", "on_message")
-        for name in (
-            "on_open",
-            "on_message",
-            "on_text",
-            "on_binary",
-            "on_error",
-            "on_close",
-            "check_session",
-        ):
+        warn_of_near_misses(cls, (*_CALLBACKS, *_SETTINGS))
+        for name in _CALLBACKS:
             if inspect.iscoroutinefunction(getattr(cls, name)):
                 raise TypeError(f"{cls.__name__}.{name} is async; callbacks are plain functions")
 
@@ -197,8 +224,13 @@ class WebSocketHandler:
         return peer.send(message)
 
     def send_json(self, obj: Any) -> bool:
-        """Send `obj` as JSON in a text message, by the app's JSON provider."""
-        return self.send(serialization.dumps(obj))
+        """Send `obj` as JSON in a text message, by the app's JSON provider.
+
+        Raises what `send` and the provider raise.
+        """
+        if self._peer is None:
+            raise self._not_connected()
+        return self._peer.send(self.context.application.json.dumps(obj))
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close after what has been sent. Any thread; never waits; a second call does nothing.

@@ -12,6 +12,7 @@ from flask.views import View
 from . import accept, handshake
 from .context.websocket import WebSocketContext
 from .handler import WebSocketHandler
+from .near_misses import warn_of_near_misses
 
 
 class HttpContext:
@@ -91,6 +92,7 @@ class HttpHandler(View):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        warn_of_near_misses(cls, ("process_request", "is_reusable"))
         cls.init_every_request = not cls.is_reusable
 
     def process_request(self, context: HttpContext) -> ResponseReturnValue:

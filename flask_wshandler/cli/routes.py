@@ -19,12 +19,11 @@ from flask.views import View
 from ..errors import SettingError
 from ..handler import WebSocketHandler
 from ..http_handler import HttpHandler
+from ..routing import decorator_name, layers_of
 from ..settings import ClientSettings, Rate, Settings
 from ..state import EXTENSION_KEY, AppState
 
 _ACCEPTING = "accept_websocket_request"
-_MOST_FUNCTIONS = 50
-"""Of decorators around each other."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,11 +71,11 @@ class _View:
 
 
 def _look_at(view: Callable[..., Any], *, is_websocket: bool) -> _View | None:
-    layers = list(_layers(view))
-    routed = next((each for each in layers if hasattr(each, "wshandler_routed")), None)
-    if routed is not None:
-        inner = list(_layers(routed.wshandler_routed))
-        outer = layers[: layers.index(routed)]
+    layers = list(layers_of(view))
+    # functools.wraps copies the mark to what is outside: the innermost is the view that has it.
+    marked = [index for index, each in enumerate(layers) if hasattr(each, "wshandler_routed")]
+    if marked:
+        outer, inner = layers[: marked[-1]], layers[marked[-1] + 1 :]
         return _View([inner[-1]], True, [], _decorators([*outer, *inner[:-1]]))
     if is_websocket:  # flask-sock's own
         return _View([layers[-1]], True, [], _decorators(layers[:-1]))
@@ -91,15 +90,6 @@ def _look_at(view: Callable[..., Any], *, is_websocket: bool) -> _View | None:
         ],
         decorators=_decorators(layers[:-1]),
     )
-
-
-def _layers(view: Any) -> Iterator[Any]:
-    """A function, and what it wraps, to the innermost."""
-    for _ in range(_MOST_FUNCTIONS):
-        yield view
-        if not hasattr(view, "__wrapped__"):
-            return
-        view = view.__wrapped__
 
 
 def _codes_of(view: Any) -> Iterator[tuple[dict[str, Any], types.CodeType]]:
@@ -159,22 +149,7 @@ def _passed(code: types.CodeType, name: str) -> Iterator[bool | None]:
 
 def _decorators(layers: list[Any]) -> list[str]:
     """What has wrapped a view, by the name of the function that the wrapper was made in."""
-    found = []
-    for layer in layers:
-        code = getattr(layer, "__code__", None)
-        if code is not None:
-            # functools.wraps has given the wrapper the view's names; its code has its own.
-            qualified = getattr(code, "co_qualname", None)  # since Python 3.11
-            module = getattr(layer, "__globals__", {}).get("__name__", "")
-            name = qualified.partition(".<locals>")[0] if qualified else _KNOWN.get(module, module)
-            if module != _OURS:
-                found.append(name)
-    return found
-
-
-_OURS = "flask_wshandler.extension"
-_KNOWN = {"flask_login.utils": "login_required"}
-"""For Python 3.10, where a wrapper's code does not say in which decorator it was made."""
+    return [name for name in map(decorator_name, layers) if name is not None]
 
 
 def _route(app: Flask, url: str, endpoint: str, view: _View) -> Route:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flask import Request, g
+from flask import Flask, Request, g
 from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict, MultiDict
 
 from .. import handshake
@@ -127,6 +127,11 @@ class WebSocketContext:
     def connection_id(self) -> str:
         """A name for this connection, made at random: no other in any process has it."""
         return self._snapshot.connection_id
+
+    @property
+    def application(self) -> Flask:
+        """Flask's app."""
+        return self._snapshot.app
 
     # Who and where.
 

@@ -25,7 +25,7 @@ def test_handler_classes_and_blueprints_by_the_decorator(server):
     client.send("x")
     assert client.recv() == "ann: x"
     client.close()
-    assert server.get("/named/ann").status == 400
+    assert server.get("/named/ann").status == 426
 
 
 def test_guards_of_flask_refuse_before_the_upgrade(server):
