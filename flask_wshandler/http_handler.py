@@ -8,9 +8,10 @@ from flask import Request, current_app, request, session
 from flask.sessions import SessionMixin
 from flask.typing import ResponseReturnValue
 from flask.views import View
+from werkzeug.datastructures import Headers, ImmutableMultiDict, MultiDict
 
 from . import accept, handshake
-from .context.websocket import WebSocketContext
+from .context.websocket import ITEMS_KEY, WebSocketContext, request_user
 from .handler import WebSocketHandler
 from .near_misses import warn_of_near_misses
 
@@ -38,6 +39,34 @@ class HttpContext:
     def application(self) -> Any:
         """Flask's app."""
         return current_app._get_current_object()  # type: ignore[attr-defined]
+
+    @property
+    def query_string(self) -> MultiDict[str, str]:
+        """The query's parameters, as `request.args`."""
+        return request.args
+
+    @property
+    def headers(self) -> Headers:
+        """The request's headers; names in any case."""
+        return request.headers
+
+    @property
+    def cookies(self) -> ImmutableMultiDict[str, str]:
+        """The request's cookies."""
+        return request.cookies
+
+    @property
+    def user(self) -> Any:
+        """The user: Flask-Login's where the app has a login manager, else REMOTE_USER or None."""
+        return request_user(request.environ)
+
+    @property
+    def items(self) -> dict[Any, Any]:
+        """A dict for whatever goes with this request; the accepted WebSocket's has it, too."""
+        if self.websocket_context is not None:
+            return self.websocket_context.items
+        items: dict[Any, Any] = request.environ.setdefault(ITEMS_KEY, {})
+        return items
 
     @property
     def is_websocket_request(self) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flask import Flask, Request, g
+from flask import Flask, Request, current_app, g
 from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict, MultiDict
 
 from .. import handshake
@@ -15,6 +16,10 @@ from .callback import entered, is_current
 
 if TYPE_CHECKING:
     from .snapshot import RequestSnapshot
+
+
+ITEMS_KEY = "flask_wshandler.items"
+"""Under which the WSGI environ has what a view has put into `HttpContext.items`."""
 
 
 class _Connected(Protocol):
@@ -196,9 +201,12 @@ class WebSocketContext:
 
     @property
     def items(self) -> dict[Any, Any]:
-        """A dict for whatever goes with this connection."""
+        """A dict for whatever goes with this connection.
+
+        It begins with what an `HttpHandler` has put into `HttpContext.items`.
+        """
         if self._items is None:
-            object.__setattr__(self, "_items", {})
+            object.__setattr__(self, "_items", self._snapshot.get(ITEMS_KEY, {}))
         assert self._items is not None
         return self._items
 
@@ -215,6 +223,13 @@ class WebSocketContext:
     @property
     def _request(self) -> Request:
         return self._snapshot.request()
+
+
+def request_user(environ: Mapping[str, Any]) -> Any:
+    """The user of the request that is current here."""
+    if hasattr(current_app, "login_manager"):
+        return _current_user(current_app)
+    return environ.get("REMOTE_USER")
 
 
 def _current_user(app: Any) -> Any:

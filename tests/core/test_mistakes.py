@@ -59,7 +59,7 @@ def test_the_context_in_a_constructor():
         def __init__(self):
             self.name = self.context.query_string["name"]
 
-    with pytest.raises(AttributeError, match="Early has no context yet: .* on_open"):
+    with pytest.raises(AttributeError, match=r"Early has no context yet: .* on_open"):
         Early()
     assert not hasattr(WebSocketHandler(), "context")
 

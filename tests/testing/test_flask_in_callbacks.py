@@ -78,3 +78,40 @@ def test_the_context_of_an_http_handler_shows_flasks(app):
     with client.session_transaction() as kept:
         kept["who"] = "ann"
     assert client.get("/telling").text == f"/telling ann {app.name}"
+
+
+class Carrying(WebSocketHandler):
+    def __init__(self, name):
+        self.name = name
+
+    def on_open(self):
+        context = self.context
+        self.send_json([self.name, context.items, context.user, context.application.name])
+
+
+class Reading(HttpHandler):
+    """Passes on what its context knows."""
+
+    def process_request(self, context):
+        context.items["agent"] = context.headers["User-Agent"]
+        name = context.cookies["UserName"] + context.query_string["suffix"]
+        response = context.accept_websocket_request(Carrying(f"{name} {context.user}"))
+        context.items["late"] = True
+        return response
+
+
+def test_the_context_of_an_http_handler_knows_the_request(app):
+    """By ASP.NET's names; its items are those of the WebSocket."""
+    WebSockets(app)
+    app.add_url_rule("/reading", view_func=Reading.as_view("reading"))
+    client = app.test_client()
+    client.set_cookie("UserName", "Ada")
+    with client.websocket_connect(
+        "/reading?suffix=!",
+        headers={"User-Agent": "a test"},
+        environ_base={"REMOTE_USER": "lovelace"},
+    ) as ws:
+        name, items, user, application = ws.receive_json()
+    assert name == "Ada! lovelace"
+    assert items == {"agent": "a test", "late": True}
+    assert (user, application) == ("lovelace", app.name)
