@@ -1,4 +1,33 @@
-"""ASP.NET's WebSocket model for Flask: one handler object per client, no thread per client."""
+"""ASP.NET's WebSocket model for Flask: one handler object per client, no thread per client.
+
+    from flask import Flask
+    from flask_wshandler import WebSocketCollection, WebSocketHandler, WebSockets
+
+    app = Flask(__name__)
+    sockets = WebSockets(app)
+    clients = WebSocketCollection("chat")       # one collection in every worker
+
+    @sockets.route("/chat")
+    class Chat(WebSocketHandler):
+        def on_open(self):
+            clients.add(self)
+        def on_message(self, message):
+            clients.broadcast(message)
+
+Run it with `gunicorn --threads 4 chat:app`, and test it with
+`app.test_client().websocket_connect("/chat")`.
+
+- In a view: `is_websocket_request`, `accept_websocket_request`; as classes: `HttpHandler`,
+  `HttpContext`.
+- Of one client: `WebSocketHandler` and its `context`, a `WebSocketContext`.
+- Of many: `WebSocketCollection`, `WebSocketGroups`, `Presence`.
+- Outside of the app: `flask_wshandler.bus`. In tests: `flask_wshandler.testing`. Figures:
+  `WebSockets.stats`, `flask_wshandler.prometheus`, `flask_wshandler.otel`. In a shell:
+  `flask websockets --help`.
+
+The documentation is in the folder `docs` of the source distribution; `docs/quickstart.md` takes
+five minutes.
+"""
 
 from .accept import UpgradeRequired, accept_websocket_request, is_websocket_request
 from .bus import BusStats

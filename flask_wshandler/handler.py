@@ -118,6 +118,13 @@ class WebSocketHandler:
 
     An exception in a callback is logged, sent through `got_request_exception`, kept in `error`,
     given to `on_error`, and closes this client with 1011.
+
+    A class or an instance may set, over the app's settings: `max_message_size` and
+    `max_queue_size` (bytes), `queue_policy` ("close", "drop_oldest", "drop_newest"),
+    `ping_interval` and `ping_timeout` (seconds, None for none), `message_rate` (messages per
+    second, or that and a burst), `message_rate_policy` ("close", "slow_down"), and
+    `recheck_session_s`. `context` is there from the accepting on, `error` in `on_error`,
+    `close_code` and `close_reason` in `on_close`.
     """
 
     #: Bytes of one message, after decompression; larger: 1009. Default: the app's setting.
