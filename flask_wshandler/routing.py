@@ -1,8 +1,9 @@
 """Routing: ordinary views get WebSocket requests, and what `sockets.route` is given becomes a view.
 
-A guard that is put around a view has to answer before the upgrade. One that stands below `route`
-is around the handler class or the function, one in `decorators` around the view; one above `route`
-would be called by nobody, so its route is refused.
+Guards have to answer before the upgrade. Those in `decorators` are around the view; one above
+`route` would be called by nobody, so its route is refused. One below `route` is around the handler
+class, of which it lets an instance be made, or around the function: then a copy of it is made that
+is around the accepting in the function's place (`guards`).
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from flask import Flask, Request, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import MapAdapter, WebsocketMismatch
@@ -21,12 +22,16 @@ from werkzeug.routing import MapAdapter, WebsocketMismatch
 from . import handshake
 from .accept import UpgradeRequired, accept_websocket_request
 from .function import FunctionHandler
+from .guards import (
+    SOCKET,
+    behind_its_guards,
+    check_says_what_it_wraps,
+    decorator_name,
+    layers_of,
+)
 from .handler import WebSocketHandler
 
 View = Callable[..., ResponseReturnValue]
-
-_MOST_LAYERS = 50
-"""Of decorators around each other."""
 
 
 class _UpgradeAdapter(MapAdapter):
@@ -36,13 +41,14 @@ class _UpgradeAdapter(MapAdapter):
         match: Callable[..., Any] = super().match  # has overloads, which can't be passed through
         try:
             return match(*args, **kwargs)
-        except (WebsocketMismatch, NotFound) as error:
+        except WebsocketMismatch:
             if not self.websocket:
-                if isinstance(error, WebsocketMismatch):
-                    raise UpgradeRequired from None
+                raise UpgradeRequired from None
+        except NotFound:
+            if not self.websocket:
                 raise
-            # Not found, too: an ordinary rule may have a redirect to its own slash for it.
-            return match(*args, **{**kwargs, "websocket": False})
+            # An ordinary rule may have a redirect to its own slash for it.
+        return match(*args, **{**kwargs, "websocket": False})
 
 
 def admit_upgrades(app: Flask) -> None:
@@ -77,30 +83,6 @@ def view_of(routed: Callable[..., Any], decorators: Iterable[Callable[..., Any]]
     return view
 
 
-def layers_of(view: Any) -> Iterator[Any]:
-    """A function or class, and what it wraps, to the innermost."""
-    for _ in range(_MOST_LAYERS):
-        yield view
-        if not hasattr(view, "__wrapped__"):
-            return
-        view = view.__wrapped__
-
-
-def decorator_name(layer: Any) -> str | None:
-    """What has made a wrapper, by the name of the function that it was made in; None if untold."""
-    code = getattr(layer, "__code__", None)
-    if code is None:
-        return None
-    # functools.wraps has given the wrapper the view's names; its code has its own.
-    qualified = getattr(code, "co_qualname", None)  # since Python 3.11
-    module: str = getattr(layer, "__globals__", {}).get("__name__", "")
-    return qualified.partition(".<locals>")[0] if qualified else _KNOWN.get(module, module)
-
-
-_KNOWN = {"flask_login.utils": "login_required"}
-"""For Python 3.10, where a wrapper's code does not say in which decorator it was made."""
-
-
 def _bare_view_of(routed: Callable[..., Any]) -> View:
     *wrappers, innermost = layers_of(routed)
     for layer in (*wrappers, innermost):
@@ -110,12 +92,7 @@ def _bare_view_of(routed: Callable[..., Any]) -> View:
         if not issubclass(innermost, WebSocketHandler):
             raise TypeError(f"{innermost.__name__} is no WebSocketHandler and no function")
         return functools.update_wrapper(_handler_view(routed), routed, updated=())
-    hidden = _hidden_handler(innermost)
-    if hidden is not None:
-        raise TypeError(
-            f"a decorator that does not use functools.wraps hides {hidden.__name__}: give it to "
-            "sockets.route(…, decorators=[…])"
-        )
+    check_says_what_it_wraps(innermost)
     return functools.update_wrapper(_function_view(routed), routed)
 
 
@@ -134,16 +111,22 @@ def _handler_view(routed: Callable[..., Any]) -> View:
 
 def _function_view(routed: Callable[..., Any]) -> View:
     check = _check_of(routed)
+    guarded = behind_its_guards(routed, _accept_function)
 
     def function_view(**view_args: Any) -> ResponseReturnValue:
         check()
-        options = current_app.config.get("SOCK_SERVER_OPTIONS", {})
-        handler = FunctionHandler(routed, view_args, options, g._get_current_object())
-        return accept_websocket_request(
-            handler, subprotocol=_first_supported(options.get("subprotocols"))
-        )
+        answer: ResponseReturnValue = guarded(SOCKET, **view_args)
+        return answer
 
     return function_view
+
+
+def _accept_function(function: Callable[..., Any]) -> Response:
+    options = current_app.config.get("SOCK_SERVER_OPTIONS", {})
+    handler = FunctionHandler(function, {}, options, g._get_current_object())
+    return accept_websocket_request(
+        handler, subprotocol=_first_supported(options.get("subprotocols"))
+    )
 
 
 def _first_supported(supported: str | list[str] | None) -> str | None:
@@ -151,19 +134,6 @@ def _first_supported(supported: str | list[str] | None) -> str | None:
     names = [supported] if isinstance(supported, str) else supported or []
     offered = handshake.requested_subprotocols(request.environ)
     return next((name for name in offered if name in names), None)
-
-
-def _hidden_handler(function: Callable[..., Any]) -> type | None:
-    """The handler class that is behind a wrapper that does not say what it wraps."""
-    code = getattr(function, "__code__", None)
-    takes_anything = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
-    if code is None or code.co_argcount or code.co_flags & takes_anything != takes_anything:
-        return None
-    for cell in function.__closure__ or ():
-        held = cell.cell_contents
-        if isinstance(held, type) and issubclass(held, WebSocketHandler):
-            return held
-    return None
 
 
 def _check_of(routed: Callable[..., Any]) -> Callable[[], None]:

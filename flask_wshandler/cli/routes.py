@@ -17,9 +17,9 @@ from flask import Flask
 from flask.views import View
 
 from ..errors import SettingError
+from ..guards import decorator_name, layers_of
 from ..handler import WebSocketHandler
 from ..http_handler import HttpHandler
-from ..routing import decorator_name, layers_of
 from ..settings import ClientSettings, Rate, Settings
 from ..state import EXTENSION_KEY, AppState
 

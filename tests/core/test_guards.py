@@ -33,6 +33,17 @@ def no_strangers(view):
     return checked
 
 
+def keeping(view):
+    """One that keeps the view elsewhere."""
+    kept = {"view": view}
+
+    @functools.wraps(view)
+    def checked(*args, **kwargs):
+        return kept["view"](*args, **kwargs)
+
+    return checked
+
+
 def careless(view):
     """One that does not say what it wraps."""
 
@@ -144,6 +155,166 @@ def test_what_is_no_decorator_is_refused(sockets):
     """For example its answer."""
     with pytest.raises(TypeError, match="decorators are functions, not 'login_required'"):
         sockets.route("/echo", decorators=["login_required"])(Echo)
+
+
+def test_a_function_below_a_decorator(app, sockets):
+    """Strangers get its answer before the upgrade; the function runs behind it."""
+
+    @sockets.route("/echo/<room>")
+    @login_required
+    @no_strangers
+    def echo(ws, room):
+        ws.send(f"{room}: {ws.receive()}")
+
+    client = app.test_client()
+    assert status_of(client, "/echo/x") == 401
+    client.get("/login")
+    assert status_of(client, "/echo/x") == 403
+    with client.websocket_connect("/echo/x", headers={"X-Friend": "yes"}) as ws:
+        ws.send("hi")
+        assert ws.receive() == "x: hi"
+
+
+def test_a_function_behind_decorators(app, sockets):
+    """Given to `route`."""
+
+    @sockets.route("/echo", decorators=[login_required])
+    def echo(ws):
+        ws.send(f"lobby: {ws.receive()}")
+
+    assert_guarded(app, "/echo")
+
+
+def test_what_a_guard_passes_on_reaches_the_function(app, sockets):
+    """As with a view: arguments of its own, before and behind the WebSocket."""
+
+    def with_user(view):
+        @functools.wraps(view)
+        def checked(*args, **kwargs):
+            return view(*args, "ada", age=36, **kwargs)
+
+        return checked
+
+    @sockets.route("/<int:number>")
+    @with_user
+    def tell(ws, user, number, age):
+        ws.send(f"{user} {number} {age}")
+
+    with app.test_client().websocket_connect("/7") as ws:
+        assert ws.receive() == "ada 7 36"
+
+
+def test_a_decorator_that_names_the_websocket_is_part_of_the_function(app, sockets):
+    """It has the open WebSocket, and is around all of the function's time."""
+    here = []
+
+    def tracked(function):
+        @functools.wraps(function)
+        def run(ws, *args, **kwargs):
+            here.append(ws)
+            try:
+                return function(ws, *args, **kwargs)
+            finally:
+                here.remove(ws)
+
+        return run
+
+    @sockets.route("/count")
+    @login_required
+    @tracked
+    def count(ws):
+        while ws.receive() != "bye":
+            ws.send(len(here))
+
+    client = app.test_client()
+    assert status_of(client, "/count") == 401
+    client.get("/login")
+    with client.websocket_connect("/count") as ws:
+        ws.send("?")
+        assert ws.receive() == "1"
+        ws.send("bye")
+        assert ws.wait_closed() == 1000
+    assert here == []
+
+
+def test_the_routed_function_stays_what_it_is(sockets):
+    """Whoever calls it by its name calls it, with its decorators."""
+
+    @sockets.route("/echo")
+    @no_strangers
+    def echo(ws):
+        return ws
+
+    with Flask("other").test_request_context(headers={"X-Friend": "yes"}):
+        assert echo("a WebSocket") == "a WebSocket"
+
+
+class Guard:
+    """A decorator that is a class."""
+
+    def __init__(self, view):
+        functools.update_wrapper(self, view)
+        self.view = view
+
+    def __call__(self, *args, **kwargs):
+        if request.headers.get("X-Friend") != "yes":
+            abort(403)
+        return self.view(*args, **kwargs)
+
+
+def test_a_guard_that_is_an_object(app, sockets):
+    """It is copied as well."""
+
+    @sockets.route("/echo")
+    @Guard
+    def echo(ws):
+        ws.send("welcome")
+
+    client = app.test_client()
+    assert status_of(client, "/echo") == 403
+    with client.websocket_connect("/echo", headers={"X-Friend": "yes"}) as ws:
+        assert ws.receive() == "welcome"
+
+
+def test_a_guard_that_can_not_come_first_is_refused(sockets):
+    """It keeps the function where nobody sees it."""
+    with pytest.raises(TypeError, match=r"keeping.* can't be called before the upgrade.*=\["):
+
+        @sockets.route("/echo")
+        @keeping
+        def echo(ws):
+            pass
+
+
+def test_a_guard_that_touches_the_websocket(app, sockets, caplog):
+    """The log says what it has to do."""
+
+    def greeting(view):
+        @functools.wraps(view)
+        def checked(*args, **kwargs):
+            args[0].send("hello")
+            return view(*args, **kwargs)
+
+        return checked
+
+    @sockets.route("/echo")
+    @greeting
+    def echo(ws):
+        pass
+
+    with caplog.at_level(logging.ERROR):
+        assert status_of(app.test_client(), "/echo") == 500
+    assert "names it as its first parameter" in caplog.text
+
+
+def test_a_decorator_that_hides_a_function_is_refused(sockets):
+    """It can't be told from the function itself."""
+    with pytest.raises(TypeError, match=r"functools\.wraps hides .*echo"):
+
+        @sockets.route("/echo")
+        @careless
+        def echo(ws):
+            pass
 
 
 @pytest.fixture

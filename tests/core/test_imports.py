@@ -44,6 +44,7 @@ MAY_IMPORT = {
     "connection": {"errors", "frames", "keepalive", "outbox", "rate", "reader", "settings"},
     "early": {"errors", "frames"},
     "near_misses": set(),
+    "guards": {"handler"},
     "handler": {"early", "errors", "frames", "near_misses"},
     "bus.__init__": {"redaction", "bus.contract", "bus.envelope", "bus.local", "bus.none",
                      "bus.redis_bus", "bus.run_directory"},
@@ -117,7 +118,7 @@ MAY_IMPORT = {
     "cli.tables": {"redaction"},
     "cli.shapes": set(),
     "cli.workers": {"answers", "bus", "hub", "inquiry", "cli.shapes"},
-    "cli.routes": {"errors", "handler", "http_handler", "routing", "settings", "state"},
+    "cli.routes": {"errors", "guards", "handler", "http_handler", "settings", "state"},
     "cli.sending": {
         "bus.envelope", "collection", "groups", "inquiry", "state", "cli.tables", "cli.workers",
     },
