@@ -63,9 +63,11 @@ class Link:
 
     def _drop_oldest(self) -> int:
         begun = self.frames.popleft() if isinstance(self.frames[0], memoryview) else None
+        # What is begun does not count: it may be larger than all that may wait.
+        most_bytes = self._max_bytes + (0 if begun is None else len(begun) + _FRAME_COST_BYTES)
         dropped = 0
         # The newest stays, however large it is.
-        while self.queued_bytes > self._max_bytes and len(self.frames) > 1:
+        while self.queued_bytes > most_bytes and len(self.frames) > 1:
             self.queued_bytes -= len(self.frames.popleft()) + _FRAME_COST_BYTES
             dropped += 1
         if begun is not None:

@@ -104,10 +104,7 @@ class Publisher:
             )
             self._put_count += not is_urgent
             self._queued_bytes += len(data) + _ENVELOPE_COST_BYTES
-            dropped = 0
-            while self._queued_bytes > self._max_bytes and len(self._queue) + len(self._urgent) > 1:
-                self._drop(self._queue or self._urgent)
-                dropped += 1
+            dropped = self._drop_oldest()
             is_new = dropped > 0 and not self._is_overflowing
             self._is_overflowing = self._is_overflowing or dropped > 0
             if len(self._queue) + len(self._urgent) == 1 or is_urgent:
@@ -179,6 +176,18 @@ class Publisher:
         taken = lane.popleft()
         self._queued_bytes -= len(taken.data) + _ENVELOPE_COST_BYTES
         return taken
+
+    def _drop_oldest(self) -> int:
+        dropped = 0
+        while len(self._queue) + len(self._urgent) > 1:
+            lane = self._queue or self._urgent
+            # The next to be published does not count: it may be larger than all that may wait.
+            next_bytes = len(lane[0].data) + _ENVELOPE_COST_BYTES
+            if self._queued_bytes - next_bytes <= self._max_bytes:
+                break
+            self._drop(lane)
+            dropped += 1
+        return dropped
 
     def _drop(self, lane: collections.deque[_Queued]) -> None:
         self._take(lane)

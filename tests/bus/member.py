@@ -1,12 +1,18 @@
 """A process on a bus, told what to do by its parent: a JSON list a line, and a JSON answer each."""
 
 import base64
+import hashlib
 import json
 import logging
 import os
+import random
 import sys
 
 from flask_wshandler.bus import Kind, connect
+
+
+def digest(body):
+    return hashlib.sha256(body).hexdigest()
 
 
 class Member:
@@ -35,6 +41,14 @@ class Member:
     def flood(self, topic, prefix, count, begin=0):
         for number in range(begin, begin + count):
             self.bus.publish(Kind.TEXT, topic, f"{prefix} {number}".encode())
+
+    def publish_large(self, topic, size, seed):
+        """Publish so many bytes that only their seed tells."""
+        self.bus.publish(Kind.BINARY, topic, random.Random(seed).randbytes(size))
+
+    def digests(self):
+        """The size of each message, and what tells its bytes from others."""
+        return [[len(body), digest(body)] for _, _, body in self.received]
 
     def count(self):
         return len(self.received)

@@ -1,6 +1,7 @@
 """What buses run on, to be lost and found again by tests."""
 
 import base64
+import contextlib
 import json
 import os
 import queue
@@ -69,6 +70,52 @@ class RedisServer:
         self.process.send_signal(signal.SIGCONT)
         self.process.terminate()
         self.process.wait(DEADLINE_S)
+
+
+class SlowWay:
+    """A way to a server that lets so many bytes a second through, in each direction."""
+
+    def __init__(self, port, bytes_per_s):
+        self._target = ("127.0.0.1", port)
+        self._bytes_per_s = bytes_per_s
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._sockets = [self._listener]
+        self._start(self._accept)
+
+    @staticmethod
+    def _start(run, *arguments):
+        threading.Thread(target=run, args=arguments, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                # Small buffers: what is on the way shall be at its ends.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+                server = socket.socket()
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+                server.connect(self._target)
+                self._sockets += [client, server]
+                self._start(self._copy, client, server)
+                self._start(self._copy, server, client)
+
+    def _copy(self, source, target):
+        due_s = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(16 * 1024):
+                target.sendall(data)
+                due_s = max(due_s, time.monotonic()) + len(data) / self._bytes_per_s
+                time.sleep(max(0, due_s - time.monotonic()))
+        for sock in (source, target):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def stop(self):
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
 
 
 class RedisNetwork:

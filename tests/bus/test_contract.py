@@ -5,6 +5,9 @@ import os
 import random
 import signal
 
+from flask_wshandler.bus.envelope import MAX_ENVELOPE_BYTES
+
+from .member import digest
 from .networks import wait_for
 
 
@@ -188,6 +191,44 @@ def test_too_large_a_message_is_refused(join):
     alice.order("publish", "t", base64.b64encode(bytes(32 * 2**20)).decode())
     alice.process.wait(20)
     assert "33554432" in alice.log
+
+
+def of_seed(size, seed):
+    return [size, digest(random.Random(seed).randbytes(size))]
+
+
+def test_the_largest_message_arrives_and_nothing_overtakes_it(join):
+    """Up to the limit that is told; what its sender says next comes next, and none is dropped."""
+    alice, bob, carol = join("t"), join("t"), join("t")
+    largest = MAX_ENVELOPE_BYTES - 13
+    sizes = [largest, 3, 4, 5]
+    for size in sizes:
+        alice.order("publish_large", "t", size, size)
+    for _ in sizes:
+        alice.done()
+    for member in (bob, carol):
+        wait_for(lambda member=member: member.count() == len(sizes), "messages")
+        assert member.digests() == [of_seed(size, size) for size in sizes]
+        assert member.stats()["is_up"]
+
+
+def test_large_messages_of_several_senders_at_once(join):
+    """Each arrives whole, in the order of its sender."""
+    receiver = join("t")
+    senders = [join() for _ in range(3)]
+    sizes = [3_000_000, 5_000_000, 7]
+    for number, sender in enumerate(senders):
+        for size in sizes:
+            sender.order("publish_large", "t", size, number)
+    for sender in senders:
+        for _ in sizes:
+            sender.done()
+    wait_for(lambda: receiver.count() == 9, "messages")
+    came = receiver.digests()
+    for number in range(3):
+        expected = [of_seed(size, number) for size in sizes]
+        assert [each for each in came if each in expected] == expected
+    assert receiver.stats()["dropped"] == 0
 
 
 def test_a_forked_child_is_a_process_of_its_own(join):
