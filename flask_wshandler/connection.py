@@ -435,10 +435,15 @@ class Connection:
     def receive_eof(self) -> None:
         """The peer has ended the stream; without a close frame that is a loss.
 
-        It may still read what was sent before.
+        It may still read what was sent before, so that stays queued.
         """
         self.uncork()
-        self.abort()
+        with self._lock:
+            if self.outbox.queued_bytes:
+                self._set_closed()
+                self._await_end()
+            else:
+                self._lose()
 
     def finish(self) -> None:
         """Run the last callback, after the connection `is_closed`. The last turn's last act."""
@@ -773,6 +778,10 @@ class Connection:
         self.outbox.append(frame)
         self._flush()
         self._take_no_more_messages()
+        self._await_end()
+
+    def _await_end(self) -> None:
+        """Begin to wait for the peer: nothing more will be sent after what is queued."""
         self._waits_since_s = self._transport.now_s()
         self._note_asked()
         self._transport.request_wake(0)

@@ -537,6 +537,42 @@ def test_a_reset_is_a_loss(rig):
     assert not callbacks.connection.send("x")
 
 
+MORE_THAN_THE_SYSTEM_KEEPS = 3_000_000
+
+
+def send_much(connection, message):
+    connection.send(bytes(MORE_THAN_THE_SYSTEM_KEEPS))
+
+
+def test_who_has_only_stopped_sending_gets_what_is_queued(rig):
+    """The end of one direction is not that of the other."""
+    peer, callbacks = rig.serve(send_much)
+    peer.sendall(text("all of it, please"))
+    peer.shutdown(socket.SHUT_WR)
+    assert callbacks.is_closed.wait(DEADLINE_S)
+    assert callbacks.events[-1] == ("closed", 1006, "")
+    assert FrameReader(peer).read() == (Opcode.BINARY, bytes(MORE_THAN_THE_SYSTEM_KEEPS))
+    assert peer.recv(100) == b""
+    wait_for(lambda: rig.owner.released_count == 1)
+
+
+def test_who_has_stopped_sending_and_takes_nothing_is_given_up(rig, clock):
+    """After the time for a close."""
+    peer, callbacks = rig.serve(send_much)
+    peer.sendall(text("all of it, please"))
+    peer.shutdown(socket.SHUT_WR)
+    assert callbacks.is_closed.wait(DEADLINE_S)
+
+    def is_released():
+        clock.advance(1)
+        time.sleep(0.01)
+        return rig.owner.released_count == 1
+
+    started_s = clock.now_s()
+    wait_for(is_released)
+    assert clock.now_s() - started_s < 12
+
+
 def test_a_paused_connection_reads_nothing_and_loses_nothing(rig):
     """The peer is held up by TCP."""
     peer, callbacks = rig.serve()
