@@ -96,8 +96,10 @@ def _hear_of_signals() -> None:
     """Have a signal during the stop hurry it up, rather than count for nothing."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, _hurry)
+    for name in ("SIGTERM", "SIGINT", "SIGQUIT"):
+        number = getattr(signal, name, None)
+        if number is not None:  # Windows has no SIGQUIT
+            signal.signal(number, _hurry)
 
 
 def _hurry(number: int, frame: object) -> None:

@@ -7,6 +7,7 @@ connections or collections: see `flask_wshandler.hub` for those.
 from __future__ import annotations
 
 import re
+import socket
 
 from ..redaction import without_password
 from .contract import Bus, BusStats
@@ -52,6 +53,8 @@ def connect(
 
         if not name:
             raise ValueError("a local bus needs the app's WSHANDLER_BUS_NAME as its name")
+        if not hasattr(socket, "AF_UNIX"):
+            return NoBus("This system has no Unix sockets (Windows)")
         return LocalBus(name, max_queue_bytes)
     if isinstance(url, str) and _REDIS.match(url):
         try:

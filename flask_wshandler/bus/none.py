@@ -6,10 +6,11 @@ from .contract import CLOSE_TIMEOUT_S, Bus
 
 
 class NoBus(Bus):
-    """Carries nothing."""
+    """Carries nothing. `reason` says why, as the beginning of a sentence."""
 
-    def __init__(self) -> None:
+    def __init__(self, reason: str = 'WSHANDLER_BUS is "none"') -> None:
         super().__init__(0)
+        self.reason = reason
 
     def __str__(self) -> str:
         return "no bus"

@@ -78,7 +78,7 @@ class RunDirectory:
     @property
     def path(self) -> Path:
         """Where it is, or would be. Raises `UnsafeDirectory` if there is no place for it."""
-        user_id = os.geteuid()
+        user_id = _own_user_id()
         found = self._found
         if found is None or found[0] != user_id:
             found = self._found = user_id, _top_for(user_id) / self.name
@@ -256,7 +256,7 @@ def _top_for(user_id: int) -> Path:
         size = len(os.fsencode(top / ("0" * 16) / _LONGEST_NAME))
         if not _is_usable(base) and _owner_of(top) != user_id:
             refused.append(f"{base} (not writable)")
-        elif size > _MAX_PATH_BYTES:
+        elif size > _MAX_PATH_BYTES and hasattr(socket, "AF_UNIX"):
             refused.append(
                 f"{base} (too long: {size} bytes with a socket's name, {_MAX_PATH_BYTES} are "
                 "possible)"
@@ -301,6 +301,11 @@ def _is_usable(directory: Path) -> bool:
     return os.access(directory, os.W_OK | os.X_OK, effective_ids=as_effective_user)
 
 
+def _own_user_id() -> int:
+    """0 on Windows, which has no numbers for users and says that of every file's owner."""
+    return os.geteuid() if hasattr(os, "geteuid") else 0
+
+
 def _owner_of(path: Path) -> int | None:
     try:
         return os.lstat(path).st_uid
@@ -312,6 +317,8 @@ def _check(path: Path) -> None:
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode):
         raise UnsafeDirectory(f"{path} is no directory")
+    if not hasattr(os, "geteuid"):
+        return  # Windows: a temporary directory is its user's own
     if found.st_uid != os.geteuid():
         raise UnsafeDirectory(f"{path} belongs to the user {found.st_uid}, not to {os.geteuid()}")
     if stat.S_IMODE(found.st_mode) & 0o077:

@@ -19,10 +19,6 @@ from .shapes import has_shape
 
 Record = dict[str, Any]
 
-_ONLY_THIS_PROCESS = (
-    'WSHANDLER_BUS is "none": only this process can be seen, and the running workers can\'t.'
-)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Heard:
@@ -73,8 +69,9 @@ class Workers:
 
     def what_is_missing(self, silent_count: int = 0) -> str:
         """Why what was heard of them may not be all, in a sentence; empty if it is."""
-        if not self.are_visible:
-            return _ONLY_THIS_PROCESS
+        bus = self._hub.bus
+        if isinstance(bus, NoBus):
+            return f"{bus.reason}: only this process can be seen, and the running workers can't."
         if self.bus_trouble:
             return f"The workers can't be asked: {self.bus_trouble}"
         if silent_count:

@@ -11,7 +11,6 @@ does not count any more.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -122,6 +121,8 @@ class Books:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[bool]:
         """Whether nobody else has it; given back by the system if this process is killed."""
+        import fcntl  # not on Windows, where nothing comes here
+
         path = self._directory.path / (self._server + _LOCK)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -46,7 +46,7 @@ class Ledger:
         # Guarded by _lock.
         self._member: _Member | None = None
         #: Whether there is no use in joining: it has failed, or the process ends.
-        self._is_alone = False
+        self._is_alone = not hasattr(socket, "AF_UNIX")  # Windows, where a server is one process
         self._has_logged = False
 
     def join(self) -> None:

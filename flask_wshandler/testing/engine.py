@@ -6,11 +6,11 @@ A socket reaches it as a server's does: in the WSGI environ.
 from __future__ import annotations
 
 import dataclasses
-import select
 import threading
 from typing import TYPE_CHECKING
 
 from ..transports.engine import Engine
+from ..transports.readiness import READABLE, WRITABLE, new_watch
 
 if TYPE_CHECKING:
     import socket
@@ -46,7 +46,7 @@ class Served:
         if (
             channel is not None
             and channel.connection.outbox.queued_bytes
-            and _is_ready(channel.socket, select.POLLOUT)
+            and _is_ready(channel.socket, WRITABLE)
         ):
             return False
         return self.has_handled_all
@@ -66,9 +66,7 @@ class Served:
             return False
         if connection.is_closed and not channel.has_finished:
             return False
-        if connection.wants_data and (
-            connection.is_overdue or _is_ready(channel.socket, select.POLLIN)
-        ):
+        if connection.wants_data and (connection.is_overdue or _is_ready(channel.socket, READABLE)):
             return False
         return channel.is_idle and not connection.is_corked
 
@@ -208,9 +206,9 @@ class EngineUnderTest(Engine):
 
 
 def _is_ready(sock: socket.socket, events: int) -> bool:
-    poll = select.poll()
+    watch = new_watch()
     try:
-        poll.register(sock, events)
+        watch.register(sock, events)
     except ValueError:  # it has been closed in this moment
         return False
-    return bool(poll.poll(0))
+    return bool(watch.wait(0))

@@ -6,7 +6,6 @@ No thread of its own: whoever waits for something reads. Pings and closes are an
 from __future__ import annotations
 
 import collections
-import select
 import socket
 import threading
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from websockets.http11 import Response
 from websockets.protocol import OPEN
 
 from ..errors import CloseCode
+from ..transports.readiness import READABLE, WRITABLE, new_watch
 
 _READ_BYTES = 65536
 _READS_AT_ONCE = 1000
@@ -130,12 +130,11 @@ class Wire:
 
     def wait(self, seconds: float) -> None:
         """Wait until something can be read, or what is to be written can be."""
-        poll = select.poll()
+        watch = new_watch()
         with self._lock:
             if not self.has_hung_up:
-                events = select.POLLIN | (select.POLLOUT if self._outgoing else 0)
-                poll.register(self._socket, events)
-        poll.poll(1000 * seconds)
+                watch.register(self._socket, READABLE | (WRITABLE if self._outgoing else 0))
+        watch.wait(seconds)
 
     def hang_up(self) -> None:
         """Close the socket."""

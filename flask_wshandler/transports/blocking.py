@@ -8,22 +8,21 @@ The socket stays the server's: it is shut down at the end, and the server closes
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import socket
 import ssl
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from .channel import LOOK, READABLE, WOULD_BLOCK, WRITABLE, Channel, at_end, left_behind
+from .channel import LOOK, Channel, at_end, left_behind
+from .readiness import FAILED, HUNG_UP, INVALID, READABLE, WRITABLE, WakeUp, new_watch
 
 if TYPE_CHECKING:
     from ..connection import Connection
     from ..timer import Timer
     from .channel import Owner
 
-_HANG_UP = select.POLLERR | select.POLLHUP | select.POLLNVAL
+_HANG_UP = FAILED | HUNG_UP | INVALID
 
 
 class BlockingTransport:
@@ -65,7 +64,7 @@ class BlockingTransport:
 
 
 class _BlockingChannel(Channel):
-    __slots__ = ("_io_lock", "_wake_fds", "_wake_lock")
+    __slots__ = ("_io_lock", "_wake_lock", "_wake_up")
 
     def __init__(
         self,
@@ -81,11 +80,9 @@ class _BlockingChannel(Channel):
         self._receive = self._receive_locked
         if early:
             self._receive = self._first_receive(early)
-        # Guards the writing to _wake_fds against their closing.
+        # Guards the setting of _wake_up against its closing.
         self._wake_lock = threading.Lock()
-        self._wake_fds = os.pipe()
-        for fd in self._wake_fds:
-            os.set_blocking(fd, False)
+        self._wake_up = WakeUp()
 
     def add_events(self, events: int) -> None:
         """Have the channel's thread look at `events`. Any thread."""
@@ -95,8 +92,8 @@ class _BlockingChannel(Channel):
 
     def run(self) -> None:
         """Take turns until the socket is released."""
-        poll = select.poll()
-        poll.register(self._wake_fds[0], select.POLLIN)
+        watch = new_watch()
+        watch.register(self._wake_up, READABLE)
         watched = None
         try:
             self.turn(LOOK)
@@ -104,13 +101,13 @@ class _BlockingChannel(Channel):
                 wanted = self._wanted_events()
                 if wanted != watched:
                     watched = wanted
-                    poll.register(self.socket, wanted)
-                self.turn(self._ready_events(poll.poll()))
+                    watch.register(self.socket, wanted)
+                self.turn(self._ready_events(watch.wait(None)))
         except BaseException:
             self._give_up()
             raise
         finally:
-            self._close_wake_fds()
+            self._close_wake_up()
 
     def _give_up(self) -> None:
         """Run the last callback: this thread ends by what is no error of the connection's.
@@ -156,11 +153,10 @@ class _BlockingChannel(Channel):
         self._owner.released(self)
 
     def _wake(self) -> None:
-        """Get the channel's thread out of its poll."""
+        """Get the channel's thread out of its wait."""
         with self._wake_lock:
             if self._free and not self.is_released:
-                with contextlib.suppress(BlockingIOError):  # full: it will wake up anyway
-                    os.write(self._wake_fds[1], b"\0")
+                self._wake_up.set()
 
     def _wanted_events(self) -> int:
         events = 0
@@ -174,19 +170,17 @@ class _BlockingChannel(Channel):
 
     def _ready_events(self, ready: list[tuple[int, int]]) -> int:
         events = 0
-        for fd, found in ready:
-            if fd == self._wake_fds[0]:
-                with contextlib.suppress(*WOULD_BLOCK):
-                    os.read(fd, 64)
+        for descriptor, found in ready:
+            if descriptor == self._wake_up.fileno():
+                self._wake_up.clear()
             else:
-                # LOOK: read to the end, because TLS holds back what poll can't see.
+                # LOOK: read to the end, because TLS holds back what can't be seen from outside.
                 events |= found | LOOK
                 if found & _HANG_UP and not self.connection.wants_data and not self.has_finished:
                     self.connection.abort()
         return events
 
-    def _close_wake_fds(self) -> None:
+    def _close_wake_up(self) -> None:
         with self._wake_lock:
             self.is_released = True
-            for fd in self._wake_fds:
-                os.close(fd)
+            self._wake_up.close()

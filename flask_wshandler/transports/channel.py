@@ -14,12 +14,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import select
 import socket
 import ssl
 import struct
 import threading
 from typing import TYPE_CHECKING, Protocol
+
+from .readiness import FAILED, HUNG_UP, READABLE, WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +36,9 @@ except ImportError:  # pragma: no cover - not a Unix
 
 logger = logging.getLogger(__name__)
 
-# The values of epoll(7), which are those of poll(2) too.
-READABLE = select.POLLIN
-WRITABLE = select.POLLOUT
+#: EPOLLRDHUP.
 PEER_ENDED = 0x2000
-_TROUBLE = select.POLLERR | select.POLLHUP
+_TROUBLE = FAILED | HUNG_UP
 #: Not from the kernel: look at the connection again, its state has changed.
 LOOK = 1 << 20
 #: Not from the kernel: the time for lingering is over.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 from flask import Flask
@@ -67,7 +68,12 @@ class Facts:
 
 
 def memory_bytes() -> int:
-    """The memory of this machine, or what the container leaves of it."""
+    """The memory of this machine, or what the container leaves of it.
+
+    `sys.maxsize` where the system does not tell, as Windows does not.
+    """
+    if not hasattr(os, "sysconf"):
+        return sys.maxsize
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(physical, int(_CGROUP_LIMIT.read_text()))
