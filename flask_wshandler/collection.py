@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,9 @@ from .near_misses import warn_of_near_misses
 from .presence import Presence
 
 MAX_NAME_BYTES = 255
+
+_WATCHING = ("on_presence", "on_metadata_update")
+"""The callbacks of who watches a collection."""
 
 
 class WebSocketCollection:
@@ -45,16 +49,46 @@ class WebSocketCollection:
         found = self._own_hub
         if found is None:
             found = hub.current()
-        if self._watches:
-            found.watch(self._topic, self)
+        if self._watches and found.watch(self._topic, self):
+            self.__dict__.setdefault("_watched_in", []).append(weakref.ref(found))
         return found
 
     @property
     def _watches(self) -> bool:
-        return (
-            type(self).on_presence is not WebSocketCollection.on_presence
-            or "on_presence" in self.__dict__
-        )
+        return any(self._has_own(name) for name in _WATCHING)
+
+    def _has_own(self, name: str) -> bool:
+        """Whether a callback is overridden, or assigned to this object."""
+        if name in self.__dict__:
+            return self.__dict__[name] is not None
+        return getattr(type(self), name) is not getattr(WebSocketCollection, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name in _WATCHING:
+            self._note_watching()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name in _WATCHING:
+            self._note_watching()
+
+    def _note_watching(self) -> None:
+        """A callback was assigned, or taken away."""
+        watches = self._watches
+        hubs = self.__dict__.get("_watched_in", []) if watches else self._forget_hubs()
+        for found in [reference() for reference in hubs]:
+            if found is not None and watches:
+                found.watch(self._topic, self)
+            elif found is not None:
+                found.unwatch(self._topic, self)
+
+    def _forget_hubs(self) -> list[weakref.ref[hub.Hub]]:
+        forgotten: list[weakref.ref[hub.Hub]] = self.__dict__.pop("_watched_in", [])
+        return forgotten
+
+    def _release(self) -> None:
+        """Nothing: a collection is kept by the app, and watched as long as it is."""
 
     # The set of members in this process.
 
@@ -71,6 +105,16 @@ class WebSocketCollection:
         if not isinstance(handler, WebSocketHandler):
             raise TypeError(f"a member is a WebSocketHandler, not {type(handler).__name__}")
         return self._hub().add(self._topic, handler, metadata)
+
+    def update_metadata(self, handler: WebSocketHandler, /, **changes: Any) -> bool:
+        """Change what `presence` tells of `handler`. False if it is not in.
+
+        `changes` are laid over the metadata that it has, as by `dict.update`, in one step. All who
+        watch the collection are told, in all processes: see `on_metadata_update`. Never waits.
+
+        Raises TypeError or ValueError for metadata that is no JSON or too large, as `add` does.
+        """
+        return self._hub().update_metadata(self._topic, handler, changes)
 
     def remove(self, handler: WebSocketHandler) -> bool:
         """Take `handler` out. Says whether it was in; a closed one has left by itself."""
@@ -132,16 +176,23 @@ class WebSocketCollection:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        warn_of_near_misses(cls, ("on_presence",))
-        if inspect.iscoroutinefunction(cls.on_presence):
-            raise TypeError(f"{cls.__name__}.on_presence is async; callbacks are plain functions")
+        warn_of_near_misses(cls, _WATCHING)
+        for name in _WATCHING:
+            if inspect.iscoroutinefunction(getattr(cls, name)):
+                raise TypeError(f"{cls.__name__}.{name} is async; callbacks are plain functions")
 
     def on_presence(self, joined: list[Presence], left: list[Presence]) -> None:
         """Members have joined or left, in whatever process.
 
-        Override it in a subclass, or assign a function to the object. It is called in every
-        process that has used this collection, one call after the other, in a thread for that,
-        inside an app context. What it raises is logged.
+        Override it in a subclass, or assign a function to the object; None ends that. It is called
+        in every process that has used this collection, one call after the other, in a thread for
+        that, inside an app context. What it raises is logged.
+        """
+
+    def on_metadata_update(self, updated: list[Presence]) -> None:
+        """The metadata of members is another now: see `update_metadata`.
+
+        To be overridden or assigned like `on_presence`, and called like it, in one order with it.
         """
 
     def __repr__(self) -> str:

@@ -27,6 +27,10 @@ class WebSocketGroups(Mapping[Key, WebSocketCollection]):
     A group costs nothing while it is empty, and there is none too many. A handler can be in any
     number of them and leaves all when it closes. Iteration and `len` are of the groups that have
     members in this process. Any thread.
+
+    An `on_presence` or `on_metadata_update` that is assigned to a group stays with it until None is
+    assigned. Of the groups that nobody is in, in any process, the thousand that were used last keep
+    it; and those whose object the app keeps.
     """
 
     def __init__(self, name: str, *, bus: Bus | None = None) -> None:
@@ -34,7 +38,7 @@ class WebSocketGroups(Mapping[Key, WebSocketCollection]):
         self._bus = bus
         # With its length: no name and key run together like another's.
         self._prefix = f"g:{len(name)}:{name}:"
-        # Groups that somebody has given an `on_presence`, by topic.
+        # Groups that were given a callback, by topic.
         self._watching: dict[str, _Group] = {}
 
     def __getitem__(self, key: Key) -> WebSocketCollection:
@@ -91,10 +95,17 @@ class _Group(WebSocketCollection):
         self._own_hub = None if bus is None else hub.of_bus(bus)
         self._watching = watching
 
-    def __setattr__(self, name: str, value: object) -> None:
-        super().__setattr__(name, value)
-        if name == "on_presence":  # nobody else would keep it
-            self._watching[self._topic] = self
+    def _note_watching(self) -> None:
+        super()._note_watching()
+        if self._watches:
+            self._watching[self._topic] = self  # nobody else would keep it
+        else:
+            self._release()
+
+    def _release(self) -> None:
+        """Be kept by the app alone."""
+        if self._watching.get(self._topic) is self:
+            del self._watching[self._topic]
 
 
 def _checked_key(key: object) -> str:

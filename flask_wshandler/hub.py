@@ -51,6 +51,9 @@ _EVERY_PROCESS = ""
 _LOOK_S = 0.5
 """How soon a process that listens idly notices that it is asked."""
 
+_MOST_EMPTY_WATCHED = 1000
+"""Groups without members whose assigned callbacks are remembered."""
+
 _CODE = struct.Struct("!H")
 _FIRST_ANSWER_S = 1.0
 """For the processes to tell of their members, when somebody asks for the first time."""
@@ -95,7 +98,13 @@ class Hub:
         #: Its name to the others: host, process id and a random number.
         self.process = _process_name()
         self._account = Account(
-            self.process, self.bus, self._clock, self._lease_s, self._watchers.tell
+            self.process,
+            self.bus,
+            self._clock,
+            self._lease_s,
+            self._watchers.tell,
+            self._watchers.tell_updated,
+            self._come_back_in,
         )
         self._inquiries = Inquiries(self.process, self.bus, self._respond)
         self._timer = self._make_timer(self._clock)
@@ -157,6 +166,21 @@ class Hub:
         if is_last:
             self.bus.wait_until_subscribed(0)
         return True
+
+    def update_metadata(
+        self, topic: str, handler: WebSocketHandler, changes: dict[str, Any]
+    ) -> bool:
+        """Change what others are told of a member. Says whether it is in.
+
+        Raises TypeError or ValueError for metadata that can't be told to others.
+        """
+        changes = checked_metadata(changes)
+        with self.lock:
+            part = self._parts.get(topic)
+            connection_id = None if part is None else part.id_of(handler)
+            if connection_id is None:
+                return False
+            return self._account.updated(topic, connection_id, changes)
 
     def _drop_gone(self) -> None:
         """Take out the members who were gone before they were open."""
@@ -234,11 +258,38 @@ class Hub:
         """Whether there is nobody to ask, nor a member here: so there is no need to be found."""
         return not self._has_started and self.bus.peer_count() == 0
 
-    def watch(self, topic: str, watcher: Watcher) -> None:
-        """Have `watcher.on_presence` called from now on."""
+    def watch(self, topic: str, watcher: Watcher) -> bool:
+        """Have `watcher` told from now on. False if that is so already."""
         self._start()
-        if self._watchers.add(topic, watcher):
-            self._account.follow(topic)
+        if not self._watchers.add(topic, watcher):
+            return False
+        self._account.follow(topic)
+        self._come_back_in(self._lease_s / 3)
+        return True
+
+    def unwatch(self, topic: str, watcher: Watcher) -> None:
+        """Tell `watcher` no more."""
+        if self._watchers.remove(topic, watcher):
+            self._account.unfollow(topic)
+
+    def _unfollow_unwatched(self) -> None:
+        for topic in self._watchers.forget_unwatched():
+            self._account.unfollow(topic)
+
+    def _release_empty(self) -> None:
+        """Of the watched collections without members let go what nobody else keeps.
+
+        All but those that were watched last, for an app may watch a room before anybody is in it.
+        """
+        topics = self._watchers.topics()
+        if len(topics) > _MOST_EMPTY_WATCHED:
+            empty = [topic for topic in topics if not self._account.has_members(topic)]
+            for topic in empty[:-_MOST_EMPTY_WATCHED]:
+                for watcher in self._watchers.of(topic):
+                    watcher._release()
+
+    def _come_back_in(self, seconds: float) -> None:
+        self._timer.wake(self, seconds)
 
     def watched(self) -> list[tuple[str, Watcher]]:
         """The topics with who watches each."""
@@ -328,6 +379,8 @@ class Hub:
         """The timer: tell the others that this process lives."""
         del now_s
         self._drop_gone()
+        self._release_empty()
+        self._unfollow_unwatched()
         return self._account.on_time()
 
     def _receive(self, envelopes: list[Envelope]) -> None:

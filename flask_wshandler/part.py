@@ -57,6 +57,10 @@ class Part:
         found = self._members.get(id(handler))
         return found is not None and _handler_of(found[0]) is handler
 
+    def id_of(self, handler: WebSocketHandler) -> str | None:
+        """The id under which a handler is known elsewhere; None if it is not in."""
+        return self._members[id(handler)][1] if handler in self else None
+
     def put(self, handler: WebSocketHandler, connection_id: str, gone: Gone) -> None:
         """Add a handler, which is not in."""
         member: WebSocketHandler | Waiting = handler

@@ -14,7 +14,13 @@ Messages are JSON lists with a letter first:
     ["c", process, count, topic, joined, left]           one change
     ["x", process]                                       the process ends
 
-`members` and `joined` are lists of [connection id, metadata], `left` of connection ids.
+`members` and `joined` are lists of [connection id, metadata], `left` of connection ids. Who is in
+`joined` and was a member before has other metadata now.
+
+However much there is to tell, no message is larger than some ten kilobytes, and no more of them
+leave at once than a queue takes; the rest follows, a piece every tenth of a second. A part of an
+answer is as of its own count: a change between two parts is told as such, and is made to what has
+come of the answer, too. `of` is one more than the last index only in the last part.
 
 Invariants: an account of another process is as of one count, or is not known at all; `_lock` guards
 everything, and the bus, which never waits, is called under it, so that counts leave in order.
@@ -35,6 +41,11 @@ from .timer import Clock
 logger = logging.getLogger(__name__)
 
 _MEMBERS_PER_MESSAGE = 200
+_MESSAGE_BYTES = 64 * 1024
+"""About as much metadata, or names of topics, as one message has."""
+_TURN_BYTES = 512 * 1024
+"""As much of questions or answers leaves at once."""
+_PAUSE_S = 0.1
 _FORGET_S = 60.0
 """A collection that nobody has asked for so long is followed no more."""
 
@@ -77,8 +88,14 @@ class Publisher(Protocol):
 Notify = Callable[[str, list[Presence], list[Presence]], None]
 """Told of a topic, who joined and who left. Must not block."""
 
+NotifyUpdated = Callable[[str, list[Presence]], None]
+"""Told of a topic, and whose metadata is another now. Must not block."""
+
 Members = dict[str, dict[str, Any]]
 """Metadata by connection id."""
+
+Pairs = list[tuple[str, dict[str, Any]]]
+"""Connection ids, each with its metadata."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -95,19 +112,42 @@ class _Peer:
     doubted: set[str] = dataclasses.field(default_factory=set)
     #: Parts of an answer that is not complete: (topic, next index, members).
     partial: tuple[str, int, Members] | None = None
+    #: The topic and index of `partial` at the last beat: who makes no progress has lost something.
+    awaited: tuple[str, int] | None = None
+
+
+@dataclasses.dataclass(slots=True)
+class _Telling:
+    """An answer that is under way: the members as they were when it began."""
+
+    connection_ids: list[str]
+    position: int = 0
+    index: int = 0
+    #: Whether somebody has asked since it began, who needs all of it.
+    is_asked_again: bool = False
 
 
 class Account:
     """The members of all collections, by process. Any thread."""
 
     def __init__(
-        self, process: str, publisher: Publisher, clock: Clock, lease_s: float, notify: Notify
+        self,
+        process: str,
+        publisher: Publisher,
+        clock: Clock,
+        lease_s: float,
+        notify: Notify,
+        notify_updated: NotifyUpdated | None = None,
+        wake: Callable[[float], None] | None = None,
     ) -> None:
+        """`wake` has `on_time` called in so many seconds, if that is sooner than it would be."""
         self.process = process
         self._publisher = publisher
         self._clock = clock
         self._lease_s = lease_s
         self._notify = notify
+        self._notify_updated = notify_updated
+        self._wake = wake
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         # Guarded by _lock.
@@ -117,6 +157,10 @@ class Account:
         #: Followed topics, and when they were last asked for; None: always followed.
         self._followed: dict[str, float | None] = {}
         self._began_s = self._looked_s = clock.now_s()
+        self._beat_due_s = self._began_s
+        #: Topics to ask for, and topics to answer with what has been told of them.
+        self._asking: dict[str, None] = {}
+        self._telling: dict[str, _Telling | None] = {}
 
     # This process's members.
 
@@ -125,6 +169,23 @@ class Account:
         with self._lock:
             self._own.setdefault(topic, {})[connection_id] = metadata
             self._tell(topic, [(connection_id, metadata)], [])
+
+    def updated(self, topic: str, connection_id: str, changes: dict[str, Any]) -> bool:
+        """A member's metadata changes; says whether there is such a member.
+
+        Raises ValueError if it would be too large.
+        """
+        with self._lock:
+            members = self._own.get(topic, {})
+            metadata = members.get(connection_id)
+            if metadata is None:
+                return False
+            # It is plain JSON already: no code of the user's runs under the lock.
+            changed = checked_metadata({**metadata, **changes})
+            if changed != metadata:
+                members[connection_id] = changed
+                self._tell(topic, [(connection_id, changed)], [], is_update=True)
+            return True
 
     def left(self, topic: str, connection_id: str) -> None:
         """A member is in it no more."""
@@ -140,15 +201,35 @@ class Account:
     def _tell(
         self,
         topic: str,
-        joined: list[tuple[str, dict[str, Any]]],
-        left: list[tuple[str, dict[str, Any]]],
+        joined: Pairs,
+        left: Pairs,
+        *,
+        is_update: bool = False,
     ) -> None:
         self._count += 1
         if any(peer.follows for peer in self._peers.values()):
             gone = [connection_id for connection_id, _ in left]
             self._publish("c", self._count, topic, joined, gone)
-        if topic in self._followed:
-            self._notify(topic, self._named(self.process, joined), self._named(self.process, left))
+        if is_update:
+            self._note(topic, self.process, [], [], joined)
+        else:
+            self._note(topic, self.process, joined, left, [])
+
+    def _note(
+        self,
+        topic: str,
+        process: str,
+        joined: Pairs,
+        left: Pairs,
+        updated: Pairs,
+    ) -> None:
+        """Have those who follow a collection told what is new, if anything is."""
+        if topic not in self._followed:
+            return
+        if joined or left:
+            self._notify(topic, self._named(process, joined), self._named(process, left))
+        if updated and self._notify_updated is not None:
+            self._notify_updated(topic, self._named(process, updated))
 
     # Reading.
 
@@ -181,6 +262,19 @@ class Account:
         """Be told of the changes of a collection from now on."""
         with self._lock:
             self._follow(topic, None)
+
+    def unfollow(self, topic: str) -> None:
+        """Be told no more, and know nothing of it; a later question is a first one."""
+        with self._lock:
+            if topic in self._followed:
+                self._drop(topic)
+
+    def has_members(self, topic: str) -> bool:
+        """Whether anybody is in a followed collection, as far as is known."""
+        with self._lock:
+            return topic in self._own or any(
+                peer.accounts.get(topic) for peer in self._peers.values()
+            )
 
     def _follow(self, topic: str, now_s: float | None) -> None:
         if topic not in self._followed:
@@ -223,25 +317,41 @@ class Account:
             self._beat(asks=True)
 
     def on_time(self) -> float:
-        """Beat, and forget who was not heard of; returns the seconds to the next time."""
+        """Beat, and forget who was not heard of; go on with what is under way.
+
+        Returns the seconds to the next time.
+        """
         with self._lock:
             now_s = self._clock.now_s()
-            if now_s - self._looked_s > self._lease_s:
-                # This process was stopped itself: what it was sent meanwhile is still unread.
-                for peer in self._peers.values():
-                    peer.heard_s = now_s
-            self._looked_s = now_s
-            self._expire(now_s)
-            self._beat(asks=False)
-            self._ask(self._unknown())
-            return self._lease_s / 3
+            self._ask_some()
+            self._tell_some()
+            if now_s >= self._beat_due_s - _PAUSE_S / 2:
+                self._beat_due_s = now_s + self._lease_s / 3
+                self._look_around(now_s)
+            if self._asking or self._telling:
+                return _PAUSE_S
+            return max(0.0, self._beat_due_s - now_s)
+
+    def _look_around(self, now_s: float) -> None:
+        if now_s - self._looked_s > self._lease_s:
+            # This process was stopped itself: what it was sent meanwhile is still unread.
+            for peer in self._peers.values():
+                peer.heard_s = now_s
+        self._looked_s = now_s
+        self._expire(now_s)
+        self._beat(asks=False)
+        self._ask(self._unknown())
 
     def _unknown(self) -> list[str]:
         """Followed topics for which an answer has not come."""
         unknown: set[str] = set()
         for peer in self._peers.values():
-            unknown |= self._followed.keys() - peer.accounts.keys()
-            unknown |= peer.doubted
+            missing = self._followed.keys() - peer.accounts.keys() | peer.doubted
+            awaited = None if peer.partial is None else peer.partial[:2]
+            if awaited is not None and awaited != peer.awaited:
+                missing.discard(awaited[0])  # it is under way
+            peer.awaited = awaited
+            unknown |= missing
         return sorted(unknown)
 
     def _expire(self, now_s: float) -> None:
@@ -250,10 +360,14 @@ class Account:
                 self._forget(process)
         for topic, asked_s in list(self._followed.items()):
             if asked_s is not None and now_s - asked_s > _FORGET_S:
-                del self._followed[topic]
-                for peer in self._peers.values():
-                    peer.accounts.pop(topic, None)
-                    peer.doubted.discard(topic)
+                self._drop(topic)
+
+    def _drop(self, topic: str) -> None:
+        del self._followed[topic]
+        self._asking.pop(topic, None)
+        for peer in self._peers.values():
+            peer.accounts.pop(topic, None)
+            peer.doubted.discard(topic)
 
     def tidy(self) -> None:
         """Forget who was not heard of, in a process that has nothing to say itself."""
@@ -312,6 +426,8 @@ class Account:
             self._beat(asks=False)
 
     def _take_question(self, process: str, topics: list[str]) -> None:
+        for topic in topics:
+            topic.encode()  # what can't be named can't be answered, now or later
         peer = self._peers.get(process)
         if peer is None:
             # It will tell its count with its next beat; until then what it says is not known.
@@ -320,16 +436,46 @@ class Account:
         peer.heard_s = self._clock.now_s()
         peer.follows = True
         for topic in topics:
-            self._answer(topic)
+            under_way = self._telling.setdefault(topic, None)
+            if under_way is not None:
+                under_way.is_asked_again = True
+        self._tell_some()
 
-    def _answer(self, topic: str) -> None:
-        members = list(self._own.get(topic, {}).items())
-        parts = [
-            members[begin : begin + _MEMBERS_PER_MESSAGE]
-            for begin in range(0, len(members), _MEMBERS_PER_MESSAGE)
-        ] or [[]]
-        for index, part in enumerate(parts):
-            self._publish("m", self._count, topic, index, len(parts), part)
+    def _tell_some(self) -> None:
+        """Answer what was asked, as much as may leave at once."""
+        left_bytes = _TURN_BYTES
+        while self._telling and left_bytes > 0:
+            topic, telling = next(iter(self._telling.items()))
+            if telling is None:
+                telling = self._telling[topic] = _Telling(list(self._own.get(topic, ())))
+            left_bytes -= self._tell_part(topic, telling)
+            if telling.position == len(telling.connection_ids):
+                del self._telling[topic]
+                if telling.is_asked_again:
+                    self._telling[topic] = None
+        self._come_back_for(self._telling)
+
+    def _tell_part(self, topic: str, telling: _Telling) -> int:
+        """Publish the next part of an answer; returns its size."""
+        own = self._own.get(topic, {})
+        part: Pairs = []
+        size = 0
+        ids, position = telling.connection_ids, telling.position
+        while position < len(ids) and len(part) < _MEMBERS_PER_MESSAGE and size < _MESSAGE_BYTES:
+            metadata = own.get(ids[position])
+            if metadata is not None:  # else it has left since, and that is told
+                part.append((ids[position], metadata))
+                size += len(ids[position]) + (len(json.dumps(metadata)) if metadata else 0)
+            position += 1
+        telling.position = position
+        of = telling.index + (1 if position == len(ids) else 2)
+        size = self._publish("m", self._count, topic, telling.index, of, part)
+        telling.index += 1
+        return size
+
+    def _come_back_for(self, rest: object) -> None:
+        if rest and self._wake is not None:
+            self._wake(_PAUSE_S)
 
     def _take_members(
         self, process: str, count: int, topic: str, index: int, of: int, members: list[Any]
@@ -360,23 +506,21 @@ class Account:
     def _take_change(
         self, process: str, count: int, topic: str, joined: list[Any], left: list[str]
     ) -> None:
+        gone = [str(connection_id) for connection_id in left]
+        come = [(str(connection_id), _checked(metadata)) for connection_id, metadata in joined]
         peer = self._heard(process, count)
         if count <= peer.count:
             return  # in an answer already
         if count > peer.count + 1:
             self._missed(peer, count)
             return
+        peer.count = count
+        if peer.partial is not None and peer.partial[0] == topic:
+            _apply(peer.partial[2], come, gone)
         known = peer.accounts.get(topic)
         if known is not None:
-            members = dict(known)
-            for connection_id in left:
-                members.pop(connection_id, None)
-            for connection_id, metadata in joined:
-                members[str(connection_id)] = _checked(metadata)
-            peer.accounts[topic] = members
-            self._tell_difference(topic, process, known, members)
-        peer.count = count
-        peer.partial = None
+            new, updated, old = _apply(known, come, gone)
+            self._note(topic, process, new, old, updated)
 
     def _take_end(self, process: str) -> None:
         self._forget(process)
@@ -393,7 +537,8 @@ class Account:
             return
         joined = [(key, new[key]) for key in new if key not in old]
         left = [(key, old[key]) for key in old if key not in new]
-        self._notify(topic, self._named(process, joined), self._named(process, left))
+        updated = [(key, new[key]) for key in new if key in old and new[key] != old[key]]
+        self._note(topic, process, joined, left, updated)
 
     # Publishing.
 
@@ -402,12 +547,31 @@ class Account:
 
     def _ask(self, topics: list[str]) -> None:
         if topics:
-            self._publish("a", topics)
+            self._asking.update(dict.fromkeys(topics))
+            self._ask_some()
 
-    def _publish(self, letter: str, *rest: object) -> None:
+    def _ask_some(self) -> None:
+        """Ask for what is not known, as much as may leave at once."""
+        left_bytes = _TURN_BYTES
+        while self._asking and left_bytes > 0:
+            topics: list[str] = []
+            size = 0
+            for topic in self._asking:
+                topics.append(topic)
+                size += len(topic)
+                if size > _MESSAGE_BYTES:
+                    break
+            for topic in topics:
+                del self._asking[topic]
+            left_bytes -= self._publish("a", topics)
+        self._come_back_for(self._asking)
+
+    def _publish(self, letter: str, *rest: object) -> int:
+        """Tell the others; returns the size of the message."""
         message = [letter, self.process, *rest]
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
         self._publisher.publish(Kind.PRESENCE, "", body)
+        return len(body)
 
 
 _UNKNOWN = -1
@@ -439,6 +603,24 @@ def checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
         )
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+def _apply(members: Members, joined: Pairs, left: list[str]) -> tuple[Pairs, Pairs, Pairs]:
+    """Make a change; returns who is new, whose metadata is, and who has gone."""
+    gone = []
+    for connection_id in left:
+        metadata = members.pop(connection_id, None)
+        if metadata is not None:
+            gone.append((connection_id, metadata))
+    new, updated = [], []
+    for connection_id, metadata in joined:
+        former = members.get(connection_id)
+        if former is None:
+            new.append((connection_id, metadata))
+        elif former != metadata:
+            updated.append((connection_id, metadata))
+        members[connection_id] = metadata
+    return new, updated, gone
 
 
 def _check_integers(*numbers: object) -> None:

@@ -10,7 +10,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from .presence import Presence
 
@@ -25,6 +25,15 @@ class Watcher(Protocol):
 
     def on_presence(self, joined: list[Presence], left: list[Presence]) -> None: ...
 
+    def on_metadata_update(self, updated: list[Presence]) -> None: ...
+
+    def _release(self) -> None:
+        """Nobody is in it: be kept by those only who use it."""
+
+
+News = tuple[str, str, tuple[list[Presence], ...]]
+"""A topic, the name of a watcher's method, and its arguments."""
+
 
 class Watchers:
     """The watchers of all topics. Any thread."""
@@ -33,10 +42,9 @@ class Watchers:
         """`call(function, *args)` calls what belongs to the user."""
         self._call = call
         self._changed = threading.Condition()
-        # Guarded by _changed.
-        self._watchers: dict[str, weakref.WeakSet[Any]] = {}  # of Watcher, a protocol
-        self._news: collections.deque[tuple[str, list[Presence], list[Presence]]]
-        self._news = collections.deque(maxlen=_MOST_NEWS)
+        # Guarded by _changed. There may be many topics, so what one takes is little.
+        self._watchers: dict[str, tuple[weakref.ref[Watcher], ...]] = {}
+        self._news: collections.deque[News] = collections.deque(maxlen=_MOST_NEWS)
         self._thread: threading.Thread | None = None
         self._is_stopped = False
         self._is_telling = False
@@ -49,18 +57,31 @@ class Watchers:
         with self._changed:
             return self._is_stopped or not (self._news or self._is_telling)
 
+    def topics(self) -> list[str]:
+        """What is watched; what was added last is last."""
+        with self._changed:
+            return list(self._watchers)
+
+    def of(self, topic: str) -> list[Watcher]:
+        """Who watches a topic."""
+        with self._changed:
+            references = self._watchers.get(topic, ())
+        return [watcher for watcher in (each() for each in references) if watcher is not None]
+
     def watched(self) -> list[tuple[str, Watcher]]:
         """The topics with who watches each."""
-        with self._changed:
-            return [(topic, each) for topic, all_ in self._watchers.items() for each in all_]
+        return [(topic, each) for topic in self.topics() for each in self.of(topic)]
 
     def add(self, topic: str, watcher: Watcher) -> bool:
         """Tell `watcher` of a topic's news from now on. False if that is so already."""
         with self._changed:
-            watchers = self._watchers.setdefault(topic, weakref.WeakSet())
-            if watcher in watchers or self._is_stopped:
+            if self._is_stopped:
                 return False
-            watchers.add(watcher)
+            watchers = self._watchers.pop(topic, ())
+            if any(each() is watcher for each in watchers):
+                self._watchers[topic] = watchers  # the last one, whatever it was before
+                return False
+            self._watchers[topic] = (*watchers, weakref.ref(watcher))
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="wshandler-presence", daemon=True
@@ -68,12 +89,41 @@ class Watchers:
                 self._thread.start()
             return True
 
+    def remove(self, topic: str, watcher: Watcher) -> bool:
+        """Tell `watcher` nothing from now on. Says whether nobody watches the topic any more."""
+        with self._changed:
+            watchers = self._watchers.pop(topic, ())
+            kept = [each for each in watchers if each() is not None and each() is not watcher]
+            rest = tuple(kept)
+            if rest:
+                self._watchers[topic] = rest
+            return bool(watchers) and not rest
+
+    def forget_unwatched(self) -> list[str]:
+        """Forget the topics that nobody watches any more, and return them."""
+        with self._changed:
+            unwatched = [
+                topic
+                for topic, watchers in self._watchers.items()
+                if all(each() is None for each in watchers)
+            ]
+            for topic in unwatched:
+                del self._watchers[topic]
+            return unwatched
+
     def tell(self, topic: str, joined: list[Presence], left: list[Presence]) -> None:
-        """Have a topic's watchers told. Does not wait."""
+        """Have a topic's watchers told who came and went. Does not wait."""
+        self._add_news(topic, "on_presence", joined, left)
+
+    def tell_updated(self, topic: str, updated: list[Presence]) -> None:
+        """Have a topic's watchers told whose metadata is another now. Does not wait."""
+        self._add_news(topic, "on_metadata_update", updated)
+
+    def _add_news(self, topic: str, method: str, *arguments: list[Presence]) -> None:
         with self._changed:
             if topic in self._watchers:
                 self.news_count += 1
-                self._news.append((topic, joined, left))
+                self._news.append((topic, method, arguments))
                 self._changed.notify()
 
     def stop(self) -> None:
@@ -90,11 +140,14 @@ class Watchers:
                     self._changed.wait()
                 if self._is_stopped:
                     return
-                topic, joined, left = self._news.popleft()
-                watchers = list(self._watchers[topic])
+                topic, method, arguments = self._news.popleft()
                 self._is_telling = True
-            for watcher in watchers:
+            for watcher in self.of(topic):
+                callback = getattr(watcher, method)
+                if callback is None:
+                    continue  # it has just been told to stop
                 try:
-                    self._call(watcher.on_presence, joined, left)
+                    self._call(callback, *arguments)
                 except Exception:
-                    logger.exception("on_presence of %r", watcher)
+                    logger.exception("%s of %r", method, watcher)
+            del arguments

@@ -23,6 +23,8 @@ class Network:
         self.ports = {}
         self.loses = lambda sender, receiver: False
         self.is_up = True
+        #: Who has asked to be woken soon.
+        self.waiting = set()
 
     def process(self, name):
         port = self.ports[name] = Port(self, name)
@@ -37,6 +39,16 @@ class Network:
                     for other_name, other in list(self.ports.items()):
                         if other_name != name and not self.loses(name, other_name):
                             other.account.receive(body)
+
+    def finish(self):
+        """Let pass as little time as it takes until nobody has anything to add."""
+        self.carry()
+        while self.waiting:
+            waiting, self.waiting = self.waiting, set()
+            self.clock.advance(0.1)
+            for name in waiting & self.ports.keys():
+                self.ports[name].account.on_time()
+            self.carry()
 
     def pass_time(self, seconds):
         """A third of a lease at a time, as the timer would."""
@@ -56,8 +68,15 @@ class Port:
         self.network = network
         self.sent = []
         self.news = []
+        self.updates = []
         self.account = Account(
-            name, self, network.clock, LEASE_S, lambda *news: self.news.append(news)
+            name,
+            self,
+            network.clock,
+            LEASE_S,
+            lambda *news: self.news.append(news),
+            lambda *update: self.updates.append(update),
+            lambda seconds: network.waiting.add(name),
         )
         self.account.begin()
         network.carry()
@@ -122,6 +141,139 @@ def test_many_members_come_in_parts(network):
     for number in range(1001):
         alice.account.joined("t", f"{number:04}", {})
     assert len(bob.ids()) == 1001
+
+
+def test_changed_metadata_is_told_everywhere(network):
+    """As an update, and as nothing else; what has not changed is not told."""
+    alice, bob = network.process("alice"), network.process("bob")
+    alice.account.joined("t", "a1", {"name": "Ada", "tags": [1]})
+    for each in (alice, bob):
+        each.account.follow("t")
+    network.carry()
+    for each in (alice, bob):
+        each.news.clear()
+    assert alice.account.updated("t", "a1", {"name": "Ida"})
+    assert alice.account.updated("t", "a1", {"tags": [1]})
+    assert not alice.account.updated("t", "b1", {"name": "Bob"})
+    assert not alice.account.updated("u", "a1", {"name": "Bob"})
+    network.carry()
+    told = [("t", [("alice", "a1", {"name": "Ida", "tags": [1]})])]
+    assert alice.updates == bob.updates == told
+    assert alice.news == bob.news == []
+    (seen,) = bob.account.members("t", 0)
+    assert seen.metadata == {"name": "Ida", "tags": [1]}
+
+
+def test_a_lost_update_is_told_later(network):
+    """Once, whatever else was asked anew."""
+    alice, bob = network.process("alice"), network.process("bob")
+    alice.account.joined("t", "a1", {"n": 1})
+    alice.account.joined("t", "a2", {})
+    bob.account.follow("t")
+    network.carry()
+    bob.news.clear()
+    network.loses = lambda sender, receiver: True
+    alice.account.updated("t", "a1", {"n": 2})
+    network.carry()
+    network.loses = lambda sender, receiver: False
+    network.pass_time(LEASE_S)
+    assert bob.updates == [("t", [("alice", "a1", {"n": 2})])]
+    assert bob.news == []
+
+
+def test_an_update_has_the_limit_of_metadata(network):
+    """For all of it together; what it was stays."""
+    alice = network.process("alice")
+    alice.account.joined("t", "a1", {"a": "x" * 3000})
+    with pytest.raises(ValueError, match="at most 4096"):
+        alice.account.updated("t", "a1", {"b": "x" * 3000})
+    assert alice.account.members("t", 0)[0].metadata == {"a": "x" * 3000}
+
+
+LARGEST_MESSAGE = 80_000
+LARGEST_BURST = 700_000
+
+
+def sizes(sent):
+    return [len(body) for body in sent]
+
+
+def test_much_metadata_leaves_little_by_little(network):
+    """Else it would fill the queues of others, and what does not fit there is lost."""
+    alice, bob = network.process("alice"), network.process("bob")
+    for number in range(1000):
+        alice.account.joined("t", f"{number:04}", {"n": number, "x": "x" * 4000})
+    network.carry()
+    bob.account.members("t", 0)
+    [question], bob.sent = bob.sent, []
+    alice.account.receive(question)
+    assert max(sizes(alice.sent)) < LARGEST_MESSAGE
+    assert sum(sizes(alice.sent)) < LARGEST_BURST
+    # What happens amid the answer is told once, too.
+    network.carry()
+    alice.account.left("t", "0001")  # was told already
+    alice.account.left("t", "0999")  # was not
+    alice.account.updated("t", "0002", {"n": -2})
+    alice.account.updated("t", "0998", {"n": -998})
+    alice.account.joined("t", "new", {"n": 0})
+    assert bob.account.members("t", 0) == []
+    network.finish()
+    seen = {each.connection_id: each.metadata["n"] for each in bob.account.members("t", 0)}
+    expected = {f"{number:04}": number for number in range(1000)} | {"new": 0}
+    expected |= {"0002": -2, "0998": -998}
+    del expected["0001"], expected["0999"]
+    assert seen == expected
+
+
+def test_two_who_ask_one_after_the_other_get_it_all(network):
+    """The second amid the answer to the first."""
+    alice, bob = network.process("alice"), network.process("bob")
+    for number in range(1000):
+        alice.account.joined("t", f"{number:04}", {"x": "x" * 4000})
+    bob.account.members("t", 0)
+    network.carry()
+    carol = network.process("carol")
+    carol.account.members("t", 0)
+    network.finish()
+    assert bob.account.count("t", 0) == carol.account.count("t", 0) == 1000
+
+
+@pytest.mark.parametrize("lost", ["first", "middle", "last"])
+def test_a_lost_part_of_an_answer_is_asked_for_again(network, lost):
+    """With the next beats."""
+    alice, bob = network.process("alice"), network.process("bob")
+    for number in range(500):
+        alice.account.joined("t", f"{number:04}", {})
+    network.carry()
+    bob.account.members("t", 0)
+    [question], bob.sent = bob.sent, []
+    alice.account.receive(question)
+    parts = alice.sent
+    assert len(parts) == 3
+    del parts[{"first": 0, "middle": 1, "last": 2}[lost]]
+    network.carry()
+    assert bob.account.count("t", 0) == 0
+    network.pass_time(LEASE_S)
+    assert bob.account.count("t", 0) == 500
+
+
+def test_questions_are_bounded_and_the_heartbeat_goes_on(network):
+    """Of names that are 40 MB together, for which no envelope has room."""
+    alice = network.process("alice")
+    for number in range(5000):
+        alice.account.follow(f"{number:08000}")
+    alice.sent.clear()
+    bob = network.process("bob")
+    network.pass_time(LEASE_S / 3)
+    for _ in range(5):
+        network.clock.advance(0.1)
+        alice.account.on_time()
+        assert 0 < max(sizes(alice.sent)) < LARGEST_MESSAGE
+        assert sum(sizes(alice.sent)) < LARGEST_BURST
+        alice.sent.clear()
+    alice.account._asking.clear()
+    network.pass_time(3 * LEASE_S)
+    assert "alice" in bob.account._peers
 
 
 def test_nothing_is_told_while_nobody_follows(network):

@@ -15,6 +15,7 @@ from flask_wshandler import (
     WebSockets,
     bus,
     extension,
+    hub,
 )
 from flask_wshandler.handler import leave_all
 from flask_wshandler.settings import Settings
@@ -146,6 +147,105 @@ def test_on_presence(kind):
     expected = [([{"name": "Ann"}], []), ([], [{"name": "Ann"}])]
     wait_for(lambda: len(calls) == 2, "calls")
     assert calls == expected
+
+
+def test_metadata_is_updated_in_one_call():
+    """Those who watch are told of it and of nothing else; a bad one changes nothing."""
+    updates, presences = [], []
+
+    class Room(WebSocketCollection):
+        def on_presence(self, joined, left):
+            presences.append((len(joined), len(left)))
+
+        def on_metadata_update(self, updated):
+            updates.extend(each.metadata for each in updated)
+
+    with make_app().app_context():
+        room = Room("name")
+        ann, bob = connected(), connected()
+        room.add(ann, name="Ann", typing=False)
+        assert room.update_metadata(ann, typing=True)
+        assert room.update_metadata(ann)
+        assert not room.update_metadata(bob, typing=True)
+        with pytest.raises(TypeError):
+            room.update_metadata(ann, typing=object())
+        with pytest.raises(ValueError, match="at most 4096"):
+            room.update_metadata(ann, text="x" * 5000)
+        (seen,) = room.presence()
+        assert seen.metadata == {"name": "Ann", "typing": True}
+        leave_all(ann)
+        assert not room.update_metadata(ann, typing=False)
+        wait_for(lambda: presences == [(1, 0), (0, 1)], "presence")
+        assert updates == [{"name": "Ann", "typing": True}]
+
+
+@pytest.mark.parametrize("how", ["none", "delete"])
+@pytest.mark.parametrize("kind", ["collection", "group", "subclass"])
+def test_an_end_to_watching(kind, how):
+    """None, or what was assigned is deleted: no call comes any more; and it can begin again."""
+    calls = []
+
+    def on_presence(*arguments):
+        calls.append(len(calls))
+
+    with make_app().app_context():
+        rooms = WebSocketGroups("room")
+        if kind == "subclass":
+            cls = type("Watched", (WebSocketCollection,), {"on_presence": on_presence})
+            room = cls("name")
+            if how == "delete":
+                room.on_presence = on_presence
+                del cls.on_presence
+        else:
+            room = WebSocketCollection("name") if kind == "collection" else rooms["lobby"]
+            room.on_presence = on_presence
+        ann = connected()
+        room.add(ann)
+        wait_for(lambda: calls, "call")
+        if how == "none":
+            room.on_presence = None
+        else:
+            del room.on_presence
+        room.remove(ann)
+        room.add(ann)
+        again = []
+        room.on_presence = lambda *news: again.append(news)
+        room.remove(ann)
+        wait_for(lambda: again, "call")
+        assert calls == [0]
+
+
+def test_groups_that_nobody_is_in_are_forgotten_at_last(monkeypatch):
+    """With what was assigned to them; not those with members, nor the last ones, nor those kept."""
+    monkeypatch.setattr(hub, "_MOST_EMPTY_WATCHED", 3)
+    rooms = WebSocketGroups("room")
+    callbacks = weakref.WeakValueDictionary()
+    told = []
+    kept = None
+
+    class Callback:
+        def __init__(self, name):
+            callbacks[name] = self
+
+        def __call__(self, joined, left):
+            told.append(len(joined))
+
+    with make_app(WSHANDLER_PRESENCE_LEASE=0.3).app_context():
+        member = connected()
+        for name in ["kept", "full", *"abcdef"]:
+            rooms[name].on_presence = Callback(name)
+            passer_by = connected()
+            rooms[name].add(member if name == "full" else passer_by)
+            leave_all(passer_by)
+            kept = rooms[name] if name == "kept" else kept
+        expected = {"kept", "full", *"def"}
+        wait_for(lambda: gc.collect() is not None and set(callbacks) == expected, "forgetting")
+        wait_for(lambda: len(told) == 15, "calls")
+        assert kept.add(connected())
+        assert rooms["full"].remove(member)
+        assert rooms["f"].add(connected())
+        assert rooms["a"].add(connected())
+        wait_for(lambda: len(told) == 18, "calls")
 
 
 def test_presence_is_a_copy():

@@ -28,6 +28,13 @@ class Watched(WebSocketCollection):
             left=[[each.connection_id, each.metadata] for each in left],
         )
 
+    def on_metadata_update(self, updated):
+        note(
+            "metadata",
+            pid=os.getpid(),
+            updated=[[each.connection_id, each.metadata] for each in updated],
+        )
+
 
 clients = WebSocketCollection("all")
 watched = Watched("watched")
@@ -73,6 +80,10 @@ class Member(WebSocketHandler):
     def watch(self, name):
         watched.add(self, name=name)
         self.send("watching")
+
+    def rename(self, name):
+        watched.update_metadata(self, name=name)
+        self.send("renamed")
 
     def close_all(self, code, reason):
         clients.close_all(code, reason)

@@ -59,7 +59,7 @@ def test_the_stopped_are_gone_at_once(cluster, crowd):
 
 
 def test_on_presence_hears_of_all(cluster, crowd):
-    """In every process that uses the collection, in an app context: joins, leaves, and kills."""
+    """In every process that uses the collection: joins, updates, leaves, and kills."""
     server = cluster.start(workers=2)
     here, there = crowd.join_each(server, 1)
     pids = server.workers
@@ -75,9 +75,20 @@ def test_on_presence_hears_of_all(cluster, crowd):
     both = [[here.id, {"name": "here"}], [there.id, {"name": "there"}]]
     for pid in pids:
         server.wait_for(lambda pid=pid: sorted(heard(pid, "joined")) == sorted(both), "joining")
+    crowd.tell(there, "rename", "elsewhere")
+    both[1] = [there.id, {"name": "elsewhere"}]
+
+    def updated(pid):
+        events = [e for e in server.events() if e["event"] == "metadata" and e["pid"] == pid]
+        return [event["updated"] for event in events]
+
+    for pid in pids:
+        server.wait_for(lambda pid=pid: updated(pid) == [[both[1]]], "update")
     os.kill(there.pid, signal.SIGKILL)
     server.wait_for(lambda: heard(here.pid, "left") == [both[1]], "leaving")
-    assert sorted(heard(here.pid, "joined")) == sorted(both)
+    assert [member for member, _ in sorted(heard(here.pid, "joined"))] == sorted(
+        [here.id, there.id]
+    )
 
 
 @pytest.mark.parametrize("seed", [1, 2])
