@@ -7,8 +7,8 @@ in one `contextvars.Context`, which no other client's do.
 
 from __future__ import annotations
 
+import threading
 from contextvars import Context
-from threading import get_ident
 from typing import TYPE_CHECKING
 
 from flask import got_request_exception
@@ -154,7 +154,7 @@ class HandlerCallbacks:
         """Call `callback` in `context`; returns what it or a teardown function raises."""
         error: BaseException | None = None
         context.enter()
-        running, ident = self._running, get_ident()
+        running, ident = self._running, threading.get_ident()
         running[ident] = callback
         try:
             if message is None:

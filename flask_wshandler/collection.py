@@ -38,17 +38,19 @@ class WebSocketCollection:
 
     def __init__(self, name: str | None = None, *, bus: Bus | None = None) -> None:
         self.name = name
-        self._own_hub: hub.Hub | None
+        self._bus = bus
         if name is None:
-            self._own_hub, self._topic = hub.private()
-            return
-        self._topic = "c:" + checked_name(name, "a collection's name")
-        self._own_hub = None if bus is None else hub.of_bus(bus)
+            self._topic = hub.private_topic()
+        else:
+            self._topic = "c:" + checked_name(name, "a collection's name")
 
     def _hub(self) -> hub.Hub:
-        found = self._own_hub
-        if found is None:
+        if self.name is None:
+            found = hub.here()
+        elif self._bus is None:
             found = hub.current()
+        else:
+            found = hub.of_bus(self._bus)
         if self._watches and found.watch(self._topic, self):
             self.__dict__.setdefault("_watched_in", []).append(weakref.ref(found))
         return found

@@ -23,7 +23,7 @@ from .redaction import without_password
 from .routing import admit_upgrades, view_of
 from .settings import Settings
 from .slow import SlowCallbackWatch
-from .state import EXTENSION_KEY, AppState, state_of
+from .state import EXTENSION_KEY, AppState, Services, state_of
 from .timer import Clock, MonotonicClock, Timer
 from .transports.engine import Engine, Stats
 from .upgrade import let_upgrades_leave
@@ -164,18 +164,34 @@ def known_apps() -> list[Flask]:
 
 def new_state(app: Flask, settings: Settings, clock: Clock | None = None) -> AppState:
     """All of an app that has done nothing yet. Raises `SettingError` for a bus there can't be."""
-    bus = _bus_of(settings, _name_of(app))
-    return state_on(app, Engine(settings, clock), bus, clock)
+    _bus_of(settings, _name_of(app))  # else the first request would raise it
+    app_of = weakref.ref(app)
+
+    def make_services() -> Services:
+        app = app_of()
+        assert app is not None  # it has the state
+        bus = _bus_of(settings, _name_of(app))
+        return services_on(app, Engine(settings, clock), bus, clock)
+
+    return state_with(app, settings, clock, make_services)
 
 
-def state_on(
+def state_with(
+    app: Flask, settings: Settings, clock: Clock | None, make_services: Callable[[], Services]
+) -> AppState:
+    """All of an app that is served by what `make_services` makes."""
+    throttle = LogThrottle(clock or MonotonicClock())
+    return AppState(_name_of(app), settings, throttle, make_services)
+
+
+def services_on(
     app: Flask,
     engine: Engine,
     bus: Bus,
     clock: Clock | None,
     make_timer: Callable[[Clock], Timer] = Timer,
-) -> AppState:
-    """All of an app whose connections `engine` serves, and whose collections use `bus`."""
+) -> Services:
+    """What serves an app whose connections `engine` has, and whose collections use `bus`."""
     settings = engine.settings
     slow_callbacks = SlowCallbackWatch(settings.slow_callback_s, app.logger)
     if settings.slow_callback_s is not None:
@@ -190,8 +206,7 @@ def state_on(
         respond=Answerer(engine, bus).respond,
     )
     engine.have_woken(_Reachability(collections), 0)
-    throttle = LogThrottle(clock or MonotonicClock())
-    return AppState(_name_of(app), settings, engine, collections, slow_callbacks, throttle)
+    return Services(engine, collections, slow_callbacks)
 
 
 class _Reachability:

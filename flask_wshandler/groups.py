@@ -92,7 +92,7 @@ class _Group(WebSocketCollection):
     def __init__(self, name: str, topic: str, bus: Bus | None, watching: dict[str, _Group]) -> None:
         self.name = name
         self._topic = topic
-        self._own_hub = None if bus is None else hub.of_bus(bus)
+        self._bus = bus
         self._watching = watching
 
     def _note_watching(self) -> None:

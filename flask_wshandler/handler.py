@@ -8,13 +8,13 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .early import EarlyMessages
 from .errors import CloseCode
 from .frames import Message, OutgoingMessage, Sendable
 from .near_misses import warn_of_near_misses
+from .process import ModuleLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,7 +86,7 @@ class Membership(Protocol):
     def discard(self, handler: WebSocketHandler) -> None: ...
 
 
-_membership_lock = threading.Lock()
+_membership_lock = ModuleLock()
 """Guards `_memberships`, `_has_closed` and the making of `_early` of all handlers: joining is rare
 and quick."""
 

@@ -480,20 +480,27 @@ def _close_of(body: bytes) -> tuple[int, str]:
 
 # Which hub a collection belongs to.
 
-_here = Hub(NoBus())
-"""For collections without a name, and for all where there is no app."""
+
+class _OfThisProcess:
+    """What there is once in each process."""
+
+    #: For collections without a name, and for all where there is no app.
+    hub = process.MadeOnFirstUse(lambda _: Hub(NoBus()))
+
+
+_here = _OfThisProcess()
 
 _names: Iterator[int] = itertools.count(1)
 
 
-def private() -> tuple[Hub, str]:
-    """A hub and a topic for a collection without a name: this process's alone."""
-    return _here, f"#{next(_names)}"
+def private_topic() -> str:
+    """A topic for a collection without a name, of the hub that is `here`."""
+    return f"#{next(_names)}"
 
 
 def here() -> Hub:
     """The hub that carries nothing to other processes."""
-    return _here
+    return _here.hub
 
 
 _find: Callable[[], Hub] = here
@@ -511,7 +518,7 @@ def current() -> Hub:
 
 
 _of_bus: weakref.WeakKeyDictionary[Bus, Hub] = weakref.WeakKeyDictionary()
-_of_bus_lock = threading.Lock()
+_of_bus_lock = process.ModuleLock()
 
 
 def of_bus(bus: Bus) -> Hub:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from .process import MadeOnFirstUse
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
 
     from .hub import Hub
@@ -17,21 +21,42 @@ if TYPE_CHECKING:
 EXTENSION_KEY = "wshandler"
 
 
-@dataclasses.dataclass(slots=True)
-class AppState:
-    """All of one app in this process."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Services:
+    """What serves an app in one process."""
 
-    #: What tells the app from others on this machine, in all its processes: see `identity`.
-    name: str
-    settings: Settings
     engine: Engine
     hub: Hub
     slow_callbacks: SlowCallbackWatch
-    #: For lines that clients can provoke.
-    log_throttle: LogThrottle
-    reasons_logged: set[str] = dataclasses.field(default_factory=set)
-    #: Whether the first WebSocket has come, and the configuration has been looked at once more.
-    has_compared_config: bool = False
+
+
+class AppState:
+    """All of one app, and of it in this process."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        log_throttle: LogThrottle,
+        make_services: Callable[[], Services],
+    ) -> None:
+        """`make_services` is called when one of them is used, again in a forked child."""
+        #: What tells the app from others on this machine, in all its processes: see `identity`.
+        self.name = name
+        self.settings = settings
+        #: For lines that clients can provoke.
+        self.log_throttle = log_throttle
+        self.reasons_logged: set[str] = set()
+        #: Whether the first WebSocket has come, and the configuration has been looked at once more.
+        self.has_compared_config = False
+        self._make_services = make_services
+
+    _services = MadeOnFirstUse["Services"](lambda state: state._make_services())
+    engine = MadeOnFirstUse["Engine"](lambda state: state._services.engine)
+    hub = MadeOnFirstUse["Hub"](lambda state: state._services.hub)
+    slow_callbacks = MadeOnFirstUse["SlowCallbackWatch"](
+        lambda state: state._services.slow_callbacks
+    )
 
 
 def state_of(app: Flask) -> AppState:

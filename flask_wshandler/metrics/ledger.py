@@ -33,6 +33,10 @@ _READ_BYTES = 65536
 class Ledger:
     """The books of one app at one address. Any thread."""
 
+    # Reentrant: garbage may be collected anywhere, also amid `join`, and an app that is found in it
+    # leaves.
+    _lock = process.MadeOnFirstUse(lambda _: threading.RLock())
+
     def __init__(self, app_name: str, tell: Callable[[], Figures]) -> None:
         """`tell` says what this process has counted."""
         self._app_name = app_name
@@ -40,9 +44,6 @@ class Ledger:
         self._begin()
 
     def _begin(self) -> None:
-        # Reentrant: garbage may be collected anywhere, also amid `join`, and an app that is found
-        # in it leaves.
-        self._lock = threading.RLock()
         # Guarded by _lock.
         self._member: _Member | None = None
         #: Whether there is no use in joining: it has failed, or the process ends.

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..process import MadeOnFirstUse
+
 BOUNDS_S = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 """Upper ends of the ranges, in seconds; what takes longer is in one more. From a callback that does
 nothing to one that `WSHANDLER_SLOW_CALLBACK_S` would report."""
@@ -24,8 +26,9 @@ Around = Callable[..., None]
 class Names:
     """The names of handlers that are told apart. Any thread."""
 
+    _lock = MadeOnFirstUse(lambda _: threading.Lock())
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         # Guarded by _lock.
         self._names: set[str] = set()
 
@@ -66,9 +69,10 @@ class Times:
 class CallbackTimes:
     """The durations of all callbacks of an app in this process. Any thread."""
 
+    _lock = MadeOnFirstUse(lambda _: threading.Lock())
+
     def __init__(self) -> None:
         self._names = Names()
-        self._lock = threading.Lock()
         # Guarded by _lock.
         self._arounds: dict[str, Around] = {}
         self._times: dict[tuple[str, str], Times] = {}

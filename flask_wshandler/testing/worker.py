@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from ..bus.memory import MemoryBus, MemoryNetwork
-from ..extension import new_state, state_on
+from ..extension import new_state, services_on, state_with
+from ..process import ModuleLock
 from ..state import EXTENSION_KEY, AppState
 from .clock import Clock
 from .engine import EngineUnderTest
@@ -45,7 +46,7 @@ _LOOK_EVERY_S = 0.0005
 
 _live: set[Worker] = set()
 """Workers that have not ended, or that know of a failure that no test has seen."""
-_making = threading.Lock()
+_making = ModuleLock()
 """Held while an app is looked at and given a worker."""
 
 
@@ -139,7 +140,8 @@ class Worker:
         settings = before.settings
         self._bus = MemoryBus(machine.network, settings.bus_queue_size)
         self._engine = EngineUnderTest(settings, self.clock)
-        self._state = state_on(app, self._engine, self._bus, self.clock, self.clock.new_timer)
+        services = services_on(app, self._engine, self._bus, self.clock, self.clock.new_timer)
+        self._state = state_with(app, settings, self.clock, lambda: services)
         app.extensions[EXTENSION_KEY] = self._state
         app.extensions[_WORKER_KEY] = self
         _let_watch(self._state.hub, [*before.hub.watched(), *app.extensions.pop(_WATCHED_KEY, ())])

@@ -17,9 +17,9 @@ import logging
 import socket
 import ssl
 import struct
-import threading
 from typing import TYPE_CHECKING, Protocol
 
+from ..process import ModuleLock
 from .readiness import FAILED, HUNG_UP, READABLE, WRITABLE
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ other things: with 32 answers held back that would be 2 MB."""
 _READS_PER_TURN = range(3)
 """Then it is the others' turn: 128 kB can be 3,000 small messages, or 30 ms."""
 
-left_behind = threading.Lock()
+left_behind = ModuleLock()
 """Guards the events that are left to the turn that is running, of all channels: that is rare."""
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)

@@ -7,7 +7,7 @@ from flask_wshandler.transports import engine, wsgi_server
 
 
 def test_it_bears_that_no_thread_can_start(monkeypatch):
-    """In Python 3.12 none can while the interpreter shuts down; atexit stops the engine then."""
+    """In Python 3.12 none can while the interpreter shuts down; the timer's stops the engine."""
 
     def refuse(thread):
         raise RuntimeError("can't create new thread at interpreter shutdown")
