@@ -16,7 +16,9 @@ from .serving import Server
 from .wire import frame, text
 
 KINDS = ["gthread", "gevent", "tls"]
-QUICK_PINGS = {"WSHANDLER_PING_INTERVAL": 0.2, "WSHANDLER_PING_TIMEOUT": 0.3}
+QUICK_PINGS = {"WSHANDLER_PING_INTERVAL": 0.2, "WSHANDLER_PING_TIMEOUT": 0.8}
+LONG_S = 1.6
+"""Longer than both; and a client on a busy machine may need most of them."""
 MEGABYTE = 1_000_000
 BLOB_HEAD_BYTES = 10
 
@@ -33,7 +35,7 @@ class Answering:
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
-        with contextlib.suppress(OSError):  # the test has ended it
+        with contextlib.suppress(OSError, ValueError):  # the test has ended it
             while (found := self._client.read_frame()) is not None:
                 opcode, payload = found
                 if opcode is Opcode.PING:
@@ -58,11 +60,11 @@ class Answering:
 
 @pytest.fixture(scope="module", params=KINDS)
 def pinging(request, tmp_path_factory):
-    """A server that gives a silent client half a second, and a closed one as long."""
+    """A server that gives a silent client a second, and a closed one as long."""
     server = Server(
         request.param,
         tmp_path_factory.mktemp("pinging"),
-        WSHANDLER_CLOSE_TIMEOUT=0.5,
+        WSHANDLER_CLOSE_TIMEOUT=1.0,
         **QUICK_PINGS,
     )
     yield server
@@ -79,7 +81,7 @@ def check_alive(*clients):
 def test_who_answers_behind_its_callback_is_alive(pinging, how):
     """Its pongs are unread for longer than both times; so are the other's when the hub stands."""
     client, other = (Answering(pinging.raw(f"/record/recorder/{how}-{name}")) for name in "ab")
-    client.send(text(f"{how} 1.2"))
+    client.send(text(f"{how} {LONG_S}"))
     assert client.read_text() == "awake"
     check_alive(client, other)
 
@@ -97,7 +99,7 @@ def test_who_answers_behind_busy_threads_is_alive(start):
     clients = [Answering(server.raw(f"/record/recorder/{number}")) for number in range(6)]
     check_alive(*clients)
     for client in clients[:3]:
-        client.send(text("sleep 1.2"))
+        client.send(text(f"sleep {LONG_S}"))
     assert [client.read_text() for client in clients[:3]] == ["awake"] * 3
     check_alive(*clients)
 
@@ -109,7 +111,7 @@ def test_who_answers_while_the_worker_is_stopped_is_alive(pinging):
     pid = pinging.worker_pid
     os.kill(pid, signal.SIGSTOP)
     try:
-        time.sleep(1.2)  # for what is not to happen there is no event
+        time.sleep(LONG_S)  # for what is not to happen there is no event
     finally:
         os.kill(pid, signal.SIGCONT)
     check_alive(client)
@@ -138,7 +140,7 @@ def test_who_reads_slowly_is_alive(pinging):
     """All is with the server's system, nothing in our queue, and the ping stands behind it."""
     client = slow_client(pinging, "/record/recorder/reads-slowly")
     client.send(text(f"blob {MEGABYTE}"))
-    read_slowly(client, BLOB_HEAD_BYTES + MEGABYTE, 600_000)
+    read_slowly(client, BLOB_HEAD_BYTES + MEGABYTE, 400_000)
     check_alive(Answering(client))
 
 
@@ -147,7 +149,7 @@ def test_who_reads_slowly_gets_its_close_frame(pinging):
     client = slow_client(pinging, "/record/recorder/closed-while-reading")
     size = 6 * MEGABYTE  # more than the system keeps
     client.send(text(f"blob {size} 4000"))
-    read_slowly(client, BLOB_HEAD_BYTES + size, 4 * MEGABYTE)
+    read_slowly(client, BLOB_HEAD_BYTES + size, 3 * MEGABYTE)
     assert client.read_close()[0] == 4000
 
 

@@ -1,9 +1,11 @@
 """A WebSocket client that can send any bytes."""
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
+import threading
 
 from websockets.frames import Frame, Opcode
 
@@ -30,7 +32,7 @@ def close(code=1000, reason=""):
 
 
 class RawClient:
-    """A TCP connection, with or without TLS."""
+    """A TCP connection, with or without TLS. One thread may read while others send."""
 
     def __init__(self, host, tls=False):
         self.host = host
@@ -41,6 +43,8 @@ class RawClient:
             context = ssl._create_unverified_context()
             self.socket = context.wrap_socket(self.socket, server_hostname=name)
         self._buffer = b""
+        # No two threads may be inside of one TLS connection.
+        self._lock = threading.Lock() if tls else contextlib.nullcontext()
 
     def __enter__(self):
         return self
@@ -58,7 +62,8 @@ class RawClient:
         self.socket.close()
 
     def send(self, data):
-        self.socket.sendall(data)
+        with self._lock:
+            self.socket.sendall(data)
 
     def request(
         self, path, headers=(), method="GET", version="HTTP/1.1", leave_out=(), change=None
@@ -154,7 +159,12 @@ class RawClient:
         return data
 
     def _fill(self):
-        data = self.socket.recv(65536)
+        # Waited for without the lock, so that others can send.
+        is_here = getattr(self.socket, "pending", int)()
+        if not is_here and not select.select([self.socket], [], [], self.socket.gettimeout())[0]:
+            raise TimeoutError
+        with self._lock:
+            data = self.socket.recv(65536)
         if not data:
             raise EOFError
         self._buffer += data
