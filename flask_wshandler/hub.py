@@ -130,6 +130,7 @@ class Hub:
         up. Raises TypeError or ValueError for metadata that can't be told to others.
         """
         metadata = checked_metadata(metadata)
+        self.bus.serve_clients()
         self._start()
         connection_id = connection_id_of(handler)
         with self.lock:
@@ -215,12 +216,14 @@ class Hub:
         outgoing = OutgoingMessage(message)
         self.bus.publish(Kind.TEXT if outgoing.is_text else Kind.BINARY, topic, outgoing.payload)
         self._deliver(topic, outgoing, exclude)
+        self.bus.hand_over()
 
     def close_all(self, topic: str, code: int, reason: str) -> None:
         """Close all members. Raises what `check_close` does."""
         check_close(code, reason)
         self.bus.publish(Kind.CLOSE, topic, _CODE.pack(code) + reason.encode())
         self._close(topic, code, reason)
+        self.bus.hand_over()
 
     def _deliver(
         self, topic: str, outgoing: OutgoingMessage, exclude: WebSocketHandler | None = None
@@ -334,6 +337,7 @@ class Hub:
 
         Never waits. Returns in how many seconds to call it again; None: not any more.
         """
+        self.bus.serve_clients()
         if self._has_started or isinstance(self.bus, NoBus):
             return None
         with self._start_lock:

@@ -42,9 +42,10 @@ def connect(
     `url` is the app's `WSHANDLER_BUS`, `name` its `WSHANDLER_BUS_NAME`: "local" needs one. Past
     `max_queue_bytes` that others have not taken, the oldest envelopes are dropped.
 
-    Nothing is opened before the first use. What is published is sent before the process ends;
-    `bus.close()` does that earlier. Raises ValueError for an address or an option of it that can't
-    be used, and ImportError for Redis without redis-py.
+    Nothing is opened before the first use. What is broadcast is out of this process when the call
+    returns, unless the bus is down or takes longer than two seconds; `bus.close()` ends its
+    threads. Raises ValueError for an address or an option of it that can't be used, and ImportError
+    for Redis without redis-py.
     """
     if url == "none":
         return NoBus()

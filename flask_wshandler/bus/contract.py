@@ -49,8 +49,8 @@ class Bus(abc.ABC):
     - `publish` reaches every other process that has subscribed to the topic; never the sender.
     - At most once, and in the order of one sender's calls.
     - Nothing waits for another process or a server: what one does not take is queued up to
-      `max_queue_bytes`, past which the oldest goes and is counted. Only `wait_until_subscribed`
-      and `close` wait, within a bound.
+      `max_queue_bytes`, past which the oldest goes and is counted. Only `wait_until_subscribed`,
+      `hand_over` and `close` wait, within a bound.
     - When what it runs on is lost, and when it is back, there is one line in the log. It comes
       back by itself, with back-off.
     - Threads start with the first use, after any fork; a forked child begins anew, as a process
@@ -71,6 +71,7 @@ class Bus(abc.ABC):
         self.sender = os.urandom(8)
         #: What is subscribed to. Written by subclasses; read by the bus's thread without a lock.
         self._topics: dict[str, None] = {}
+        self._serves_clients = False
         self._count_lock = threading.Lock()
         #: Written by the bus's thread alone.
         self._received = 0
@@ -117,6 +118,9 @@ class Bus(abc.ABC):
 
     # The same for all, unless there is something to save.
 
+    def _wait_until_handed_over(self, timeout_s: float) -> None:  # noqa: B027  # often all has gone
+        """Wait until what was published needs this process no more."""
+
     def listen_idly(self) -> bool:
         """Have what is subscribed to come, with as little as that takes. Never waits.
 
@@ -137,6 +141,20 @@ class Bus(abc.ABC):
         with self._count_lock:
             self._published += 1
         self.send(topic, data)
+
+    def serve_clients(self) -> None:
+        """This process is a server's, and has its time to end: `hand_over` need not wait."""
+        self._serves_clients = True
+
+    def hand_over(self) -> None:
+        """Wait until what was published does not get lost with this process; with no lock held.
+
+        A process that serves no clients may be gone in the next moment without a word: a child
+        of a pool ends by `os._exit`, which runs nothing that was to be run at the end. At once
+        in a process that serves clients, and where the bus is down.
+        """
+        if not self._serves_clients:
+            self._wait_until_handed_over(CLOSE_TIMEOUT_S)
 
     @property
     def is_up(self) -> bool:

@@ -17,8 +17,8 @@ _FRAME_COST_BYTES = 64
 class Link:
     """A non-blocking socket to one other process, and what it has not taken yet."""
 
-    __slots__ = ("_max_bytes", "frames", "is_overflowing", "is_watched", "name", "queued_bytes",
-                 "socket")  # fmt: skip
+    __slots__ = ("_max_bytes", "frames", "has_kept_waiting", "is_overflowing", "is_watched", "name",
+                 "queued_bytes", "socket")  # fmt: skip
 
     def __init__(self, name: str, sock: socket.socket, max_bytes: int) -> None:
         self.name = name
@@ -28,6 +28,8 @@ class Link:
         self.frames: collections.deque[bytes | memoryview] = collections.deque()
         self.queued_bytes = 0
         self.is_overflowing = False
+        #: Whether it was waited for in vain to take what is queued.
+        self.has_kept_waiting = False
         #: Whether the bus's thread waits for it to be writable.
         self.is_watched = False
 
@@ -49,7 +51,7 @@ class Link:
             self._remove(taken)
             if taken < len(data):
                 return
-        self.is_overflowing = False
+        self.is_overflowing = self.has_kept_waiting = False
 
     def _write(self, data: bytes | memoryview) -> int:
         try:

@@ -146,6 +146,19 @@ class LocalBus(Bus):
             )
         return dropped
 
+    def _wait_until_handed_over(self, timeout_s: float) -> None:
+        until_s = time.monotonic() + timeout_s
+        with self._lock:
+            while waiting := [
+                link for link in self._links.values() if link.frames and not link.has_kept_waiting
+            ]:
+                rest_s = until_s - time.monotonic()
+                if rest_s <= 0:
+                    for link in waiting:
+                        link.has_kept_waiting = True
+                    return
+                self._has_drained.wait(rest_s)
+
     def _lose(self, link: Link) -> int:
         """The other process has gone; returns how many envelopes are lost with it."""
         self._links.pop(link.name, None)

@@ -67,6 +67,9 @@ class RedisBus(Bus):
         # message until the others take it for dead.
         self._publisher.put(topic, data, is_urgent=not topic)
 
+    def _wait_until_handed_over(self, timeout_s: float) -> None:
+        self._publisher.wait_until_done(timeout_s)
+
     # Subscribing.
 
     def subscribe(self, topic: str) -> None:

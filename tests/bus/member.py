@@ -7,7 +7,9 @@ import logging
 import os
 import random
 import sys
+import time
 
+from flask_wshandler import WebSocketCollection
 from flask_wshandler.bus import Kind, connect
 
 
@@ -22,6 +24,7 @@ class Member:
         self.bus = connect(url, name, **options)
         self.bus.attach(self._receive)
         self.received = []
+        self.waits_count = 0
 
     def _receive(self, envelopes):
         self.received += [(each.topic, each.kind, each.body) for each in envelopes]
@@ -45,6 +48,18 @@ class Member:
     def publish_large(self, topic, size, seed):
         """Publish so many bytes that only their seed tells."""
         self.bus.publish(Kind.BINARY, topic, random.Random(seed).randbytes(size))
+
+    def broadcast(self, name, size):
+        """As a collection does; count the calls that take long."""
+        begin_s = time.monotonic()
+        WebSocketCollection(name, bus=self.bus).broadcast(bytes(size))
+        self.waits_count += time.monotonic() - begin_s > 1
+
+    def waits(self):
+        return self.waits_count
+
+    def serve(self):
+        self.bus.serve_clients()
 
     def digests(self):
         """The size of each message, and what tells its bytes from others."""
