@@ -147,6 +147,8 @@ class RedisBus(Bus):
     def subscriber_fails(self, reason: str) -> None:
         """Redis can't be listened to."""
         self._fails(_LISTEN, reason)
+        # An idle connection's end is seen by nobody until it is used: one outage, not two.
+        self._publisher.check()
 
     # What one thread says must not come between the other's finding and its note of it. Log lines
     # are written without the lock: a handler of the app's may broadcast them.

@@ -86,6 +86,7 @@ class Publisher:
         self._is_overflowing = False
         self._is_failing = False
         self._has_waited_in_vain = False
+        self._is_check_due = False
         self._is_closed = False
         self._thread: threading.Thread | None = None
         # The thread's own.
@@ -132,6 +133,12 @@ class Publisher:
                     self._has_waited_in_vain = True
                     return
                 self._changed.wait(rest_s)
+
+    def check(self) -> None:
+        """Have the thread find out whether its connection still works. Never waits."""
+        with self._changed:
+            self._is_check_due = True
+            self._changed.notify_all()
 
     def close(self, until_s: float) -> None:
         """Publish what is queued, if Redis works, and end the thread."""
@@ -247,13 +254,17 @@ class Publisher:
             with self._changed:
                 if not (self._queue or self._urgent or self._is_closed):
                     self._changed.notify_all()  # for what waits until all is published
-                    self._changed.wait(self._address.silence_s)
+                    self._changed.wait_for(self._is_something_due, self._address.silence_s)
+                self._is_check_due = False
                 if self._queue or self._urgent:
                     return True
                 if self._is_closed:
                     return False
             self._probe()
             self._succeed()
+
+    def _is_something_due(self) -> bool:
+        return bool(self._queue or self._urgent or self._is_closed or self._is_check_due)
 
     def _probe(self) -> None:
         """Publish nothing to nobody: only that shows whether something can be published."""
