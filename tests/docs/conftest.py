@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from .chat import CHAT, README, chat_program
 from .markdown_page import MarkdownPage
+from .programs import Program, gunicorn
 from .walk import Walk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
 def installed_state(installed: Walk) -> str:
     """What the reader's shell knows after that: the environment is active."""
     return installed.state
+
+
+@pytest.fixture
+def proxied_chat(tmp_path: Path) -> Iterator[Program]:
+    """The README's program with what the page adds to it for a proxy."""
+    (tmp_path / "chat.py").write_text(chat_program())
+    [command] = README.code(CHAT, "sh")
+    with gunicorn(command, tmp_path) as running:
+        yield running
 
 
 # Not for the session: there can be one Playwright at a time, and tests/site has its own.

@@ -2,11 +2,14 @@
 
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from tests.deadlines import DEADLINE_S, STOP_DEADLINE_S
 from tests.ports import free_port
@@ -139,3 +142,74 @@ def haproxy(
     path = directory / "haproxy.cfg"
     path.write_text(configuration)
     return Program([executable, "-db", "-f", str(path)], port, directory)
+
+
+def self_signed_certificate(directory: Path) -> tuple[Path, Path]:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is missing: apt install openssl")
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1"
+    command += " -addext subjectAltName=IP:127.0.0.1"
+    arguments = [*command.split(), "-out", str(certificate), "-keyout", str(key)]
+    subprocess.run(arguments, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    return certificate, key
+
+
+def written_for(configuration: str, replacements: dict[str, str]) -> str:
+    """A page's configuration with the addresses of this test. Each must be there once."""
+    for written, tried in replacements.items():
+        if configuration.count(written) != 1:
+            raise ValueError(f"{written!r} should be there once")
+        configuration = configuration.replace(written, tried)
+    return configuration
+
+
+_APACHE_CONFIGURATION = """\
+ServerRoot {directory}
+DefaultRuntimeDir {directory}
+PidFile {directory}/apache.pid
+ErrorLog /dev/stderr
+Listen 127.0.0.1:{port}
+{modules}
+User www-data
+Group www-data
+{site}
+"""
+_APACHE_MODULES = "mpm_event authz_core proxy proxy_http proxy_wstunnel rewrite headers ssl"
+
+
+def apache(executable: str, site: str, backend: Program, directory: Path) -> Program:
+    """Apache with the configuration `site`, in which the addresses of both ends are replaced."""
+    port = free_port()
+    modules = "\n".join(
+        f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so"
+        for name in _APACHE_MODULES.split()
+    )
+    site = site.replace("127.0.0.1:8000", backend.netloc)
+    site = written_for(site, {"<VirtualHost *:80>": f"<VirtualHost *:{port}>"})
+    configuration = directory / "apache.conf"
+    configuration.write_text(
+        _APACHE_CONFIGURATION.format(directory=directory, port=port, modules=modules, site=site)
+    )
+    return Program([executable, "-f", str(configuration), "-DFOREGROUND"], port, directory)
+
+
+def caddy(executable: str, site: str, tls: str, backend: Program, directory: Path) -> Program:
+    """Caddy with the configuration `site`, in which the addresses of both ends are replaced.
+
+    `tls` is a directive with a certificate; without, it speaks HTTP.
+    """
+    port = free_port()
+    scheme = "https" if tls else "http"
+    site = written_for(
+        site,
+        {
+            "chat.example.org {": f"{scheme}://127.0.0.1:{port} {{\n{tls}\n",
+            "127.0.0.1:8000": backend.netloc,
+        },
+    )
+    configuration = directory / "Caddyfile"
+    settings = "admin off\nauto_https off\n"
+    configuration.write_text(f"{{\n{settings}}}\n{site}")
+    command = [executable, "run", "--adapter", "caddyfile", "--config", str(configuration)]
+    return Program(command, port, directory)

@@ -3,31 +3,19 @@
 import re
 import shutil
 import ssl
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from flask_wshandler.settings import Settings
 
-from .chat import CHAT, NGINX_PAGE, README, chat_program, greeting, handshake_status
-from .programs import Program, gunicorn, nginx
+from .chat import NGINX_PAGE, greeting, handshake_status
+from .programs import nginx, self_signed_certificate
 
 
 @pytest.fixture
 def nginx_executable() -> str:
     found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
     return found or pytest.skip("nginx is missing: apt install nginx")
-
-
-@pytest.fixture
-def proxied_chat(tmp_path: Path) -> Iterator[Program]:
-    """The README's program with what the page adds to it for a proxy."""
-    (tmp_path / "chat.py").write_text(chat_program())
-    [command] = README.code(CHAT, "sh")
-    with gunicorn(command, tmp_path) as running:
-        yield running
 
 
 class TestNginx:
@@ -80,14 +68,3 @@ class TestNginx:
         ping_interval = Settings().ping_interval
         assert ping_interval is not None
         assert int(seconds) > ping_interval
-
-
-def self_signed_certificate(directory: Path) -> tuple[Path, Path]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is missing: apt install openssl")
-    certificate, key = directory / "certificate.pem", directory / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1"
-    command += " -addext subjectAltName=IP:127.0.0.1"
-    arguments = [*command.split(), "-out", str(certificate), "-keyout", str(key)]
-    subprocess.run(arguments, check=True, capture_output=True, stdin=subprocess.DEVNULL)
-    return certificate, key
