@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response
+from websockets.utils import accept_key
+from werkzeug.wsgi import ClosingIterator
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -191,23 +193,44 @@ class _Departure:
 
     def __init__(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
         self._path = environ.get("PATH_INFO")
+        self._key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
         # An app that calls another one within its own request has the same.
         self._accepted: _Accepted = environ.setdefault(_DEPARTURE_KEY, _Accepted())
         self._start_response = start_response
         self._status = ""
+        self._instead: bytes | None = None
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
     ) -> Callable[[bytes], object]:
         """The app's response begins."""
-        self._status = status
         upgrade = self._accepted.upgrade
+        if upgrade is None and _is_switching(status) and not self._is_own_answer(headers):
+            status, headers = self._refuse()
+        self._status = status
         if upgrade is not None:
             is_handshake = _is_switching(status)
             headers = upgrade.leaves(headers) if is_handshake else upgrade.without_own(headers)
         if exc_info is None:
             return self._start_response(status, headers)
         return self._start_response(status, headers, exc_info)
+
+    def _is_own_answer(self, headers: list[tuple[str, str]]) -> bool:
+        """Whether a 101 may be somebody else's answer to this very handshake, or no WebSocket's."""
+        accepts = [value for name, value in headers if name.lower() == "sec-websocket-accept"]
+        return not accepts or accepts == [accept_key(self._key)]
+
+    def _refuse(self) -> tuple[str, list[tuple[str, str]]]:
+        """Nobody would be behind a 101 that was made for another request."""
+        logger.error(
+            "The response to the request for %r has the status 101 of another request's WebSocket: "
+            "something keeps responses and gives them to others. Tell it to leave out those to "
+            "which is_websocket_request() applies",
+            self._path,
+        )
+        self._instead = b"This response was made for another request."
+        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(self._instead)))]
+        return "500 Internal Server Error", headers
 
     def left_with(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """The app has returned `body`: what to return in its place."""
@@ -216,6 +239,8 @@ class _Departure:
 
     def answered_with(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """The app has answered the request with `body`: what to return in its place."""
+        if self._instead is not None:
+            return ClosingIterator([self._instead], getattr(body, "close", None))
         upgrade = self._accepted.upgrade
         if upgrade is None or upgrade is body:
             return body
