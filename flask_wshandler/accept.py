@@ -23,6 +23,7 @@ from .connection import Callbacks, Connection
 from .context import ACCEPTED_KEY, RequestSnapshot, WebSocketContext, copied_variables
 from .context.websocket import user_id_of
 from .errors import SocketUnreachable
+from .function import FunctionCallbacks, FunctionHandler, ObservedFunctionCallbacks
 from .handler import WebSocketHandler, leave_all
 from .observers import ObservedCallbacks, Observer, observers_of
 from .origins import ANY, SAME_ORIGIN, is_origin_allowed
@@ -151,7 +152,7 @@ def accept_websocket_request(
     request.environ[ACCEPTED_KEY] = snapshot
     _note_user(handler, snapshot)
     about_to_leave = functools.partial(_note_changes, handler, snapshot)
-    never_opens = functools.partial(leave_all, handler)
+    never_opens = functools.partial(_never_opens, handler)
     upgrade = Upgrade(
         request.path,
         headers,
@@ -160,8 +161,15 @@ def accept_websocket_request(
         state.engine,
         server_socket,
         connection,
+        handler.stay if isinstance(handler, FunctionHandler) else None,
     )
     return upgrade_response(app, request.environ, upgrade)
+
+
+def _never_opens(handler: WebSocketHandler) -> None:
+    leave_all(handler)
+    if isinstance(handler, FunctionHandler):
+        handler.abandon()
 
 
 def _compare_config(app: Flask, state: AppState) -> None:
@@ -245,10 +253,13 @@ def _callbacks_of(
     state: AppState,
     observers: Sequence[Observer],
 ) -> HandlerCallbacks:
+    running = state.slow_callbacks.running
+    is_function = isinstance(handler, FunctionHandler)
     if not observers:
-        return HandlerCallbacks(handler, snapshot, state.slow_callbacks.running)
+        return (FunctionCallbacks if is_function else HandlerCallbacks)(handler, snapshot, running)
     arounds = [observer.accepted(handler, snapshot) for observer in observers]
-    return ObservedCallbacks(handler, snapshot, state.slow_callbacks.running, arounds)
+    observed = ObservedFunctionCallbacks if is_function else ObservedCallbacks
+    return observed(handler, snapshot, running, arounds)
 
 
 def _current_app() -> Flask:

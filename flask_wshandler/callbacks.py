@@ -146,7 +146,7 @@ class HandlerCallbacks:
         if kept is not None or len(variables) > FLASKS_VARIABLES:
             variables.run(context.leave)
             snapshot.variables = variables
-        return None if error is None else self._failed(error)
+        return None if error is None else self.failed(error)
 
     def _run(
         self, context: CallbackContext, callback: Callable[..., None], message: Message | None
@@ -165,24 +165,25 @@ class HandlerCallbacks:
             # Also what is no Exception: a CancelledError or gevent's Timeout that got away would
             # end the thread that serves the others.
             error = raised
-            self._report(callback, raised)
+            self.report(callback, raised)
         try:
             context.end(error)
         except BaseException as raised:
             error = error or raised
-            self._log("a teardown function after ", callback, raised)
+            self.report_teardown(callback, raised)
         running.pop(ident, None)  # a callback may have run another app's in this very thread
         return error
 
-    def _failed(self, error: BaseException) -> int:
-        """Call `on_error`, unless it has been called."""
+    def failed(self, error: BaseException) -> int:
+        """Call `on_error`, unless it has been called; returns the close code."""
         handler = self._handler
         if handler.error is None:
             handler.error = error
             self.call(handler.on_error)
         return CloseCode.INTERNAL_ERROR
 
-    def _report(self, callback: Callable[..., None], error: BaseException) -> None:
+    def report(self, callback: Callable[..., None], error: BaseException) -> None:
+        """Log what `callback` has raised, and tell the receivers of `got_request_exception`."""
         self._log("", callback, error)
         app = self._snapshot.app
         try:
@@ -190,6 +191,10 @@ class HandlerCallbacks:
                 got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
         except Exception as raised:
             self._log("a receiver of got_request_exception for ", callback, raised)
+
+    def report_teardown(self, callback: Callable[..., None], error: BaseException) -> None:
+        """Log what a teardown function has raised after `callback`."""
+        self._log("a teardown function after ", callback, error)
 
     def _log(self, where: str, callback: Callable[..., None], error: BaseException) -> None:
         snapshot = self._snapshot

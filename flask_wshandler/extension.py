@@ -20,7 +20,8 @@ from .errors import SettingError
 from .identity import app_name
 from .log_throttle import LogThrottle
 from .redaction import without_password
-from .routing import admit_upgrades, view_of
+from .request_thread import use_request_threads
+from .routing import admit_upgrades, is_function_view, view_of
 from .settings import Settings
 from .slow import SlowCallbackWatch
 from .state import EXTENSION_KEY, AppState, Services, state_of
@@ -59,6 +60,7 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         if EXTENSION_KEY not in app.extensions:
             admit_upgrades(app)
             let_upgrades_leave(app)
+            use_request_threads(app, is_function_view)
             diagnosis.answer_operators(app)
             if GROUP_NAME not in app.cli.commands:  # else the app has commands of its own there
                 app.cli.add_command(CommandGroup())

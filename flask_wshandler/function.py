@@ -1,25 +1,32 @@
-"""flask-sock's model on this engine: a function that talks to one client in its own thread."""
+"""flask-sock's model on this engine: a function that talks to one client in its own thread.
+
+That thread is its request's: see `request_thread`.
+"""
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import copy
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flask import g
+from flask import request
 from simple_websocket import ConnectionClosed
 
 from .callbacks import HandlerCallbacks
+from .context import tell_teardown
 from .errors import CloseCode
 from .frames import Message, OutgoingMessage
 from .handler import WebSocketHandler
+from .observers import ObservedCallbacks
+from .signals import message_received, websocket_connected, websocket_disconnected
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .request_thread import RequestThread
+    from .upgrade import Upgrade
 
 _MOST_WAITING = 64
 _MOST_WAITING_BYTES = 2**20
@@ -98,26 +105,22 @@ class Socket:
 
 
 class FunctionHandler(WebSocketHandler):
-    """Runs a function in a thread, from `on_open` until it returns."""
+    """Runs a function in the thread of its request, from `on_open` until it returns."""
 
     #: Where a user has set what is set here.
     _settings_name = "SOCK_SERVER_OPTIONS"
 
     def __init__(
         self,
-        function: Callable[..., Any],
-        view_args: Mapping[str, Any],
+        function: Callable[[Socket], Any],
         options: Mapping[str, Any],
-        handshake_g: object,
+        request_thread: RequestThread,
     ) -> None:
-        """`options` are flask-sock's `SOCK_SERVER_OPTIONS`.
-
-        `handshake_g` is the `g` of the handshake: to the function, as in flask-sock, it is one
-        request from beginning to end.
-        """
+        """`options` are flask-sock's `SOCK_SERVER_OPTIONS`; `request_thread` is this request's."""
         self._function = function
-        self._view_args = view_args
-        self._handshake_g = handshake_g
+        self._request_thread = request_thread
+        # The thread's.
+        self._end_code: int = CloseCode.NORMAL_CLOSURE
         if options.get("max_message_size") is not None:
             self.max_message_size = options["max_message_size"]
         if options.get("ping_interval") is not None:
@@ -140,9 +143,9 @@ class FunctionHandler(WebSocketHandler):
         return getattr(self._function, "__qualname__", "function")
 
     def on_open(self) -> None:
-        """Start the function's thread."""
-        name = f"wshandler-{getattr(self._function, '__name__', 'function')}"
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        """Let the function begin."""
+        if not self._request_thread.begin():
+            self.close(CloseCode.INTERNAL_ERROR)
 
     @property
     def function_name(self) -> str:
@@ -185,18 +188,83 @@ class FunctionHandler(WebSocketHandler):
                 self.connection.resume()
             return message
 
-    def _run(self) -> None:
-        # Not among the callbacks that are watched: it may run for as long as the client stays.
-        snapshot = copy.copy(self.context._snapshot)
-        if snapshot.variables is not None:  # entered by the turn's callbacks meanwhile
-            snapshot.variables = snapshot.variables.copy()
-        callbacks = HandlerCallbacks(self, snapshot, running={})
-        self.close(callbacks.call(self._function_in_context) or CloseCode.NORMAL_CLOSURE)
+    # The request's thread.
 
-    def _function_in_context(self) -> None:
-        vars(g._get_current_object()).update(vars(self._handshake_g))
+    def stay(self, upgrade: Upgrade) -> None:
+        """Have the response leave, and call the function when the connection has opened."""
+        self._request_thread.stay(self, upgrade)
+        upgrade.abandon()
+
+    def abandon(self) -> None:
+        """The connection will not open. Any thread."""
+        self._request_thread.abandon()
+
+    def run(self) -> None:
+        """Call the function, inside its request."""
+        threading.current_thread().name = f"wshandler-{self.function_name}"
+        try:
+            self.function()
+        except BaseException as error:
+            # Also what is no Exception, as of a callback: nobody is above to deal with it.
+            callbacks = self._callbacks()
+            callbacks.report(self.function, error)
+            tell_teardown(error)
+            self._end_code = callbacks.failed(error)
+
+    def function(self) -> None:
+        """Call the function; what it raises has this name in the logs."""
         with contextlib.suppress(ConnectionClosed):
-            self._function(Socket(self, self.context.server_variables), **self._view_args)
+            self._function(Socket(self, request.environ))
+
+    def finish(self, error: BaseException | None) -> None:
+        """Close, after the teardown functions."""
+        if error is not None:
+            callbacks = self._callbacks()
+            callbacks.report_teardown(self.function, error)
+            self._end_code = callbacks.failed(error)
+        self.close(self._end_code)
+
+    def _callbacks(self) -> FunctionCallbacks:
+        # Not among the callbacks that are watched: it may run for as long as the client stays.
+        return FunctionCallbacks(self, self.context._snapshot, running={})
 
 
-FunctionHandler._function_in_context.__name__ = "function"
+_SIGNALS = {
+    "on_open": websocket_connected,
+    "on_text": message_received,
+    "on_binary": message_received,
+    "on_message": message_received,
+    "on_close": websocket_disconnected,
+}
+"""What is sent with which callback."""
+
+
+class FunctionCallbacks(HandlerCallbacks):
+    """Calls this package's own part of a function: in Flask's contexts for receivers of signals.
+
+    Without receivers there is nothing of the app's in it, and its teardown functions are not to
+    run for that. The function has its request's contexts.
+    """
+
+    __slots__ = ()
+
+    def call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
+        """Call `callback`. Returns None, or the close code for what it has raised."""
+        signal = _SIGNALS.get(callback.__name__)
+        if signal is not None and signal.receivers:
+            return super().call(callback, message)
+        try:
+            if message is None:
+                callback()
+            else:
+                callback(message)
+        except BaseException as error:
+            self.report(callback, error)
+            return self.failed(error)
+        return None
+
+
+class ObservedFunctionCallbacks(ObservedCallbacks, FunctionCallbacks):
+    """Both."""
+
+    __slots__ = ()

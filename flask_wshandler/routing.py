@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flask import Flask, Request, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import MapAdapter, WebsocketMismatch
@@ -30,6 +30,7 @@ from .guards import (
     layers_of,
 )
 from .handler import WebSocketHandler
+from .request_thread import request_thread_of
 
 View = Callable[..., ResponseReturnValue]
 
@@ -80,7 +81,14 @@ def view_of(routed: Callable[..., Any], decorators: Iterable[Callable[..., Any]]
         if not callable(decorate):
             raise TypeError(f"decorators are functions, not {decorate!r}")
         view = decorate(view)
+    view.wshandler_routed = routed  # type: ignore[attr-defined]  # whatever the decorators keep
     return view
+
+
+def is_function_view(view: Callable[..., Any]) -> bool:
+    """Whether a view has been made of a flask-sock function."""
+    routed = getattr(view, "wshandler_routed", None)
+    return routed is not None and not isinstance([*layers_of(routed)][-1], type)
 
 
 def _bare_view_of(routed: Callable[..., Any]) -> View:
@@ -123,7 +131,7 @@ def _function_view(routed: Callable[..., Any]) -> View:
 
 def _accept_function(function: Callable[..., Any]) -> Response:
     options = current_app.config.get("SOCK_SERVER_OPTIONS", {})
-    handler = FunctionHandler(function, {}, options, g._get_current_object())
+    handler = FunctionHandler(function, options, request_thread_of(request.environ))
     return accept_websocket_request(
         handler, subprotocol=_first_supported(options.get("subprotocols"))
     )

@@ -63,9 +63,12 @@ class Upgrade:
         engine: Engine,
         server_socket: ServerSocket,
         connection: Connection,
+        stay: Callable[[Upgrade], None] | None = None,
     ) -> None:
         """`about_to_leave` is called after the view and all of Flask's `after_request` work,
-        `never_opens` if the connection will not be served."""
+        `never_opens` if the connection will not be served. `stay` is called inside the request,
+        when nothing more of it is needed here: gives the body to the server, and returns when the
+        request may end."""
         self._path = path
         self._about_to_leave = about_to_leave
         self._headers = headers
@@ -73,6 +76,7 @@ class Upgrade:
         self._engine = engine
         self._server_socket = server_socket
         self._connection = connection
+        self._stay = stay
         self._left_with: list[tuple[str, str]] = []
         self._close_response: Callable[[], None] = _nothing
         self._is_over = False
@@ -85,9 +89,20 @@ class Upgrade:
         self._left_with = self.completed(headers)
         return self._left_with
 
+    def has_left(self) -> None:
+        """The response has left the app, whose call of `start_response` is about to return."""
+        stay, self._stay = self._stay, None
+        if stay is not None:
+            stay(self)
+
     def is_body_instead_of(self, body: Iterable[bytes]) -> None:
         """Nobody iterates over `body`, but it will be closed."""
         self._close_response = getattr(body, "close", _nothing)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection is served, or will never be."""
+        return self._is_over
 
     def abandon(self) -> None:
         """The handler never opens. A second time, or once it is served, nothing happens."""
@@ -208,12 +223,16 @@ class _Departure:
         if upgrade is None and _is_switching(status) and not self._is_own_answer(headers):
             status, headers = self._refuse()
         self._status = status
+        is_handshake = upgrade is not None and _is_switching(status)
         if upgrade is not None:
-            is_handshake = _is_switching(status)
             headers = upgrade.leaves(headers) if is_handshake else upgrade.without_own(headers)
         if exc_info is None:
-            return self._start_response(status, headers)
-        return self._start_response(status, headers, exc_info)
+            write = self._start_response(status, headers)
+        else:
+            write = self._start_response(status, headers, exc_info)
+        if upgrade is not None and is_handshake:
+            upgrade.has_left()
+        return write
 
     def _is_own_answer(self, headers: list[tuple[str, str]]) -> bool:
         """Whether a 101 may be somebody else's answer to this very handshake, or no WebSocket's."""

@@ -75,7 +75,8 @@ def _look_at(view: Callable[..., Any], *, is_websocket: bool) -> _View | None:
     # functools.wraps copies the mark to what is outside: the innermost is the view that has it.
     marked = [index for index, each in enumerate(layers) if hasattr(each, "wshandler_routed")]
     if marked:
-        outer, inner = layers[: marked[-1]], layers[marked[-1] + 1 :]
+        outer = layers[: marked[-1]]
+        inner = list(layers_of(layers[marked[-1]].wshandler_routed))
         return _View([inner[-1]], True, [], _decorators([*outer, *inner[:-1]]))
     if is_websocket:  # flask-sock's own
         return _View([layers[-1]], True, [], _decorators(layers[:-1]))

@@ -11,6 +11,8 @@ from .callback import (
     context_of,
     copied_variables,
     entered,
+    request_variables,
+    tell_teardown,
 )
 from .snapshot import RequestSnapshot
 from .websocket import WebSocketContext
@@ -24,4 +26,6 @@ __all__ = [
     "context_of",
     "copied_variables",
     "entered",
+    "request_variables",
+    "tell_teardown",
 ]

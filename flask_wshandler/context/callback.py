@@ -207,9 +207,35 @@ def copied_variables() -> Context | None:
         return None
     variables = Context()
     for variable, value in found:
-        if isinstance(value, decimal.Context):
-            # Python's own, and the same object for all that a server's thread serves: what one
-            # client's callback sets there would be another's precision.
-            value = value.copy()
-        variables.run(variable.set, value)
+        variables.run(variable.set, _own(value))
     return variables
+
+
+def request_variables() -> Context:
+    """All context variables as they are now, for a thread that goes on with a request."""
+    variables = copy_context()
+    for variable, value in list(variables.items()):
+        if _own(value) is not value:
+            variables.run(variable.set, _own(value))
+    return variables
+
+
+def _own(value: Any) -> Any:
+    # Python's own, and the same object for all that a server's thread serves: what one client's
+    # callback sets there would be another's precision.
+    return value.copy() if isinstance(value, decimal.Context) else value
+
+
+def tell_teardown(error: BaseException) -> None:
+    """Have the teardown functions of the current request be given `error`.
+
+    Flask itself tells them of what the view raises, not of what comes after that.
+    """
+    context: RequestContext = _cv_request.get()
+    pop = context.pop
+
+    def pop_with_error(exc: BaseException | None = None) -> None:
+        del exc, context.pop  # and no reference to itself
+        pop(error)
+
+    context.pop = pop_with_error  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ MODULES = {
 }
 MAY_USE_FLASK = re.compile(
     r"(accept|callbacks|context\..*|diagnosis|extension|function|http_handler|observers"
-    r"|operator_key|otel|prometheus|routing|upgrade"
+    r"|operator_key|otel|prometheus|request_thread|routing|upgrade"
     r"|cli\.(__init__|commands|routes|sending|doctor\.(__init__|examination|facts))"
     r"|testing\.(client|worker))"
 )
@@ -100,6 +100,7 @@ MAY_IMPORT = {
     "metrics.measured": {
         "metrics.figures", "metrics.ledger", "metrics.times", "process", "state",
     },
+    "request_thread": {"context", "handshake", "transports.wsgi_server"},
     "prometheus": {
         "metrics.families", "metrics.figures", "metrics.measured", "metrics.times", "observers",
     },

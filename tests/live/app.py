@@ -5,6 +5,7 @@ import decimal
 import json
 import os
 import select
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -566,6 +567,36 @@ theirs = Sock(app)
 def flask_sock_route(ws):
     while True:
         ws.send(ws.receive())
+
+
+@app.before_request
+def open_database():
+    if "/database/" in request.path:
+        g.database = sqlite3.connect(":memory:")  # for this thread, as is sqlite3's rule
+        g.database_user = request.path
+
+
+@app.teardown_appcontext
+def close_database(error):
+    database = g.pop("database", None)
+    if database is not None:
+        [[kept]] = database.execute("select count(*) from sqlite_master")
+        database.close()
+        note("database closed", id=g.database_user, kept=kept, error=repr(error))
+
+
+def use_database(ws, name):
+    g.database.execute("create table kept (text)")
+    while (message := ws.receive()) != "return":
+        if message == "raise":
+            raise LookupError(message)
+        g.database.execute("insert into kept values (?)", [message])
+        [[count]] = g.database.execute("select count(*) from kept")
+        ws.send(f"{name} {count} {request.view_args['name']}")
+
+
+sockets.route("/database/<name>")(use_database)
+theirs.route("/theirs/database/<name>", endpoint="theirs_database")(use_database)
 
 
 @app.get("/sleep/until-closed")

@@ -1,5 +1,7 @@
 """flask-sock's functions on this engine."""
 
+import pytest
+
 from .wire import close, text
 
 
@@ -87,3 +89,22 @@ def test_sock_server_options(start):
     opcode, payload = client.recv_data()
     assert (opcode, payload[:2]) == (8, (1009).to_bytes(2, "big"))
     client.sock.close()
+
+
+@pytest.mark.parametrize("end", ["return", "raise", "close"])
+@pytest.mark.parametrize("whose", ["", "/theirs"])
+def test_a_function_is_one_request_in_one_thread(server, whose, end):
+    """What `before_request` opens is the function's until it returns; flask-sock's do the same."""
+    path = f"{whose}/database/{end}"
+    client = server.raw(path)
+    for count in (1, 2):
+        client.send(text("kept"))
+        assert client.read_text() == f"{end} {count} {end}"
+    assert not [each for each in server.events(path) if each["event"] == "database closed"]
+    client.send(close(1000) if end == "close" else text(end))
+    closed = server.wait_for_event("database closed", path)
+    assert (closed["kept"], closed["error"]) == (
+        1, "LookupError('raise')" if end == "raise" else "None"
+    )  # fmt: skip
+    client.end()
+    assert len([e for e in server.events(path) if e["event"] == "database closed"]) == 1
