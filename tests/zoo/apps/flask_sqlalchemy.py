@@ -5,7 +5,6 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_wshandler import WebSocketHandler, WebSockets
 
-FAILS = "issue 10, number 3: what before_request has loaded is detached in functions"
 
 sockets = WebSockets()
 db = SQLAlchemy()

@@ -6,7 +6,6 @@ from flask import Flask, g
 
 from flask_wshandler import WebSocketHandler, WebSockets
 
-FAILS = "issue 10, number 3: a function's g is torn down with its handshake"
 
 sockets = WebSockets()
 
