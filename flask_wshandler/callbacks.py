@@ -74,6 +74,7 @@ class HandlerCallbacks:
         handler = self._handler
         connect(handler.context, connection)
         become_open(handler, connection)
+        self._snapshot.opened()
         on_open: Callable[..., None] = handler.on_open
         if websocket_connected.receivers:
             on_open = announced(on_open, handler, self._snapshot.app)
@@ -132,6 +133,7 @@ class HandlerCallbacks:
         self.call(on_close)
         variables = self._snapshot.variables
         (Context() if variables is None else variables).run(log_close, handler)
+        self._snapshot.closed()
 
     def call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
         """Call `callback`, with the message if there is one, in Flask's contexts.

@@ -51,6 +51,7 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
 
     # As class attributes, so that a context that nobody looks at costs three assignments.
     flashes = None
+    _is_apart = False  # whether it is beside the connection's callbacks, which have one request
     _request: Request | None = None
     _adapter: MapAdapter | None = _NOT_MADE
     _globals: _AppCtxGlobals | None = None
@@ -69,13 +70,14 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
     @property
     def request(self) -> Request:  # type: ignore[override]  # an attribute there, lazy here
         if self._request is None:
-            self._request = self._snapshot.request()
+            snapshot = self._snapshot
+            self._request = snapshot.new_request() if self._is_apart else snapshot.request()
         return self._request
 
     @property
     def url_adapter(self) -> MapAdapter | None:  # type: ignore[override]  # the same
         if self._adapter is _NOT_MADE:
-            self._adapter = self.app.create_url_adapter(self.request)
+            self._adapter = self._snapshot.url_adapter
         return self._adapter
 
     @property
@@ -98,7 +100,9 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
 
     def copy(self) -> RequestContext:
         """An ordinary request context, for another thread or greenlet."""
-        return RequestContext(self.app, self.request.environ, self.request, self.session)
+        request = self.request
+        self._snapshot.hand_on(request)
+        return RequestContext(self.app, request.environ, request, self.session)
 
     def match_request(self) -> None:
         """The URL was matched at the handshake."""
@@ -121,9 +125,7 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
                 self._tear_down(exc)
         finally:
             if self._request is not None:
-                self._request.close()
-                # As Flask does: the two would keep each other alive.
-                self._request.environ["werkzeug.request"] = None
+                self._snapshot.let_go(self._request)
             if appcontext_popped.receivers:
                 self._tell_popped()
 
@@ -192,6 +194,7 @@ def context_of(snapshot: RequestSnapshot) -> CallbackContext:
 def entered(snapshot: RequestSnapshot) -> CallbackContext:
     """A context of the handshake's client that is Flask's current one until its `pop`."""
     context = context_of(snapshot)
+    context._is_apart = True
     context.enter()
     return context
 

@@ -16,11 +16,13 @@ from flask import Flask, Request
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 
 from ..handler import new_connection_id
+from .attributes import changed_attributes, set_attributes
+from .recent import UNKEPT, RecentRequest, recent_requests
 
 if TYPE_CHECKING:
     from contextvars import Context
 
-    from werkzeug.routing import Rule
+    from werkzeug.routing import MapAdapter, Rule
 
 _LEFT_OUT = frozenset(
     {
@@ -77,28 +79,6 @@ def _has_teardown(app: Flask) -> bool:
     )
 
 
-_OF_EVERY_REQUEST = frozenset(
-    {
-        "environ",
-        "headers",
-        "host",
-        "json_module",
-        "method",
-        "path",
-        "query_string",
-        "remote_addr",
-        "root_path",
-        "routing_exception",
-        "scheme",
-        "server",
-        "shallow",
-        "trusted_hosts",
-        "url_rule",
-        "view_args",
-    }
-)
-
-
 class RequestSnapshot:
     """The handshake's request, from which the request can be made again."""
 
@@ -109,6 +89,7 @@ class RequestSnapshot:
         "app",
         "connection_id",
         "has_teardown",
+        "recent",
         "session",
         "subprotocol",
         "taken_at_s",
@@ -132,24 +113,34 @@ class RequestSnapshot:
         #: Whether the app has anything to be called at the end of a request. Final: Flask refuses
         #: to add more once it has had a request.
         self.has_teardown = _has_teardown(app)
-        #: None where it can be opened again from the request just as well.
-        self.session = _kept_session(session)
         self.subprotocol = subprotocol
-        self.url_rule: Rule | None = request.url_rule
-        self.view_args: dict[str, Any] | None = request.view_args or None
         self.taken_at_s = time.time()
         #: Whose login is checked again and again; None unless that is asked for.
         self.user_id: object = None
         #: The context variables of its callbacks; None while none is set. Not entered by two
         #: threads: the connection's turn is one at a time.
         self.variables: Context | None = None
-        self._keys, self._values = _kept(request.environ)
-        self._attributes = _added_attributes(request)
+        #: While its connection is open and active. Guarded by the lock of `recent_requests`.
+        self.recent: RecentRequest | None = UNKEPT
+        self.note_changes(request, session)
 
     def note_changes(self, request: Request, session: SessionMixin) -> None:
-        """The view is done: keep what it has made of its request and its session."""
+        """Keep what the view has made of its request and its session so far."""
+        #: None where it can be opened again from the request just as well.
         self.session = _kept_session(session)
-        self._attributes = _added_attributes(request)
+        self.url_rule: Rule | None = request.url_rule
+        self.view_args: dict[str, Any] | None = request.view_args or None
+        self._keys, self._values = _kept(request.environ)
+        self._attributes: dict[str, Any] | None = None
+        self._attributes = changed_attributes(request, self.new_request())
+
+    def opened(self) -> None:
+        """Its connection is open: keep a request at hand while it is active."""
+        self.recent = None
+
+    def closed(self) -> None:
+        """Its connection is over."""
+        recent_requests.remove(self)
 
     def known_user(self) -> str | None:
         """Who the client is, as far as that can be said without the app's code.
@@ -184,25 +175,63 @@ class RequestSnapshot:
             return default
 
     def request(self) -> Request:
+        """The request for a callback, which gives it to `let_go` at its end."""
+        recent = self.recent
+        if recent is None or recent is UNKEPT:
+            recent = self._recent_request()
+        else:  # the same without a call, for every message
+            recent.is_used = True
+        return recent.request if recent.is_reusable else self.new_request()
+
+    def let_go(self, request: Request) -> None:
+        """A callback is done with its request."""
+        recent = self.recent
+        if recent is not None and recent is not UNKEPT and recent.request is request:
+            recent.let_go()
+            return
+        request.close()
+        # As Flask does: the two would keep each other alive.
+        request.environ["werkzeug.request"] = None
+
+    def hand_on(self, request: Request) -> None:
+        """Another thread goes on with the request of this callback."""
+        recent = self.recent
+        if recent is not None and recent is not UNKEPT and recent.request is request:
+            recent.hand_on()
+
+    @property
+    def shown_request(self) -> Request:
+        """The request, to read values of that can't be changed."""
+        return self._recent_request().request
+
+    @property
+    def url_adapter(self) -> MapAdapter | None:
+        """What URLs are built with."""
+        return self._recent_request().url_adapter
+
+    def _recent_request(self) -> RecentRequest:
+        recent = self.recent
+        if recent is None or recent is UNKEPT:
+            recent = RecentRequest(self.app, self.new_request)
+            if self.recent is None:
+                recent_requests.add(self, recent)
+        recent.is_used = True
+        return recent
+
+    def new_request(self) -> Request:
         """The request, made again."""
-        request = self.app.request_class(self.environ())
-        request.json_module = self.app.json
+        app = self.app
+        request = app.request_class(self.environ())
+        request.json_module = app.json
         request.url_rule = self.url_rule
-        request.view_args = {} if self.view_args is None else self.view_args
+        request.view_args = {} if self.view_args is None else dict(self.view_args)
+        trusted_hosts = app.config.get("TRUSTED_HOSTS")
+        if trusted_hosts is not None:
+            request.trusted_hosts = trusted_hosts
         if self._attributes:
-            vars(request).update(self._attributes)
+            set_attributes(request, self._attributes)
         return request
 
 
 def _kept_session(session: SessionMixin) -> SessionMixin | None:
     return session if session or session.modified else None
-
-
-def _added_attributes(request: Request) -> dict[str, Any] | None:
-    """What the app has put on its request (`request.player = …`), apart from cached properties."""
-    added = {
-        name: value
-        for name, value in vars(request).items()
-        if name not in _OF_EVERY_REQUEST and not hasattr(type(request), name)
-    }
-    return added or None

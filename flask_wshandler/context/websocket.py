@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import Flask, Request, current_app, g
-from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict, MultiDict
+from werkzeug.datastructures import Headers, ImmutableMultiDict, MultiDict
 
 from .. import handshake
 from ..client_address import is_loopback
@@ -68,9 +68,9 @@ class WebSocketContext:
     # The headers.
 
     @property
-    def headers(self) -> EnvironHeaders:
+    def headers(self) -> Headers:
         """The request's headers; names in any case."""
-        return EnvironHeaders(self.server_variables)
+        return self._request.headers
 
     @property
     def cookies(self) -> ImmutableMultiDict[str, str]:
@@ -80,14 +80,12 @@ class WebSocketContext:
     @property
     def origin(self) -> str | None:
         """The Origin header: scheme and host of the page, None for other clients."""
-        value: str | None = self._snapshot.get("HTTP_ORIGIN")
-        return value
+        return self._request.origin
 
     @property
     def user_agent(self) -> str:
         """The User-Agent header."""
-        value: str = self._snapshot.get("HTTP_USER_AGENT", "")
-        return value
+        return self._request.user_agent.string
 
     @property
     def user_languages(self) -> list[str]:
@@ -97,8 +95,7 @@ class WebSocketContext:
     @property
     def url_referrer(self) -> str | None:
         """The Referer header."""
-        value: str | None = self._snapshot.get("HTTP_REFERER")
-        return value
+        return self._request.referrer
 
     # The WebSocket.
 
@@ -222,7 +219,7 @@ class WebSocketContext:
 
     @property
     def _request(self) -> Request:
-        return self._snapshot.request()
+        return self._snapshot.shown_request
 
 
 def request_user(environ: Mapping[str, Any]) -> Any:

@@ -8,11 +8,12 @@ for a minute. What it does not show: a C function that takes longer.
 
 import contextlib
 import contextvars
+import gc
 import socket
 import sys
 import threading
 
-from flask import Flask
+from flask import Flask, request, session, url_for
 
 from flask_wshandler import WebSocketHandler, WebSockets
 from flask_wshandler.callbacks import HandlerCallbacks
@@ -39,6 +40,27 @@ class Echo(WebSocketHandler):
     """Answers a message with the same."""
 
     def on_message(self, message):
+        self.send(message)
+
+
+USES = {
+    "request.path": lambda handler: request.path,
+    "request.args": lambda handler: request.args,
+    "context.query_string": lambda handler: handler.context.query_string,
+    "session": lambda handler: session.get("name"),
+    "url_for": lambda handler: url_for("static", filename="some.js"),
+}
+"""What callbacks look at."""
+
+
+class Using(Echo):
+    """Looks at something before it answers."""
+
+    def __init__(self, use):
+        self.use = use
+
+    def on_message(self, message):
+        self.use(self)
         self.send(message)
 
 
@@ -128,15 +150,27 @@ def instructions(function):
         if event == "c_call":
             count += C_CALL
 
-    with each_instruction(instruction_came):
-        function()
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        function()
-    finally:
-        sys.setprofile(before)
+    with _no_collection():
+        with each_instruction(instruction_came):
+            function()
+        before = sys.getprofile()
+        sys.setprofile(profile)
+        try:
+            function()
+        finally:
+            sys.setprofile(before)
     return count
+
+
+@contextlib.contextmanager
+def _no_collection():
+    """What other tests have left may have its weak references' callbacks run when it is found."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager
@@ -171,11 +205,11 @@ def each_instruction(tell):
         monitoring.free_tool_id(tool)
 
 
-def serve(app, sock):
+def serve(app, sock, handler):
     """A channel that echoes what comes in `sock`, in Flask's contexts."""
-    handler = Echo()
     settings = Settings(ping_interval=None)
-    with app.test_request_context("/echo") as handshake:
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    with app.test_request_context("/echo?room=1&name=ann", headers=headers) as handshake:
         snapshot = RequestSnapshot(app, handshake.request, handshake.session)
     handler.context = WebSocketContext(snapshot)
     callbacks = HandlerCallbacks(handler, snapshot, running={})
@@ -189,26 +223,50 @@ def serve(app, sock):
     return channel
 
 
-def measure():
-    """The cost of a message that comes with others, and of one that comes alone."""
+@contextlib.contextmanager
+def echoing(handler):
+    """A function that has `handler` answer so many messages."""
     app = Flask(__name__)
+    app.secret_key = "known"
     app.config["WSHANDLER_BUS"] = "none"
     WebSockets(app)
     ours, client = socket.socketpair()
     with ours, client:
         ours.setblocking(False)
-        channel = serve(app, ours)
+        channel = serve(app, ours, handler)
 
-        def cost(count):
-            def echo():
-                client.sendall(FRAME * count)
-                channel.turn(READABLE)
-                assert client.recv(65536) == ECHO * count
+        def echo(count=1):
+            client.sendall(FRAME * count)
+            channel.turn(READABLE)
+            assert client.recv(65536) == ECHO * count
 
-            echo()  # what is done once does not count
-            return instructions(echo) / count
+        echo()  # what is done once does not count
+        yield echo
 
-        step = Yardstick()
-        step.take(FRAME)
-        yardstick = instructions(lambda: step.take(FRAME))
-        return {"together": cost(TOGETHER) / yardstick, "alone": cost(1) / yardstick}
+
+def yardstick():
+    """The instructions of the piece of Python that costs are multiples of."""
+    step = Yardstick()
+    step.take(FRAME)
+    return instructions(lambda: step.take(FRAME))
+
+
+def measure():
+    """The cost of a message that comes with others, and of one that comes alone."""
+    unit = yardstick()
+    with echoing(Echo()) as echo:
+        echo(TOGETHER)
+        together = instructions(lambda: echo(TOGETHER)) / TOGETHER
+        return {"together": together / unit, "alone": instructions(echo) / unit}
+
+
+def measure_uses():
+    """What a message costs more if its callback looks at something, for each of `USES`."""
+    unit = yardstick()
+    with echoing(Echo()) as echo:
+        plain = instructions(echo)
+    costs = {}
+    for name, use in USES.items():
+        with echoing(Using(use)) as echo:
+            costs[name] = (instructions(echo) - plain) / unit
+    return costs

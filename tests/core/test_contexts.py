@@ -2,12 +2,14 @@
 
 import contextvars
 import gc
+import threading
 import tracemalloc
 import weakref
 
 import pytest
 from flask import (
     Flask,
+    Request,
     copy_current_request_context,
     current_app,
     flash,
@@ -21,9 +23,18 @@ from flask import (
     url_for,
 )
 from flask.globals import request_ctx
+from werkzeug.datastructures import Headers, ImmutableMultiDict
+from werkzeug.utils import cached_property
 
 from flask_wshandler import WebSockets
-from flask_wshandler.context import RequestSnapshot, copied_variables, entered
+from flask_wshandler.context import (
+    RequestSnapshot,
+    WebSocketContext,
+    context_of,
+    copied_variables,
+    entered,
+    recent,
+)
 
 HEADERS = {
     "Host": "example.org",
@@ -203,3 +214,260 @@ def test_a_snapshot_is_small(app):
     each = (tracemalloc.get_traced_memory()[0] - before) / 1000
     tracemalloc.stop()
     assert each < 1200
+
+
+class OwnRequest(Request):
+    """A request class as apps have them."""
+
+    __slots__ = ("kept_in_slot",)
+    tenant = None
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.number = next(numbers)
+
+    @cached_property
+    def account(self):
+        return "computed"
+
+    @property
+    def locale(self):
+        return self._locale
+
+    @locale.setter
+    def locale(self, value):
+        self._locale = value
+
+
+numbers = iter(range(1000))
+
+SET_BY_APPS = {
+    "a name of its own": ("player", "ann"),
+    "a name that the class has": ("tenant", "acme"),
+    "a plain attribute": ("remote_addr", "203.0.113.5"),
+    "another": ("scheme", "https"),
+    "None": ("remote_addr", None),
+    "a cached property of Werkzeug's": ("args", ImmutableMultiDict({"room": "9"})),
+    "the host": ("host", "tenant.example.org"),
+    "an Accept header": ("accept_languages", ["de"]),
+    "the form": ("form", ImmutableMultiDict({"decrypted": "1"})),
+    "a cached property of the app's": ("account", "set"),
+    "a property with a setter": ("locale", "de"),
+    "a slot": ("kept_in_slot", "slotted"),
+    "what __init__ has set": ("number", -1),
+    "a limit": ("max_content_length", 17),
+    "the headers": ("headers", Headers({"X-Own": "yes"})),
+    "the rule's variables": ("view_args", {"number": 8}),
+}
+
+
+@pytest.mark.parametrize("what", SET_BY_APPS)
+def test_what_the_app_sets_on_its_request_is_seen(app, what):
+    """Whether or not the class knows the name, in each callback."""
+    app.request_class = OwnRequest
+    name, value = SET_BY_APPS[what]
+    with app.test_request_context("/rooms/7?x=1", headers=HEADERS) as view:
+        assert (request.args["x"], request.host) == ("1", "example.org")
+        setattr(view.request, name, value)
+        number = request.number
+        snapshot = RequestSnapshot(app, view.request, view.session)
+    snapshot.opened()
+    for _ in range(2):
+        context = entered(snapshot)
+        assert getattr(request, name) == value
+        if name != "number":
+            assert request.number == number
+        context.pop()
+    snapshot.closed()
+
+
+def test_a_context_shows_what_the_view_saw(app):
+    """`self.context`, which is made from the request, too; also changes of the environ."""
+    with app.test_request_context("/rooms/7?x=1", headers=HEADERS) as view:
+        request.remote_addr = "203.0.113.5"
+        request.scheme = "https"
+        request.args = ImmutableMultiDict({"room": "9"})
+        request.headers = Headers({"Origin": "https://example.org", "User-Agent": "own"})
+        snapshot = RequestSnapshot(app, view.request, view.session)
+        request.environ["REMOTE_USER"] = "ann"
+        request.environ["own.value"] = 3
+        snapshot.note_changes(view.request, view.session)
+    context = WebSocketContext(snapshot)
+    assert context.user_host_address == "203.0.113.5"
+    assert context.is_secure_connection
+    assert context.query_string.to_dict() == {"room": "9"}
+    assert (context.origin, context.user_agent) == ("https://example.org", "own")
+    assert context.user == "ann"
+    assert context.server_variables["own.value"] == 3
+
+
+def computed_by_werkzeug():
+    names = dir(Request)
+    return [name for name in names if isinstance(getattr(Request, name), cached_property)]
+
+
+def test_what_werkzeug_computes_is_not_kept(app):
+    """A view that has looked at everything leaves nothing more in memory."""
+    assert "user_agent" in computed_by_werkzeug()
+    with app.test_request_context("/rooms/7?x=1", headers=HEADERS) as view:
+        for name in computed_by_werkzeug():
+            getattr(view.request, name)
+        assert RequestSnapshot(app, view.request, view.session)._attributes is None
+
+
+class InCallback:
+    """Enters a callback's context, as callbacks do."""
+
+    def __init__(self, snapshot):
+        self._context = context_of(snapshot)
+
+    def __enter__(self):
+        self._context.enter()
+
+    def __exit__(self, *error):
+        self._context.end(None)
+        self._context.leave()
+
+
+@pytest.fixture
+def snapshot(app):
+    snapshot = snapshot_of(app)
+    snapshot.opened()
+    yield snapshot
+    snapshot.closed()
+
+
+def set_attribute():
+    request.marked = "by a callback"
+
+
+def set_known_attribute():
+    request.remote_addr = "203.0.113.5"
+
+
+def set_computed():
+    request.args = ImmutableMultiDict({"x": "2"})
+
+
+def set_after_computing():
+    request.args["x"]
+    set_computed()
+
+
+def change_environ():
+    request.environ["REMOTE_USER"] = "eve"
+
+
+def take_from_view_args():
+    request.view_args.pop("number")
+
+
+def remove_attribute():
+    del request.marked
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_attribute, set_known_attribute, set_computed, set_after_computing, change_environ,
+        take_from_view_args, remove_attribute,
+    ],
+)  # fmt: skip
+def test_what_a_callback_does_to_its_request_is_its_own(app, snapshot, change):
+    """The next one has the handshake's again, however often the request was used before."""
+
+    def look():
+        return (
+            request.marked,
+            request.remote_addr,
+            request.args.to_dict(),
+            request.remote_user,
+            request.headers.get("User-Agent"),
+            request.form.to_dict(),
+            dict(request.view_args),
+            request.environ["werkzeug.request"] is request._get_current_object(),
+            request.environ["wsgi.input"].read(),
+        )
+
+    with InCallback(snapshot):
+        before = look()
+    for _ in range(2):
+        with InCallback(snapshot):
+            change()
+        with InCallback(snapshot):
+            assert look() == before
+
+
+def test_a_request_that_another_thread_has_taken_is_not_used_again(app, snapshot):
+    """`copy_current_request_context`: it is popped there, at some time."""
+    with InCallback(snapshot):
+        request.marked = "by this callback"
+        taken = request._get_current_object()
+
+        @copy_current_request_context
+        def elsewhere():
+            return request._get_current_object(), request.marked
+
+    with InCallback(snapshot):
+        assert request._get_current_object() is not taken
+        assert request.marked == "by the app"
+    found = []
+    thread = threading.Thread(target=lambda: found.append(elsewhere()))
+    thread.start()
+    thread.join()
+    assert found == [(taken, "by this callback")]
+
+
+def test_the_request_is_made_once(app, snapshot):
+    """Not for each callback; nor is its query parsed for each."""
+    made = []
+
+    def request_class(environ):
+        made.append(environ)
+        return Request(environ)
+
+    app.request_class = request_class
+    for _ in range(10):
+        with InCallback(snapshot):
+            assert request.args["x"] == "1"
+            assert request.cookies.to_dict() == {"a": "b"}
+            assert url_for("room", number=8) == "/rooms/8"
+    # One to use, and one for each property to tell what is computed from what is set.
+    assert len(made) <= 3
+
+
+def test_requests_of_idle_connections_are_not_kept(app, monkeypatch):
+    """Those that have used theirs once are under 3 kB each: some of them have it, not all."""
+    monkeypatch.setattr(recent, "_MOST", 100)
+    snapshots = []
+
+    def connect(count):
+        for number in range(count):
+            snapshot = snapshot_of(app, f"/rooms/{number}?x={number}")
+            snapshot.opened()
+            with InCallback(snapshot):
+                request.args["x"]
+            snapshots.append(snapshot)
+
+    connect(10)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    connect(400)
+    each = (tracemalloc.get_traced_memory()[0] - before) / 400
+    tracemalloc.stop()
+    for snapshot in snapshots:
+        snapshot.closed()
+    assert each < 3000
+
+
+def test_nothing_of_a_request_outlives_its_connection(app):
+    """The last use is the end, without the garbage collector; what comes later keeps nothing."""
+    snapshot = snapshot_of(app)
+    snapshot.opened()
+    with InCallback(snapshot):
+        kept = weakref.ref(request._get_current_object())
+    assert kept() is not None
+    snapshot.closed()
+    assert kept() is None
+    assert WebSocketContext(snapshot).path == "/rooms/7"
+    assert snapshot.recent is not None

@@ -5,7 +5,6 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_wshandler import WebSocketHandler, WebSockets
 
-
 sockets = WebSockets()
 db = SQLAlchemy()
 

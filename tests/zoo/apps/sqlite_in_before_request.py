@@ -6,7 +6,6 @@ from flask import Flask, g
 
 from flask_wshandler import WebSocketHandler, WebSockets
 
-
 sockets = WebSockets()
 
 
