@@ -22,6 +22,7 @@ from werkzeug.datastructures import (
     ImmutableMultiDict,
 )
 
+from ..process import MadeOnFirstUse
 from .attributes import OF_BODY, is_computed_by_framework, is_same
 
 if TYPE_CHECKING:
@@ -138,8 +139,9 @@ class RecentRequest:
 class _Recent:
     """The snapshots that have a recent request. Any thread."""
 
+    _lock = MadeOnFirstUse(lambda _: threading.Lock())
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         # Guarded by _lock, as `recent` of snapshots is. In the order in which they came.
         self._snapshots: dict[int, RequestSnapshot] = {}
 

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..process import MadeOnFirstUse
+
 if TYPE_CHECKING:
     import socket
 
@@ -151,12 +153,18 @@ def _frames() -> Iterator[FrameType]:
         current = getattr(current, "spawning_greenlet", _nobody)()
         yield from _below(getattr(current, "gr_frame", None))
     frames = sys._current_frames()
-    yield from _below(frames.pop(getattr(_calling, "ident", 0), None))
+    yield from _below(frames.pop(getattr(_threads.local, "calling", 0), None))
     for frame in frames.values():
         yield from _below(frame)
 
 
-_calling = threading.local()
+class _Threads:
+    """What each thread knows of itself."""
+
+    local = MadeOnFirstUse(lambda _: threading.local())
+
+
+_threads = _Threads()
 
 
 def note_calling_thread(ident: int) -> None:
@@ -164,7 +172,7 @@ def note_calling_thread(ident: int) -> None:
 
     It would be found without that, but one after thousands of others.
     """
-    _calling.ident = ident
+    _threads.local.calling = ident
 
 
 def _nobody() -> None: ...

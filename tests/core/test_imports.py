@@ -82,7 +82,7 @@ MAY_IMPORT = {
     "transports.pollers": {"transports.pace"},
     "transports.epoll": {"transports.channel", "transports.handoff", "transports.pollers"},
     "transports.blocking": {"transports.channel", "transports.readiness"},
-    "transports.wsgi_server": set(),
+    "transports.wsgi_server": {"process"},
     "transports.handoff": {"errors", "transports.wsgi_server"},
     "transports.engine": {
         "errors", "outbox", "process", "room", "settings", "tally", "timer",
