@@ -18,6 +18,8 @@ from flask import Flask, Response
 from websockets.utils import accept_key
 from werkzeug.wsgi import ClosingIterator
 
+from .redaction import shown, shown_path
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
@@ -138,9 +140,9 @@ class Upgrade:
             return  # a middleware is going to look at it later, or to answer something else
         if head.has_left and exchange.reads_to_end and _is_switching(head.status):
             logger.error(
-                "A WebSocket on %r can't open: a WSGI middleware has not iterated over the body of "
+                "A WebSocket on %s can't open: a WSGI middleware has not iterated over the body of "
                 "the response with status 101",
-                self._path,
+                shown(self._path),
             )
             self.abandon()
         else:
@@ -207,7 +209,7 @@ class _Departure:
     """A request while the app works on it, and its response until it has left the app."""
 
     def __init__(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
-        self._path = environ.get("PATH_INFO")
+        self._path = environ.get("PATH_INFO", "")
         self._key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
         # An app that calls another one within its own request has the same.
         self._accepted: _Accepted = environ.setdefault(_DEPARTURE_KEY, _Accepted())
@@ -242,10 +244,10 @@ class _Departure:
     def _refuse(self) -> tuple[str, list[tuple[str, str]]]:
         """Nobody would be behind a 101 that was made for another request."""
         logger.error(
-            "The response to the request for %r has the status 101 of another request's WebSocket: "
+            "The response to the request for %s has the status 101 of another request's WebSocket: "
             "something keeps responses and gives them to others. Tell it to leave out those to "
             "which is_websocket_request() applies",
-            self._path,
+            shown_path(self._path),
         )
         self._instead = b"This response was made for another request."
         headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(self._instead)))]
@@ -265,10 +267,10 @@ class _Departure:
             return body
         if not _is_switching(self._status):
             logger.warning(
-                "A WebSocket on %r does not open: it was accepted, but the response has left the "
-                "app with the status %r",
-                self._path,
-                self._status,
+                "A WebSocket on %s does not open: it was accepted, but the response has left the "
+                "app with the status %s",
+                shown_path(self._path),
+                shown(self._status),
             )
             upgrade.abandon()
             return body

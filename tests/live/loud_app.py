@@ -5,7 +5,7 @@ import logging
 import os
 import time
 
-from flask import Flask, request
+from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_wshandler import WebSocketHandler, WebSockets, accept_websocket_request
@@ -27,6 +27,11 @@ class Noting(logging.Handler):
 for logger in (app.logger, logging.getLogger("flask_wshandler")):
     logger.addHandler(Noting())
     logger.setLevel(logging.INFO)
+
+
+@app.after_request
+def replace(response):
+    return Response("replaced", 418) if request.args.get("replace") else response
 
 
 @sockets.route("/handler/<rest>")

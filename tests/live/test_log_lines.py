@@ -72,6 +72,14 @@ def test_a_path_in_a_slow_callbacks_line(server):
     check_lines(server)
 
 
+def test_a_path_whose_response_was_replaced(server):
+    """The line that says why the handler never opens."""
+    with raw(server, f"/handler/{PATH}?replace=1") as client:
+        assert client.status == 418
+    assert "FORGED" in wait_for_line(server, "does not open")
+    check_lines(server)
+
+
 def test_a_close_reason(server):
     """In the line of the end."""
     with raw(server, "/handler/x") as client:
