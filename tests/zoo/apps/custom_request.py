@@ -6,7 +6,6 @@ from werkzeug.utils import cached_property
 from flask_wshandler import WebSocketHandler, WebSockets
 
 ANSWER = "hello acme 203.0.113.9 ACME"
-FAILS = "issue 10, number 4: what the class knows by name is not kept"
 
 sockets = WebSockets()
 

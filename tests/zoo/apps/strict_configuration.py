@@ -53,5 +53,5 @@ def create_app():
 def promise(site):
     """Refusals are answers, whatever propagates; the 101 refreshes the session's cookie."""
     assert site.knock("/handler", {"Origin": "http://elsewhere.example"}).status == 403
-    assert site.get("/handler").status == 400
+    assert site.get("/handler").status == 426
     assert "SameSite=Strict" in site.open("/handler").header("Set-Cookie")
