@@ -26,7 +26,12 @@ largest that Linux makes by itself."""
 
 
 def time_to_take_s(size: int) -> float:
-    """What the slowest peer needs for `size` bytes that are with it, or with a proxy, already."""
+    """What the slowest peer needs for `size` bytes that are with it, or with a proxy, already.
+
+    Nothing for what it can take within a second.
+    """
+    if size < SLOWEST_BYTES_PER_S:
+        return 0.0
     return min(size, _MOST_AHEAD_BYTES) / SLOWEST_BYTES_PER_S
 
 
