@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping
+from typing import TypeVar, cast, overload
 
 from . import hub
 from .bus import Bus
@@ -14,7 +17,10 @@ Key = str | int | uuid.UUID
 """A group's name. A number or UUID stands for its `str`."""
 
 
-class WebSocketGroups(Mapping[Key, WebSocketCollection]):
+Group = TypeVar("Group", bound=WebSocketCollection, covariant=True)
+
+
+class WebSocketGroups(Mapping[Key, Group]):
     """A mapping of named collections, each of which is there whenever it is asked for::
 
         rooms = WebSocketGroups("room")
@@ -28,20 +34,54 @@ class WebSocketGroups(Mapping[Key, WebSocketCollection]):
     number of them and leaves all when it closes. Iteration and `len` are of the groups that have
     members in this process. Any thread.
 
-    An `on_presence` or `on_metadata_update` that is assigned to a group stays with it until None is
-    assigned. Of the groups that nobody is in, in any process, the thousand that were used last keep
-    it; and those whose object the app keeps.
+    The groups are of a class of one's own if one is given::
+
+        class Room(WebSocketCollection):
+            def on_presence(self, joined, left):        # in every process
+                for member in self:                     # so each tells its own
+                    member.send_json({"room": self.key, "here": self.count()})
+
+        rooms = WebSocketGroups("room", Room)
+
+    A group's `key` is the str that it is asked for by, its `name` has that of the groups before it.
+
+    An `on_presence` or `on_metadata_update`, of the class or assigned to a group, is called from
+    the group's first use in a process on; None ends that. Of the groups that nobody is in, in any
+    process, the thousand that were used last are still told, and keep what was assigned to them;
+    and those whose object the app keeps.
     """
 
-    def __init__(self, name: str, *, bus: Bus | None = None) -> None:
+    @overload
+    def __init__(
+        self: WebSocketGroups[WebSocketCollection], name: str, *, bus: Bus | None = ...
+    ) -> None: ...
+
+    @overload
+    def __init__(self, name: str, group_class: type[Group], *, bus: Bus | None = ...) -> None: ...
+
+    def __init__(
+        self,
+        name: str,
+        group_class: type[WebSocketCollection] = WebSocketCollection,
+        *,
+        bus: Bus | None = None,
+    ) -> None:
+        """`group_class` is made as a collection is, with a name and `bus`.
+
+        Raises TypeError if it is no class of collections.
+        """
+        if not isinstance(group_class, type) or not issubclass(group_class, WebSocketCollection):
+            raise TypeError(f"groups are of a subclass of WebSocketCollection, not {group_class!r}")
         self.name = checked_name(name, "the name of groups")
         self._bus = bus
         # With its length: no name and key run together like another's.
         self._prefix = f"g:{len(name)}:{name}:"
-        # Groups that were given a callback, by topic.
-        self._watching: dict[str, _Group] = {}
+        self._group_class = _derived(group_class)  # type: ignore[arg-type]  # a class is hashable
+        # Groups that have a callback, by topic: those that are kept for it, and all that there are.
+        self._kept: dict[str, _Group] = {}
+        self._watching: weakref.WeakValueDictionary[str, _Group] = weakref.WeakValueDictionary()
 
-    def __getitem__(self, key: Key) -> WebSocketCollection:
+    def __getitem__(self, key: Key) -> Group:
         """The group of that name, which need not have members.
 
         A key is a str, an int or a `uuid.UUID`, and its `str` has 1 to 255 bytes. `rooms[7]` and
@@ -49,14 +89,27 @@ class WebSocketGroups(Mapping[Key, WebSocketCollection]):
         length.
         """
         topic = self._prefix + _checked_key(key)
-        watching = self._watching.get(topic)
-        if watching is not None:
-            return watching
-        return _Group(f"{self.name}/{key}", topic, self._bus, self._watching)
+        group = self._watching.get(topic)
+        if group is None:
+            group = self._make(str(key), topic)
+        return cast("Group", group)
+
+    def _make(self, key: str, topic: str) -> _Group:
+        group = self._group_class.__new__(self._group_class)
+        group.key = key
+        group._topic = topic
+        group._groups = self
+        self._group_class.__init__(group, f"{self.name}/{key}", bus=self._bus)
+        # One object for all that ask: two would both be told.
+        return self._watching.setdefault(topic, group) if group._watches else group
 
     # Not a mapping's, by which two would be equal or not by who is in them at the moment.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
     def __contains__(self, key: object) -> bool:
         """Whether the group has members in this process."""
@@ -89,23 +142,41 @@ class WebSocketGroups(Mapping[Key, WebSocketCollection]):
 class _Group(WebSocketCollection):
     """One of them."""
 
-    def __init__(self, name: str, topic: str, bus: Bus | None, watching: dict[str, _Group]) -> None:
+    key: str
+    _groups: WebSocketGroups[WebSocketCollection]
+
+    def __init__(self, name: str | None = None, *, bus: Bus | None = None) -> None:
         self.name = name
-        self._topic = topic
         self._bus = bus
-        self._watching = watching
+
+    def _hub(self) -> hub.Hub:
+        if self._watches:
+            self._groups._kept.setdefault(self._topic, self)
+        return super()._hub()
 
     def _note_watching(self) -> None:
         super()._note_watching()
         if self._watches:
-            self._watching[self._topic] = self  # nobody else would keep it
+            self._groups._watching[self._topic] = self
+            self._groups._kept[self._topic] = self  # nobody else would keep it
         else:
             self._release()
 
     def _release(self) -> None:
         """Be kept by the app alone."""
-        if self._watching.get(self._topic) is self:
-            del self._watching[self._topic]
+        kept = self._groups._kept
+        if kept.get(self._topic) is self:
+            del kept[self._topic]
+
+
+@functools.cache
+def _derived(group_class: type[WebSocketCollection]) -> type[_Group]:
+    """The class of groups that behave as `group_class` says."""
+    if group_class is WebSocketCollection:
+        return _Group
+    # A group's own methods are between the class and what it is derived from.
+    made = type(group_class.__name__, (group_class, _Group), {"__module__": group_class.__module__})
+    return cast("type[_Group]", made)
 
 
 def _checked_key(key: object) -> str:
