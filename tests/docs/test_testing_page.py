@@ -1,5 +1,6 @@
 """docs/howto/testing.md holds what it says: its blocks are a project whose tests pass."""
 
+import os
 import re
 import subprocess
 import sys
@@ -64,6 +65,21 @@ def test_the_tests_of_the_page_pass(project):
     count = sum(path.read_text().count("def test_") for path in project.glob("test_*.py"))
     printed = run(project)
     assert f"{count} passed" in printed, printed
+
+
+def test_the_typed_blocks_pass_a_type_checker(project):
+    """As strictly as it can be asked."""
+    # Not what it finds in the checkout, which an installed package's user is not told either.
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent"]
+    done = subprocess.run(
+        [*command, "typed_chat.py", "test_typed_chat.py"],
+        cwd=project,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_app_of_a_module(tmp_path):
