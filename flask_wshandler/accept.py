@@ -134,7 +134,7 @@ def accept_websocket_request(
     if subprotocol is not None:
         _check_subprotocol(subprotocol)
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
-    seat = _take_seat(state, state.engine.refusals)
+    seat = _take_seat(state, server_socket, state.engine.refusals)
 
     snapshot = RequestSnapshot(
         app, _current_request(), request_ctx.session, subprotocol, handler._early_id
@@ -216,7 +216,7 @@ def accept_uncounted(callbacks: Callbacks, refusals: Tally[RefusalReason]) -> Re
         ClientSettings.of(callbacks, state.settings),
         agreement.deflate,
         budget=state.engine.budget,
-        seat=_take_seat(state, refusals),
+        seat=_take_seat(state, server_socket, refusals),
         is_counted=False,
     )
     request.environ[ACCEPTED_KEY] = None
@@ -312,7 +312,9 @@ def _check_subprotocol(subprotocol: str) -> None:
         )
 
 
-def _take_seat(state: AppState, refusals: Tally[RefusalReason]) -> Seat:
+def _take_seat(
+    state: AppState, server_socket: ServerSocket, refusals: Tally[RefusalReason]
+) -> Seat:
     if state.engine.is_stopping:
         refusals.add(RefusalReason.STOPPING)
         raise ServiceUnavailable("This server is restarting.", retry_after=_RETRY_AFTER_S)
@@ -346,4 +348,13 @@ def _take_seat(state: AppState, refusals: Tally[RefusalReason]) -> Seat:
         raise ServiceUnavailable(
             f"There are {room.taken} connections already.", retry_after=_RETRY_AFTER_S
         )
+    try:
+        state.engine.prepare(server_socket)
+    except (OSError, RuntimeError) as error:
+        seat.leave()
+        refusals.add(RefusalReason.FULL)
+        current_app.logger.warning("A WebSocket was refused: %s", error)
+        raise ServiceUnavailable(
+            "There is no room for a WebSocket at this moment.", retry_after=_RETRY_AFTER_S
+        ) from None
     return seat

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from . import logs
 from .redaction import shown
 
 if TYPE_CHECKING:
     from .handler import WebSocketHandler
 
-logger = logging.getLogger("flask_wshandler.access")
+logger = logs.logger("flask_wshandler.access")
 
 _FORMAT = (
     "closed peer=%(peer)s path=%(path)s handler=%(handler)s code=%(code)d reason=%(reason)s "
@@ -26,7 +27,7 @@ _FORMAT = (
 def log_close(handler: WebSocketHandler) -> None:
     """Write the line, if anybody wants it. After the last callback."""
     connection = handler._peer
-    if connection is None or not logger.isEnabledFor(logging.INFO):
+    if connection is None or not logger.is_enabled_for(logging.INFO):
         return
     context = handler.context
     values = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from flask import got_request_exception
 
+from . import logs
 from .access_log import log_close
 from .context import FLASKS_VARIABLES, context_of
 from .context.websocket import connect
@@ -191,7 +192,7 @@ class HandlerCallbacks:
         try:
             if isinstance(error, Exception):
                 got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
-        except Exception as raised:
+        except BaseException as raised:
             self._log("a receiver of got_request_exception for ", callback, raised)
 
     def report_teardown(self, callback: Callable[..., None], error: BaseException) -> None:
@@ -202,13 +203,13 @@ class HandlerCallbacks:
         snapshot = self._snapshot
         name = getattr(callback, "__name__", "callback")
         state_of(snapshot.app).engine.failures.add(name)
-        snapshot.app.logger.error(
+        logs.Logger(snapshot.app.logger).error(
             "Exception in %s%s.%s on %s",
             where,
             type(self._handler).__qualname__,
             name,
             shown_path(snapshot.get("PATH_INFO", "")),
-            exc_info=error,
+            error=error,
         )
         failures = snapshot.get(FAILURES_KEY)
         if failures is not None:

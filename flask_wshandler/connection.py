@@ -9,18 +9,21 @@ Invariants:
   never more than one at a time.
 - `send`, `close` and `abort` may be called by any thread and never wait for the peer.
 - `_lock` guards what the comments below say. It is held while a non-blocking write runs, never
-  while a callback runs.
+  while a callback runs. What a thread wants that has it already, by a `__del__` or a signal handler
+  that came amid such a write, is done in the next turn.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import enum
-import logging
+import functools
 import math
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from . import faults, logs
 from .errors import CloseCode, check_close
 from .frames import OutgoingMessage, close_frame, message_frame, ping_frame
 from .keepalive import STOOD_STILL_S, has_kept_pace, time_to_take_s
@@ -30,13 +33,15 @@ from .reader import Event, Failed, Flooded, LeftoverReader, MessageReader, PeerC
 from .settings import ClientSettings, QueuePolicy, RatePolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
     from .frames import Message, Sendable
     from .room import Seat
 
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 
 class State(enum.Enum):
@@ -58,6 +63,10 @@ _PAUSED_BY_RATE = 2
 _CONTROLS_PER_S = 100
 _CONTROLS_AT_ONCE = 1000
 """Pings and pongs that nobody asked for. A client needs one in some seconds."""
+_LONGEST_HOLD_S = 1.0
+"""Nothing waits while it holds a connection's lock. So whoever can't have it for so long waits for
+itself, or will do so in a chain of others."""
+_MOST_PENDING = 1000
 _MESSAGE = (str, bytes)  # as a tuple: `str | bytes` would be made anew for every message
 
 
@@ -154,6 +163,7 @@ class Connection:
         "_lock",
         "_messages",
         "_pauses",
+        "_pending",
         "_pinged_at_s",
         "_reader",
         "_room_made",
@@ -198,6 +208,8 @@ class Connection:
         self._reader = MessageReader(settings.max_message_size, deflate)
         self._transport: Transport = _NO_TRANSPORT
         self._lock = threading.Lock()
+        #: What could not be done because the lock was not to be had. Its operations are atomic.
+        self._pending: collections.deque[Callable[[], object]] | None = None
 
         #: Its place among the connections of the process.
         self.seat = seat
@@ -519,7 +531,8 @@ class Connection:
             return self.deliver(OutgoingMessage(message))
         frame = message_frame(message)
         lock = self._lock
-        lock.acquire()  # `with` takes half as long again
+        if not lock.acquire(False) and not self._wait_for_lock():  # `with` takes half as long again
+            return self._put_off(functools.partial(self.send, message))
         try:
             return self._send_or_queue(frame)
         finally:
@@ -532,7 +545,8 @@ class Connection:
         if frame is None:
             frame = message.frame(deflate)
         lock = self._lock
-        lock.acquire()
+        if not lock.acquire(False) and not self._wait_for_lock():
+            return self._put_off(functools.partial(self.deliver, message))
         try:
             return self._send_or_queue(frame)
         finally:
@@ -541,7 +555,10 @@ class Connection:
     def deliver_all(self, messages: list[OutgoingMessage]) -> None:
         """Send or queue messages that came together, with one write."""
         frames = [message.frame(self._deflate) for message in messages]
-        with self._lock:
+        if not self._wait_for_lock():
+            self._put_off(functools.partial(self.deliver_all, messages))
+            return
+        try:
             was_corked, self.is_corked = self.is_corked, True
             try:
                 for frame in frames:
@@ -550,6 +567,8 @@ class Connection:
                 self.is_corked = was_corked
             if not was_corked:
                 self._flush()
+        finally:
+            self._lock.release()
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Start the closing handshake, after what is queued. Nothing happens when it has begun.
@@ -557,9 +576,14 @@ class Connection:
         Raises TypeError or ValueError for a code or reason that may not be sent.
         """
         check_close(code, reason)
-        with self._lock:
+        if not self._wait_for_lock():
+            self._put_off(functools.partial(self.close, code, reason))
+            return
+        try:
             if self._state is _OPEN:
                 self._start_close(code, reason)
+        finally:
+            self._lock.release()
 
     def abort(self) -> None:
         """Give the connection up without a close frame; `closed` will run with 1006."""
@@ -581,8 +605,8 @@ class Connection:
         except Exception:
             with contextlib.suppress(Exception):
                 self.abort()
-        with contextlib.suppress(Exception):  # of the log's handlers
-            logger.error("a connection is given up", exc_info=fault)
+        faults.note("turn")
+        logger.error("a connection is given up", error=fault)
 
     def uncork(self) -> None:
         """Let go of what is held back. Any number of times. Never raises."""
@@ -720,6 +744,25 @@ class Connection:
                 before = self._asked_position
                 self._note_asked()
                 self._ahead_bytes = self._asked_position - before
+
+    # For want of _lock.
+
+    def _wait_for_lock(self) -> bool:
+        """Take _lock. False if this thread seems to have it already."""
+        return self._lock.acquire(timeout=_LONGEST_HOLD_S)
+
+    def _put_off(self, do: Callable[[], object]) -> bool:
+        """Have it done in the next turn. True, as for a message that is queued."""
+        if self._pending is None:
+            self._pending = collections.deque(maxlen=_MOST_PENDING)
+        self._pending.append(do)
+        self._transport.request_turn()
+        return True
+
+    def do_pending(self) -> None:
+        """Do what was put off. In the turn that was asked for then."""
+        while self._pending:
+            self._pending.popleft()()
 
     # With _lock held.
 

@@ -38,7 +38,8 @@ class EarlyMessages:
     __slots__ = ("_close", "_kept", "_lock", "_receiver", "_size")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: garbage may be collected meanwhile, and its `__del__` may broadcast.
+        self._lock = threading.RLock()
         # Guarded by _lock.
         self._receiver: Receiver | None = None
         self._kept: list[OutgoingMessage] = []

@@ -12,7 +12,7 @@ import flask.json
 from flask import Blueprint, Flask, current_app
 from flask_sock import Sock
 
-from . import diagnosis, hub, serialization
+from . import diagnosis, hub, logs, serialization
 from .answers import Answerer
 from .bus import Bus, BusStats, connect
 from .cli import GROUP_NAME, CommandGroup
@@ -195,7 +195,7 @@ def services_on(
 ) -> Services:
     """What serves an app whose connections `engine` has, and whose collections use `bus`."""
     settings = engine.settings
-    slow_callbacks = SlowCallbackWatch(settings.slow_callback_s, app.logger)
+    slow_callbacks = SlowCallbackWatch(settings.slow_callback_s, logs.Logger(app.logger))
     if settings.slow_callback_s is not None:
         engine.have_woken(slow_callbacks, slow_callbacks.interval_s)
     call = _call_in_context_of(app)

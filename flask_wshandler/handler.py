@@ -6,10 +6,10 @@ No Flask here: what runs the callbacks, and in which context, is `callbacks`.
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from . import faults, logs
 from .early import EarlyMessages
 from .errors import CloseCode
 from .frames import Message, OutgoingMessage, Sendable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .settings import QueuePolicy, RatePolicy
 
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 
 class Peer(Protocol):
@@ -88,7 +88,7 @@ class Membership(Protocol):
 
 _membership_lock = ModuleLock()
 """Guards `_memberships`, `_has_closed` and the making of `_early` of all handlers: joining is rare
-and quick."""
+and quick. Reentrant: garbage may be collected meanwhile, and its `__del__` may join or leave."""
 
 _FEW_MEMBERSHIPS = 8
 """So many are kept in a tuple, which takes a quarter of a dict's memory."""
@@ -420,5 +420,6 @@ def leave_all(handler: WebSocketHandler) -> None:
     for membership in memberships:
         try:
             membership.discard(handler)
-        except Exception:
-            logger.exception("a handler has not left the collection %r", membership.topic)
+        except Exception as fault:
+            faults.note("turn")
+            logger.error("a handler has not left the collection %r", membership.topic, error=fault)

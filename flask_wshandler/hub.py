@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import collections
 import itertools
-import logging
 import os
 import socket
 import struct
-import threading
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from . import process
+from . import locks, logs, process
 from .bus import Bus, Envelope, Kind, Malformed, NoBus
 from .errors import check_close
 from .frames import OutgoingMessage, Sendable
@@ -41,7 +39,7 @@ from .presence import Account, Presence, checked_metadata
 from .timer import Clock, MonotonicClock, Timer
 from .watchers import Watcher, Watchers
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 DEFAULT_LEASE_S = 5.0
 
@@ -84,13 +82,13 @@ class Hub:
         process.register(self, process.Stage.COLLECTIONS)
 
     def _begin(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = locks.Lock()
         # Guarded by lock.
         self._parts: dict[str, Part] = {}
         # Members who were gone before they were open. Its methods are atomic: the garbage collector
         # adds to it.
         self._gone: collections.deque[Waiting] = collections.deque()
-        self._start_lock = threading.Lock()
+        self._start_lock = locks.Lock()
         # Guarded by _start_lock.
         self._has_started = False
         self._is_attached = False
@@ -130,6 +128,8 @@ class Hub:
         up. Raises TypeError or ValueError for metadata that can't be told to others.
         """
         metadata = checked_metadata(metadata)
+        if locks.put_off(self.add, topic, handler, metadata):
+            return True
         self.bus.serve_clients()
         self._start()
         connection_id = connection_id_of(handler)
@@ -156,6 +156,9 @@ class Hub:
 
     def remove(self, topic: str, handler: WebSocketHandler) -> bool:
         """Take a member out. Says whether it was in."""
+        if locks.put_off(self.remove, topic, handler):
+            part = self._parts.get(topic)
+            return part is not None and handler in part
         with self.lock:
             part = self._parts.get(topic)
             connection_id = None if part is None else part.pop(handler)
@@ -214,6 +217,12 @@ class Hub:
     def broadcast(self, topic: str, message: Sendable, exclude: WebSocketHandler | None) -> None:
         """Send a message to all members but one."""
         outgoing = OutgoingMessage(message)
+        if not locks.put_off(self._broadcast, topic, outgoing, exclude):
+            self._broadcast(topic, outgoing, exclude)
+
+    def _broadcast(
+        self, topic: str, outgoing: OutgoingMessage, exclude: WebSocketHandler | None
+    ) -> None:
         self.bus.publish(Kind.TEXT if outgoing.is_text else Kind.BINARY, topic, outgoing.payload)
         self._deliver(topic, outgoing, exclude)
         self.bus.hand_over()
@@ -221,6 +230,8 @@ class Hub:
     def close_all(self, topic: str, code: int, reason: str) -> None:
         """Close all members. Raises what `check_close` does."""
         check_close(code, reason)
+        if locks.put_off(self.close_all, topic, code, reason):
+            return
         self.bus.publish(Kind.CLOSE, topic, _CODE.pack(code) + reason.encode())
         self._close(topic, code, reason)
         self.bus.hand_over()

@@ -20,11 +20,11 @@ import dataclasses
 import json
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
+from . import locks
 from .bus import Kind, Malformed
 
 DEFAULT_TIMEOUT_S = 2.0
@@ -82,7 +82,7 @@ class Inquiries:
         self._process = process
         self._publisher = publisher
         self._respond = respond
-        self._changed = threading.Condition()
+        self._changed = locks.new_condition()
         # Guarded by _changed: answers by process, by the topic that they come to.
         self._gathered: dict[str, dict[str, Answer]] = {}
 

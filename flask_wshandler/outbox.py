@@ -29,7 +29,8 @@ class Budget:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._lock = threading.Lock()
+        # Reentrant: garbage may be collected anywhere, and its `__del__` may send something.
+        self._lock = threading.RLock()
         self._used_bytes = 0
 
     @property

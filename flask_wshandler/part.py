@@ -7,18 +7,18 @@ keep that one either, and the hub is told when it is gone.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Protocol
 
+from . import locks
 from .handler import WebSocketHandler
 
 
 class Owner(Protocol):
     """The hub, as far as it concerns us."""
 
-    lock: threading.Lock
+    lock: locks.Lock
 
     def remove(self, topic: str, handler: WebSocketHandler) -> bool: ...
 
@@ -96,7 +96,7 @@ class Part:
         snapshot = self._snapshot
         if snapshot is None:
             with self._hub.lock:
-                handlers = [_handler_of(member) for member, _ in self._members.values()]
+                handlers = [_handler_of(member) for member, _ in list(self._members.values())]
                 snapshot = tuple(handler for handler in handlers if handler is not None)
                 if not self._waiting_count:
                     self._snapshot = snapshot

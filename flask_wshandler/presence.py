@@ -30,15 +30,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from . import locks
 from .bus import Kind, Malformed
 from .timer import Clock
-
-logger = logging.getLogger(__name__)
 
 _MEMBERS_PER_MESSAGE = 200
 _MESSAGE_BYTES = 64 * 1024
@@ -148,8 +145,8 @@ class Account:
         self._notify = notify
         self._notify_updated = notify_updated
         self._wake = wake
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._lock = locks.Lock()
+        self._changed = locks.condition_on(self._lock)
         # Guarded by _lock.
         self._own: dict[str, Members] = {}
         self._count = 0

@@ -1,4 +1,4 @@
-"""The end of a process, and its forks: who is told, in which order, and what each makes for itself.
+"""The end of a process, and its forks: who is told, and in which order.
 
 Invariant: nothing is registered with the interpreter before something runs in this very process,
 so a server's master that only imports an app stops nothing, and a forked child stops only what
@@ -10,18 +10,21 @@ from __future__ import annotations
 import atexit
 import contextlib
 import enum
-import logging
 import os
 import signal
 import threading
 import weakref
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Protocol
 
-Made = TypeVar("Made")
+from . import faults, first_use, logs
+from .first_use import MadeOnFirstUse as MadeOnFirstUse
+from .first_use import ModuleLock as ModuleLock
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
+
+_LAST_LINES_S = 1.0
+"""For a slow log handler, at the very end."""
 
 
 class Stage(enum.IntEnum):
@@ -91,8 +94,10 @@ def _stop_all() -> None:
         for lived in list(_lived[stage]):
             try:
                 lived.stop()
-            except Exception:
-                logger.exception("%r did not stop", lived)
+            except Exception as error:
+                faults.note("stop")
+                logger.error("%r did not stop", lived, error=error)
+    logs.flush(_LAST_LINES_S)
 
 
 def _hear_of_signals() -> None:
@@ -113,58 +118,12 @@ def _hurry(number: int, frame: object) -> None:
 
 
 def _forget_all() -> None:
+    faults.forget()
+    logs.forget()
     for stage in Stage:
         for lived in list(_lived[stage]):
             lived.forget()
-    for instance, names in list(_made.items()):
-        for name in names:
-            vars(instance).pop(name, None)
-
-
-_made: weakref.WeakKeyDictionary[object, set[str]] = weakref.WeakKeyDictionary()
-"""What is to be made anew in a forked child: the names of these objects' attributes."""
-
-
-class MadeOnFirstUse(Generic[Made]):
-    """An attribute that is made when a process asks for it first, once for all its threads.
-
-    For what lives as long as a module or an app, and is a lock or has some: gevent may patch the
-    standard library later than these are made, with `--preload` after the fork, and a lock from
-    before stops all of a worker's greenlets at once. From the first use on it is an ordinary
-    attribute, and as quick as one. A forked child makes its own.
-
-    Two threads may both call `make`; what one of them has made is then thrown away.
-    """
-
-    def __init__(self, make: Callable[[Any], Made]) -> None:
-        """`make` is given the object whose attribute it is."""
-        self._make = make
-        self._name = ""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: object, owner: type) -> Made:
-        made: Made = vars(instance).setdefault(self._name, self._make(instance))
-        _made.setdefault(instance, set()).add(self._name)
-        return made
-
-
-class ModuleLock:
-    """A lock for what a module has of its own."""
-
-    _lock = MadeOnFirstUse(lambda _: threading.Lock())
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._lock.release()
+    first_use.forget_all()
 
 
 if hasattr(os, "register_at_fork"):

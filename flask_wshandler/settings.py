@@ -8,18 +8,18 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from . import logs
 from .errors import SettingError
 from .origins import ANY, SAME_ORIGIN, checked_entry
 from .redaction import without_password
 
 PREFIX = "WSHANDLER_"
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 
 class Transport(str, enum.Enum):

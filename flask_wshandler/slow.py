@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .logs import Logger
 
 from .redaction import shown
 
@@ -21,7 +23,7 @@ Running = dict[int, Callable[..., Any]]
 class SlowCallbackWatch:
     """The callbacks of one app that run at this moment, and the timer's look at them."""
 
-    def __init__(self, slow_s: float | None, logger: logging.Logger) -> None:
+    def __init__(self, slow_s: float | None, logger: Logger) -> None:
         self.slow_s = slow_s
         self._logger = logger
         self.due_tick: int | None = None  # the timer's

@@ -12,7 +12,8 @@ class Tally(Generic[Key]):
     """Any thread. Its size is that of the set of keys, which the caller bounds."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: garbage may be collected amid a count, and its `__del__` may count, too.
+        self._lock = threading.RLock()
         # Guarded by _lock.
         self._counts: dict[Key, int] = {}
 

@@ -3,23 +3,32 @@
 Deadlines are rounded up to a tenth of a second and kept in a bucket each: setting, moving and
 cancelling one costs a set operation, nothing stale is left behind when a connection ends, and an
 idle process wakes up only when a bucket is due.
+
+A target that raises is woken again, later each time, until it does not. The timer's thread also
+starts those of this package's that could not start before.
 """
 
 from __future__ import annotations
 
 import heapq
-import logging
 import math
 import threading
 import time
 from typing import Protocol
 
-logger = logging.getLogger(__name__)
+from . import faults, locks, logs, threads
+
+logger = logs.logger(__name__)
 
 _TICKS_PER_S = 10
 """Multiplied by and divided by, which is exact for times that are."""
 _NEXT_TICK_S = 1e-6
 """What is left by rounding is not waited for within one tick: a clock may stand."""
+_AGAIN_S = 1.0
+_LONGEST_AGAIN_S = 64.0
+"""When a target that has raised is woken again: twice as late each time, up to this."""
+_STOP_S = 2.0
+"""How long a stop waits for the target that is being told."""
 
 
 class Clock(Protocol):
@@ -61,12 +70,15 @@ class Timer:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self._condition = threading.Condition()
+        self._condition = locks.new_condition()
         # Guarded by _condition.
         self._buckets: dict[int, set[Target]] = {}
         self._ticks: list[int] = []
-        self._thread: threading.Thread | None = None
         self._is_stopping = False
+        self._thread = threads.BackgroundThread("timer", self._run, logger)
+        # The targets that have raised, and after how long each comes again. Its operations are
+        # atomic.
+        self._failing: dict[Target, float] = {}
 
     def wake(self, target: Target, seconds: float) -> None:
         """Call `target.on_time` in `seconds` at the latest; an earlier wake that is set stays."""
@@ -85,31 +97,29 @@ class Timer:
         """Forget `target`."""
         with self._condition:
             self._remove(target)
+            self._failing.pop(target, None)
 
     def stop(self) -> None:
         """End the thread and forget all targets."""
         with self._condition:
             self._is_stopping = True
-            self._buckets.clear()
+            buckets, self._buckets = self._buckets, {}
             self._ticks.clear()
+            self._thread.end()
             self._condition.notify()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        # Not under the lock: a target may be all that has kept somebody's handler.
+        buckets.clear()
+        self._thread.join(_STOP_S)
 
     def _see_to(self, tick: int) -> None:
         """Have the thread wait for `tick`, which is new. With _condition held."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="wshandler-timer")
-            self._thread.daemon = True
-            self._thread.start()
-        elif self._ticks[0] == tick:
+        if self._thread.start() and self._ticks[0] == tick:
             self._condition.notify()
 
     def _add(self, target: Target, tick: int) -> None:
-        bucket = self._buckets.get(tick)
-        if bucket is None:
-            bucket = self._buckets[tick] = set()
+        new: set[Target] = set()
+        bucket = self._buckets.setdefault(tick, new)
+        if bucket is new:
             heapq.heappush(self._ticks, tick)
         bucket.add(target)
         target.due_tick = tick
@@ -128,13 +138,18 @@ class Timer:
             if due is None:
                 return
             self._fire_all(due)
+            threads.start_waiting()
 
     def _wait_for_due(self) -> set[Target] | None:
+        """Those who are due; none if there is only somebody to be started; None at the end."""
         while not self._is_stopping:
             due_s = self._next_due_s()
             rest_s = None if due_s is None else due_s - self.clock.now_s()
             if rest_s is not None and rest_s <= 0:
                 return self._pop_due()
+            if threads.are_waiting():
+                self.clock.wait(self._condition, min(rest_s or _AGAIN_S, threads.START_AGAIN_S))
+                return set()
             self.clock.wait(self._condition, rest_s)
         return None
 
@@ -144,7 +159,7 @@ class Timer:
 
     def _pop_due(self) -> set[Target]:
         """Take the next bucket out. With _condition held."""
-        due = self._buckets.pop(heapq.heappop(self._ticks))
+        due = self._buckets.pop(heapq.heappop(self._ticks), set())
         for target in due:
             target.due_tick = None
         return due
@@ -157,8 +172,13 @@ class Timer:
     def _fire(self, target: Target, now_s: float) -> None:
         try:
             seconds = target.on_time(now_s)
-        except Exception:
-            logger.exception("the timer goes on without %r", target)
-            return
+        except Exception as error:
+            seconds = self._failing.get(target, _AGAIN_S)
+            self._failing[target] = min(2 * seconds, _LONGEST_AGAIN_S)
+            faults.note("timer")
+            logger.error("%r is woken again in %g s", target, seconds, error=error)
+        else:
+            if self._failing:
+                self._failing.pop(target, None)
         if seconds is not None:
             self._wake_at(target, now_s + max(seconds, _NEXT_TICK_S))

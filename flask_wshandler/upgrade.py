@@ -10,7 +10,6 @@ has not. What leaves with another status is an ordinary response, and the handle
 from __future__ import annotations
 
 import http
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from flask import Flask, Response
 from websockets.utils import accept_key
 from werkzeug.wsgi import ClosingIterator
 
+from . import logs
 from .redaction import shown, shown_path
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .transports.engine import Engine
     from .transports.handoff import ServerSocket
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 _DEPARTURE_KEY = "wshandler.departure"
 """Under which the environ of a request has what has been accepted of it."""

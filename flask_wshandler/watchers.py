@@ -6,15 +6,14 @@ Invariant: nobody who has news waits for a watcher; watchers are told in the ord
 from __future__ import annotations
 
 import collections
-import logging
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Protocol
 
+from . import faults, locks, logs, threads
 from .presence import Presence
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 _MOST_NEWS = 10_000
 """Changes that wait for a slow watcher; past it the oldest are dropped."""
@@ -41,11 +40,13 @@ class Watchers:
     def __init__(self, call: Callable[..., None]) -> None:
         """`call(function, *args)` calls what belongs to the user."""
         self._call = call
-        self._changed = threading.Condition()
+        self._changed = locks.new_condition()
         # Guarded by _changed. There may be many topics, so what one takes is little.
         self._watchers: dict[str, tuple[weakref.ref[Watcher], ...]] = {}
         self._news: collections.deque[News] = collections.deque(maxlen=_MOST_NEWS)
-        self._thread: threading.Thread | None = None
+        self._thread = threads.BackgroundThread(
+            "presence", self._run, logger, may_wait_for_logs=True
+        )
         self._is_stopped = False
         self._is_telling = False
         #: How many news there have been.
@@ -82,12 +83,8 @@ class Watchers:
                 self._watchers[topic] = watchers  # the last one, whatever it was before
                 return False
             self._watchers[topic] = (*watchers, weakref.ref(watcher))
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="wshandler-presence", daemon=True
-                )
-                self._thread.start()
-            return True
+        self._thread.start()
+        return True
 
     def remove(self, topic: str, watcher: Watcher) -> bool:
         """Tell `watcher` nothing from now on. Says whether nobody watches the topic any more."""
@@ -130,6 +127,7 @@ class Watchers:
         """End the thread after the call that runs."""
         with self._changed:
             self._is_stopped = True
+            self._thread.end()
             self._changed.notify()
 
     def _run(self) -> None:
@@ -148,6 +146,7 @@ class Watchers:
                     continue  # it has just been told to stop
                 try:
                     self._call(callback, *arguments)
-                except Exception:
-                    logger.exception("%s of %r", method, watcher)
+                except BaseException as error:
+                    faults.note("presence")
+                    logger.error("%s of %r", method, watcher, error=error)
             del arguments

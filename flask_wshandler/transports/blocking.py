@@ -66,6 +66,8 @@ class BlockingTransport:
 class _BlockingChannel(Channel):
     __slots__ = ("_io_lock", "_wake_lock", "_wake_up")
 
+    ends_with_thread = True
+
     def __init__(
         self,
         host: BlockingTransport,
@@ -75,13 +77,14 @@ class _BlockingChannel(Channel):
         early: bytes,
     ) -> None:
         super().__init__(host, connection, sock, owner)
-        # An SSLSocket must not be read and written by two threads at the same time.
-        self._io_lock = threading.Lock()
+        # An SSLSocket must not be read and written by two threads at the same time. Reentrant, as
+        # the next: a `__del__` or a signal handler may send something amid a read.
+        self._io_lock = threading.RLock()
         self._receive = self._receive_locked
         if early:
             self._receive = self._first_receive(early)
         # Guards the setting of _wake_up against its closing.
-        self._wake_lock = threading.Lock()
+        self._wake_lock = threading.RLock()
         self._wake_up = WakeUp()
 
     def add_events(self, events: int) -> None:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import socket
 import ssl
 import struct
 from typing import TYPE_CHECKING, Protocol
 
+from .. import faults, logs
 from ..process import ModuleLock
 from .readiness import FAILED, HUNG_UP, READABLE, WRITABLE
 
@@ -34,7 +34,7 @@ try:
 except ImportError:  # pragma: no cover - not a Unix
     fcntl = termios = None  # type: ignore[assignment]
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 #: EPOLLRDHUP.
 PEER_ENDED = 0x2000
@@ -59,11 +59,11 @@ left_behind = ModuleLock()
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 _INT = struct.Struct("i")
 
-_NO_MEMORY = (errno.ENOBUFS, errno.ENOMEM)
+_PASSING = (errno.ENOBUFS, errno.ENOMEM, errno.EINTR)
 _RETRY_S = 0.1
 """How long the kernel gets to find memory for a socket. It does not tell when it has."""
 
-WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Owner(Protocol):
@@ -98,6 +98,10 @@ def at_end(size: int) -> bytes:
 
 class Channel:
     """A connection on a non-blocking socket."""
+
+    ends_with_thread = False
+    """Whether what ends a thread, as a KeyboardInterrupt, ends the connection, too. Pollers
+    have other connections to serve."""
 
     __slots__ = (
         "_events",
@@ -179,7 +183,7 @@ class Channel:
         except WOULD_BLOCK:
             return 0
         except OSError as error:
-            if not self._waits_for_memory(error):
+            if not self._passes_soon(error):
                 raise
             return 0
         self.connection.sent_bytes += taken
@@ -211,9 +215,9 @@ class Channel:
             return 0
         return int(_INT.unpack(found)[0])
 
-    def _waits_for_memory(self, error: OSError) -> bool:
-        """Whether the kernel had no memory for us; then there is another try in a moment."""
-        if error.errno not in _NO_MEMORY:
+    def _passes_soon(self, error: OSError) -> bool:
+        """Whether the kernel can do nothing at this moment; then there is another try soon."""
+        if error.errno not in _PASSING:
             return False
         self._is_starved = True
         self.request_wake(_RETRY_S)
@@ -238,14 +242,20 @@ class Channel:
                     if self._events:
                         events |= self._take_left_behind()
                     self._serve(events)
-                except Exception:
-                    # A fault of this package: the connection goes, the thread and the others stay.
-                    logger.exception("a connection is given up")
-                    self.connection.abort()
+                except BaseException as error:
+                    if self.ends_with_thread and not isinstance(error, Exception):
+                        raise
+                    self._note_fault(error)
                 free.append(token)
                 if not self._events:
                     return
                 events = 0
+
+    def _note_fault(self, error: BaseException) -> None:
+        """A fault of this package: the connection goes, the thread and the others stay."""
+        faults.note("turn")
+        logger.error("a connection is given up", error=error)
+        self.connection.abort()  # which asks for another turn, the last one
 
     def hold_turn(self) -> None:
         """Have nobody in the turn until `let_go_of_turn`. At the very beginning."""
@@ -289,8 +299,10 @@ class Channel:
         connection = self.connection
         if not self.is_serving and not self._begin(events):
             return
-        if events & LOOK and connection.check_is_due:
-            connection.check_session()
+        if events & LOOK:
+            connection.do_pending()
+            if connection.check_is_due:
+                connection.check_session()
         if events & ~WRITABLE and connection.wants_data:
             self._read(events)
         if connection.outbox.queued_bytes:
@@ -320,7 +332,7 @@ class Channel:
                     connection.judge()
                 return
             except OSError as error:
-                if not self._waits_for_memory(error):
+                if not self._passes_soon(error):
                     connection.abort()
                 return
             size = len(data)
@@ -345,8 +357,9 @@ class Channel:
         self.is_serving = False
         try:
             self.connection.finish()
-        finally:
-            self._owner.finished(self)
+        except BaseException as error:
+            self._note_fault(error)
+        self._owner.finished(self)
         if self.connection.is_lost:
             self.release()
         else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import socket
 import sys
 import threading
@@ -16,7 +15,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from .. import process
+from .. import faults, locks, logs, process, threads
 from ..errors import CloseCode
 from ..outbox import Budget
 from ..room import RefusalReason, Room
@@ -38,7 +37,7 @@ try:
 except ImportError:  # pragma: no cover - not a Unix
     resource = None  # type: ignore[assignment]
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 _CLOSES_PER_SECOND = 200
 """A stop is spread only as far as there are clients: one client is closed at once."""
@@ -49,6 +48,9 @@ _LOOK_FOR_STOP_S = 0.5
 _LOOK_FOR_HURRY_S = 0.05
 _HURRIED_S = 0.5
 """For the last callbacks, when a second signal has come."""
+
+_LAST_THREADS_S = 5.0
+"""For those of the pollers and the timer, after all connections."""
 
 _SHARE_OF_TIME_TO_STOP = 0.7
 """Of what the server gives a worker for its end; the rest is for noticing, and for the bus."""
@@ -91,6 +93,9 @@ class Stats:
     refusals: Mapping[str, int]
     #: Exceptions of callbacks since the start, by the callback's name.
     failures: Mapping[str, int]
+    #: Faults of this package and of log handlers since the start, of the whole process, by where:
+    #: the name of a thread without "wshandler-", "turn", "log", "put off".
+    faults: Mapping[str, int]
 
 
 class Engine:
@@ -117,8 +122,8 @@ class Engine:
         self.room = Room(
             self.settings.max_connections, self.settings.max_connections_per_ip, most_descriptors
         )
-        self._lock = threading.Lock()
-        self._has_one_gone = threading.Condition(self._lock)
+        self._lock = locks.Lock()
+        self._has_one_gone = locks.condition_on(self._lock)
         # Guarded by _lock.
         self._open: set[Channel] = set()
         self._lingering: set[Channel] = set()
@@ -165,6 +170,14 @@ class Engine:
         return self.settings.transport is not Transport.BLOCKING and (
             not server_socket.epoll_obstacle
         )
+
+    def prepare(self, server_socket: handoff.ServerSocket) -> None:
+        """Have what it takes to serve `server_socket`, before the handshake is answered.
+
+        Raises OSError or RuntimeError where the system has no descriptor or thread for it now.
+        """
+        if self.can_use_epoll(server_socket):
+            self._started_epoll().start()
 
     def adopt(
         self, server_socket: handoff.ServerSocket, connection: Connection, head: bytes
@@ -221,6 +234,7 @@ class Engine:
             closes=self.closes.counts(),
             refusals={reason.value: n for reason, n in self.refusals.counts().items()},
             failures=self.failures.counts(),
+            faults=faults.counts(),
         )
 
     def stop(self) -> None:
@@ -234,11 +248,17 @@ class Engine:
             is_first = self._stop_code is None
             if is_first:
                 self._stop_code = handoff.stop_close_code()
-        if is_first:
+        if not is_first:
+            self._has_stopped.wait(self._most_to_stop_s + _LAST_THREADS_S)
+            return
+        try:
             self._stop_all(self._stop_code or 0)
+        finally:
             self._has_stopped.set()
-        else:
-            self._has_stopped.wait()
+
+    @property
+    def _most_to_stop_s(self) -> float:
+        return self.settings.drain_seconds + 2 * self.settings.close_timeout
 
     def hurry(self) -> None:
         """Close all at once, and wait for nobody."""
@@ -246,9 +266,8 @@ class Engine:
 
     def _stop_all(self, code: int) -> None:
         settings = self.settings
-        limit_s = settings.drain_seconds + 2 * settings.close_timeout
         # gunicorn kills what has not ended by then; the bus comes after us.
-        scale = min(1.0, _SHARE_OF_TIME_TO_STOP * handoff.time_to_stop_s() / limit_s)
+        scale = min(1.0, _SHARE_OF_TIME_TO_STOP * handoff.time_to_stop_s() / self._most_to_stop_s)
         self._close_all(code, settings.drain_seconds * scale)
         self._wait_for_last(settings.close_timeout * scale)
         with self._lock:
@@ -256,8 +275,9 @@ class Engine:
         for channel in left:
             try:
                 channel.connection.abort()
-            except Exception:
-                logger.exception("a connection can't be given up")
+            except Exception as fault:
+                faults.note("turn")
+                logger.error("a connection can't be given up", error=fault)
         self._wait_for_last(settings.close_timeout * scale)
         if self._epoll is not None:
             self._epoll.stop()
@@ -384,14 +404,16 @@ class _StopWatch:
     def __init__(self, engine: Engine) -> None:
         self.due_tick: int | None = None
         self._engine = engine
+        self._thread = threads.BackgroundThread(
+            "stop", engine.stop, logger, may_wait_for_logs=True, is_repeated=False
+        )
 
     def on_time(self, now_s: float) -> float | None:
         del now_s
         if not _is_told_to_stop():
             return _LOOK_FOR_STOP_S
-        try:
-            threading.Thread(target=self._engine.stop, name="wshandler-stop", daemon=True).start()
-        except RuntimeError:  # in Python 3.12 no thread can start at the interpreter's end
+        if not self._thread.start():  # in Python 3.12 none can at the interpreter's end
+            self._thread.end()
             self._engine.stop()
         return None
 

@@ -25,20 +25,30 @@ if TYPE_CHECKING:
 
 _BATCH = 128
 """Sockets taken from the set at once. What waits in a batch is open to all pollers."""
+_WAKE_AGAIN_S = 0.1
 
 
 class EpollTransport:
     """Serves connections on few threads. Linux; not where TLS or gevent hold the socket."""
 
     def __init__(self, timer: Timer, max_threads: int) -> None:
+        """Raises OSError if it can't have its descriptors; then it has none of them."""
         self.timer = timer
-        self._epoll = select.epoll()
-        #: For the servers that sockets are taken from.
-        self.decoy = make_decoy()
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC | os.EFD_SEMAPHORE)
-        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        #: The timer's.
+        self.due_tick: int | None = None
+        with contextlib.ExitStack() as opened:
+            self._epoll = select.epoll()
+            opened.callback(self._epoll.close)
+            #: For the servers that sockets are taken from.
+            self.decoy = make_decoy()
+            opened.callback(self.decoy.close)
+            self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC | os.EFD_SEMAPHORE)
+            opened.callback(os.close, self._wake_fd)
+            self._epoll.register(self._wake_fd, select.EPOLLIN)
+            opened.pop_all()
         # Guards the writing to _wake_fd against its closing: its number may be another file's then.
-        self._wake_lock = threading.Lock()
+        # Reentrant: garbage may be collected meanwhile, and its `__del__` may send something.
+        self._wake_lock = threading.RLock()
         self._is_closed = False
         self._pollers = Pollers(self, max_threads)
         # Guarded by its own atomic operations: a key is added by who adopts the socket and
@@ -50,6 +60,10 @@ class EpollTransport:
         """Threads for callbacks."""
         return self._pollers.thread_count
 
+    def start(self) -> None:
+        """Have a thread that serves. Raises RuntimeError if the system has none at this moment."""
+        self._pollers.start()
+
     def adopt(
         self,
         sock: socket.socket,
@@ -59,12 +73,13 @@ class EpollTransport:
     ) -> Channel:
         """Serve `connection` on `sock`, which is ours, from now on. Returns at once.
 
-        `received` is what the peer had sent behind its handshake request.
+        `received` is what the peer had sent behind its handshake request. Raises OSError or
+        RuntimeError for lack of something; then no callback is called, and `sock` is to be closed.
         """
+        self.start()
         sock.setblocking(False)
         channel = Channel(self, connection, sock, owner, received)
         connection.attach(channel)
-        self._pollers.start()
         # Nobody may release the socket before it is in the set: a poller may just bring an event
         # of the one that has had this number before.
         channel.hold_turn()
@@ -76,9 +91,8 @@ class EpollTransport:
                 select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET,
             )
         except BaseException:
-            del self._channels[sock.fileno()]
             owner.finished(channel)
-            owner.released(channel)
+            channel.release()
             raise
         if channel.let_go_of_turn() or received:
             self._pollers.put(channel, LOOK)
@@ -92,7 +106,8 @@ class EpollTransport:
         """Take the channel's socket out of the set."""
         fd = channel.socket.fileno()
         if self._channels.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+            with contextlib.suppress(OSError):  # the kernel forgets it when it is closed
+                self._epoll.unregister(fd)
 
     def poll(self, seconds: float | None) -> list[tuple[Channel, int]]:
         """Wait for sockets that are ready."""
@@ -106,11 +121,21 @@ class EpollTransport:
     def wake(self, count: int) -> None:
         """Make so many calls of `poll` return."""
         with self._wake_lock:
-            if not self._is_closed:
+            if self._is_closed:
+                return
+            try:
                 os.eventfd_write(self._wake_fd, count)
+            except OSError:
+                self.timer.wake(self, _WAKE_AGAIN_S)
+
+    def on_time(self, now_s: float) -> None:
+        """The timer: what could not be woken is woken now."""
+        del now_s
+        self.wake(1)
 
     def _take_wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # another poller was faster
+        # Another poller was faster; or it is there at the next poll, as are the events behind it.
+        with contextlib.suppress(OSError):
             os.eventfd_read(self._wake_fd)
 
     def stop(self) -> None:
@@ -122,7 +147,7 @@ class EpollTransport:
         """In a forked child: close our copies, without a word to the peers, who are not ours."""
         for channel in list(self._channels.values()):
             channel.socket.close()
-        self._wake_lock = threading.Lock()  # a thread of the parent may have had it
+        self._wake_lock = threading.RLock()  # a thread of the parent may have had it
         self._close()
 
     def _close(self) -> None:

@@ -24,21 +24,22 @@ Invariants: what is ready is in queues that any poller takes from, so nothing wa
 callback of somebody else for longer than the monitor needs, neither what is to be read nor what is
 to be written. An idle process sleeps: the monitor is woken by work and goes to sleep without it.
 Who puts something into the slow queue looks at it afterwards, and so does who is done with a slow
-turn: nothing is left there while there is room.
+turn: nothing is left there while there is room. A thread that can't start is tried again later, and
+lowers no limit.
 """
 
 from __future__ import annotations
 
 import collections
-import logging
 import threading
 import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from .. import locks, logs, threads
 from .pace import Pace
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 _LOOK_EVERY_S = 0.002
 _CALM_LOOKS = 25
@@ -85,7 +86,7 @@ class Turn(Protocol):
         """Where it writes."""
 
     def turn(self, events: int) -> None:
-        """Do what is to be done. May block, may not raise."""
+        """Do what is to be done. May block; may not raise anything, a SystemExit included."""
 
 
 class Source(Protocol):
@@ -115,6 +116,7 @@ class _Poller:
         "polls_seen",
         "seen",
         "stuck_in",
+        "thread",
         "uncorks",
         "uncorks_seen",
         "unmoved_looks",
@@ -123,6 +125,8 @@ class _Poller:
     def __init__(self) -> None:
         #: Released to get the thread out of the park.
         self.call = threading.Semaphore(0)
+        #: Set before it starts.
+        self.thread: threads.BackgroundThread | None = None
         # The thread's.
         #: What it has taken last, until it looks for more. A tuple of its own for each turn, so
         #: that the monitor can tell one from the next.
@@ -187,14 +191,16 @@ class Pollers:
         self._is_watching = False
         self._is_stopping = False
 
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         # Guarded by _lock.
         self._active: set[_Poller] = set()
-        self._threads: set[threading.Thread] = set()
+        self._threads: set[threads.BackgroundThread] = set()
+        self._no_thread_until_s = 0.0
+        self._is_short_of_threads = False
         self._wanted = 1  # of those that are free
         self._parked: list[_Poller] = []
         self._slow_running = 0
-        self._monitor: threading.Thread | None = None
+        self._monitor = threads.BackgroundThread("monitor", self._watch, logger)
 
     @property
     def _most_slow(self) -> int:
@@ -206,15 +212,18 @@ class Pollers:
         return len(self._threads)
 
     def start(self) -> None:
-        """Start the first thread and the monitor, once. RuntimeError if no thread can start."""
+        """Start the first thread and the monitor, if they are not there.
+
+        Raises RuntimeError if not even one thread can start. The monitor may come later.
+        """
+        if self._threads and self._monitor.is_running:
+            return
         with self._lock:
-            if self._monitor is not None or self._is_stopping:
+            if self._is_stopping:
                 return
-            if not self._threads:
-                self._start_thread()
-            monitor = threading.Thread(target=self._watch, name="wshandler-monitor", daemon=True)
-            monitor.start()
-            self._monitor = monitor
+            if not self._threads and not self._start_thread():
+                raise RuntimeError("no thread can start to serve WebSockets")
+            self._monitor.start()
 
     def put(self, turn: Turn, events: int) -> None:
         """Have a poller call `turn.turn(events)`. Any thread."""
@@ -226,52 +235,58 @@ class Pollers:
         with self._lock:
             self._is_stopping = True
             parked, self._parked = self._parked, []
-            monitor = self._monitor
-            threads = list(self._threads)
+            all_threads = [*self._threads, self._monitor]
+            self._monitor.end()
         self._work_came.set()
         for poller in parked:
             poller.call.release()
         self._source.wake(1)
         until_s = time.monotonic() + _STOP_S
-        for thread in (*threads, *([monitor] if monitor is not None else [])):
-            thread.join(max(0.0, until_s - time.monotonic()))
+        for thread in all_threads:
+            thread.join(until_s - time.monotonic())
         return not self._threads
 
     # A poller's thread.
 
     def _run(self, poller: _Poller) -> None:
+        """Poll, and take turns, until there is a thread too many.
+
+        If something raises, which is none of the turns, it is called again; so what it has noted of
+        itself is put right first.
+        """
+        poller.is_polling = False
+        self._take_turns(poller)
+        with self._lock:
+            self._forget(poller)
+
+    def _take_turns(self, poller: _Poller) -> None:
         ready = self._ready
         corked = poller.corked
-        try:
-            while True:
-                try:
-                    found = ready.popleft()
-                except IndexError:
-                    if corked:
+        while True:
+            try:
+                found = ready.popleft()
+            except IndexError:
+                if corked:
+                    poller.uncork()
+                if not self._run_slow(poller) and not self._refill(poller):
+                    return
+                continue
+            turn, events = found
+            if turn.slow_turns > _SUSPECT_TURNS:
+                self._slow.append(found)
+            elif turn.slow_turns:
+                self._slow.appendleft(found)  # it may well be quick, and is soon found to be
+            else:
+                poller.current = found
+                if ready:
+                    output = turn.connection
+                    output.is_corked = True
+                    corked.append(output)
+                    turn.turn(events)
+                    if len(corked) >= _MOST_CORKED:
                         poller.uncork()
-                    if not self._run_slow(poller) and not self._refill(poller):
-                        return
-                    continue
-                turn, events = found
-                if turn.slow_turns > _SUSPECT_TURNS:
-                    self._slow.append(found)
-                elif turn.slow_turns:
-                    self._slow.appendleft(found)  # it may well be quick, and is soon found to be
                 else:
-                    poller.current = found
-                    if ready:
-                        output = turn.connection
-                        output.is_corked = True
-                        corked.append(output)
-                        turn.turn(events)
-                        if len(corked) >= _MOST_CORKED:
-                            poller.uncork()
-                    else:
-                        turn.turn(events)
-        finally:
-            with self._lock:
-                self._active.discard(poller)
-                self._threads.discard(threading.current_thread())
+                    turn.turn(events)
 
     def _run_slow(self, poller: _Poller) -> bool:
         """Take the turn of one who has been slow. False when there is none, or no room for it."""
@@ -305,8 +320,12 @@ class Pollers:
             return False
         if self._ready or (self._slow and self._slow_running < self._most_slow):
             return True  # it came while this thread was parked
+        seconds = _SPARE_POLL_S if is_spare else None
+        if threads.are_waiting():
+            threads.start_waiting()
+            seconds = seconds or threads.START_AGAIN_S
         poller.is_polling = True
-        found = self._source.poll(_SPARE_POLL_S if is_spare else None)
+        found = self._source.poll(seconds)
         poller.is_polling = False
         poller.polls += 1
         if found:
@@ -395,34 +414,49 @@ class Pollers:
                 return
             self._wanted = min(self._limit, self._wanted + max(count, 0))
             for _ in range(count):
-                self._call_one()
+                if not self._call_one():
+                    return
 
-    def _call_one(self) -> None:
-        """Have one more thread poll. With _lock held."""
+    def _call_one(self) -> bool:
+        """Have one more thread poll; False if there is none for it. With _lock held."""
         if self._parked:
             poller = self._parked.pop()
             self._active.add(poller)
             poller.call.release()
-        elif len(self._active) < self._limit:
-            self._start_thread()
+            return True
+        return len(self._active) < self._limit and self._start_thread()
 
-    def _start_thread(self) -> None:
+    def _start_thread(self) -> bool:
+        """Start one more. False if the system has none at this moment. With _lock held."""
+        if self._threads and time.monotonic() < self._no_thread_until_s:
+            return False
         poller = _Poller()
-        self._active.add(poller)
-        thread = threading.Thread(
-            target=self._run, args=(poller,), name="wshandler-poller", daemon=True
+        thread = threads.BackgroundThread(
+            "poller", lambda: self._run(poller), logger, may_wait_for_logs=True
         )
-        try:
-            thread.start()
-        except RuntimeError as error:
-            # No more threads in this container, or the interpreter is shutting down.
-            self._active.discard(poller)
-            if not self._threads:
-                raise
-            self._limit = len(self._threads)
-            logger.warning("%d threads serve WebSockets, no more can start: %s", self._limit, error)
-            return
+        poller.thread = thread
+        self._active.add(poller)
         self._threads.add(thread)
+        if thread.start():
+            self._is_short_of_threads = False
+            return True
+        self._forget(poller)
+        thread.end()  # who wants one tries another
+        self._no_thread_until_s = time.monotonic() + threads.START_AGAIN_S
+        if not self._is_short_of_threads:
+            self._is_short_of_threads = True
+            logger.warning(
+                "%d threads serve WebSockets, of %d; no other can start at this moment",
+                len(self._threads),
+                self._limit,
+            )
+        return False
+
+    def _forget(self, poller: _Poller) -> None:
+        """A poller is no more. With _lock held."""
+        self._active.discard(poller)
+        if poller.thread is not None:
+            self._threads.discard(poller.thread)
 
     def _retire(self) -> None:
         with self._lock:

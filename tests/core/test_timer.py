@@ -2,6 +2,7 @@
 
 import pytest
 
+from flask_wshandler import faults
 from flask_wshandler.timer import Timer
 
 from .rig import ManualClock, wait_for
@@ -32,6 +33,37 @@ class Sleeper:
         self.times_s.append(now_s)
         self._clock.advance(15)
         return 20
+
+
+class Raiser:
+    """Raises twice, and then comes back no more."""
+
+    due_tick = None
+
+    def __init__(self):
+        self.count = 0
+
+    def on_time(self, now_s):
+        self.count += 1
+        if self.count < 3:
+            raise ValueError("as usual")
+
+
+def test_who_raises_is_woken_again(timer, clock, caplog):
+    """Later each time; the others are woken meanwhile, and it is counted."""
+    before = faults.counts().get("timer", 0)
+    raiser, sleeper = Raiser(), Sleeper(clock)
+    timer.wake(raiser, 1)
+    clock.advance(1)
+    wait_for(lambda: raiser.count == 1)
+    timer.wake(sleeper, 0)
+    clock.advance(0.1)
+    wait_for(lambda: sleeper.times_s)  # whose 15 seconds are more than the raiser's one and two
+    clock.advance(1)
+    wait_for(lambda: raiser.count == 2)
+    clock.advance(3)
+    wait_for(lambda: raiser.count == 3)
+    assert faults.counts()["timer"] == before + 2
 
 
 def test_time_that_passes_meanwhile_counts(timer, clock):
