@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import logging
 import os
 import threading
 from collections.abc import Callable
 
-from .. import process
+from .. import faults, logs, process
 from ..redaction import one_line
 from .envelope import Envelope, Kind, Malformed, decode, encode
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 Receive = Callable[[list[Envelope]], None]
 """Takes envelopes of other processes that came together, in their order. Called in the bus's
@@ -72,15 +71,16 @@ class Bus(abc.ABC):
         #: What is subscribed to. Written by subclasses; read by the bus's thread without a lock.
         self._topics: dict[str, None] = {}
         self._serves_clients = False
-        self._count_lock = threading.Lock()
+        # Reentrant: garbage may be collected amid a count, and its `__del__` may broadcast.
+        self._count_lock = threading.RLock()
         #: Written by the bus's thread alone.
         self._received = 0
         # Guarded by _count_lock.
         self._published = 0
         self._dropped = 0
         self._malformed = 0
-        self._is_up = True
-        self._trouble = ""
+        #: What does not work, and why; the first that stopped working is the first.
+        self._troubles: dict[str, str] = {}
         self._reasons: set[str] = set()
 
     def attach(self, receive: Receive) -> None:
@@ -159,13 +159,13 @@ class Bus(abc.ABC):
     @property
     def is_up(self) -> bool:
         """Whether what carries the envelopes works, as far as is known."""
-        return self._is_up
+        return not self._troubles
 
     @property
     def trouble(self) -> str:
         """Why it does not work; empty when it does, as far as is known."""
         with self._count_lock:
-            return "" if self._is_up else self._trouble
+            return next(iter(self._troubles.values()), "")
 
     def whereabouts(self) -> list[str]:
         """Where this process looks for others, and where they may be instead: sentences.
@@ -178,7 +178,7 @@ class Bus(abc.ABC):
         """Count everything."""
         with self._count_lock:
             return BusStats(
-                self._published, self._received, self._dropped, self._malformed, self._is_up
+                self._published, self._received, self._dropped, self._malformed, self.is_up
             )
 
     def stop(self) -> None:
@@ -221,26 +221,31 @@ class Bus(abc.ABC):
         self._received += len(envelopes)
         try:
             self._receive(envelopes)
-        except Exception:
-            logger.exception("envelopes were not delivered")
+        except Exception as error:
+            faults.note("bus")
+            logger.error("envelopes were not delivered", error=error)
 
     def _count_dropped(self, count: int) -> None:
         with self._count_lock:
             self._dropped += count
 
-    def _set_up(self, is_up: bool, reason: str) -> None:
-        """Note whether the bus works; log it if that is new."""
-        if self._note_up(is_up, reason):
+    def _set_up(self, is_up: bool, reason: str, what: str = "") -> None:
+        """Note whether a part of what it needs works; log it if the bus goes or comes by that."""
+        if self._note_up(is_up, reason, what):
             self._log_up(is_up, reason)
 
-    def _note_up(self, is_up: bool, reason: str) -> bool:
-        """Note whether the bus works; return whether that is new."""
+    def _note_up(self, is_up: bool, reason: str, what: str = "") -> bool:
+        """Note whether a part works; return whether the bus works or not by that.
+
+        It works when all of its parts do.
+        """
         with self._count_lock:
-            if self._is_up == is_up:
-                return False
-            self._is_up = is_up
-            self._trouble = one_line(reason)
-            return True
+            was_up = not self._troubles
+            if is_up:
+                self._troubles.pop(what, None)
+            else:
+                self._troubles[what] = one_line(reason)
+            return was_up != (not self._troubles)
 
     def _log_up(self, is_up: bool, reason: str) -> None:
         reason = one_line(reason)

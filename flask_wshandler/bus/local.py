@@ -7,40 +7,51 @@ reached by everything that is published after its `wait_until_subscribed` has re
 newcomer asks nobody. A link carries one direction only, envelopes one behind the other, each with
 its size before it.
 
+What fails is tried again, by the thread as long as it does, and by whoever publishes; until then
+the bus is down. Nothing is noted as done before it is.
+
 Invariants:
 - A process has one link at most to another, named after the other's socket.
 - What is written to a link is written whole and in order, or the link is given up.
 - `_lock` guards what is said below. It is held during calls that do not wait for others: files of
   the run directory, non-blocking sockets. It is never held while envelopes are delivered.
+- Nothing that is called here raises for want of a descriptor, a thread, memory or room on a disk.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import logging
 import os
+import select
 import selectors
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable
 
-from .. import process
+from .. import faults, locks, logs, process, threads
 from .contract import CLOSE_TIMEOUT_S, Bus
 from .envelope import MAX_ENVELOPE_BYTES
 from .link import Link
 from .run_directory import RunDirectory, UnsafeDirectory
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 _SIZE = struct.Struct("!I")
 _READ_BYTES = 256 * 1024
 _CHECK_S = 2.0
 """How often a process looks whether the others can still find it."""
+_CHECK_AGAIN_S = 0.5
+"""How often while something does not work."""
 _RETRY_S = 0.2
-"""For a member whose queue of newcomers is full."""
+"""For a member whose queue of newcomers is full, or that could not be reached."""
+
+# The parts that can fail: see `Bus._note_up`.
+_LOOK = "look"
+_LISTEN = "listen"
+_ACCEPT = "accept"
+_LOOP = "loop"
 
 
 class LocalBus(Bus):
@@ -54,7 +65,7 @@ class LocalBus(Bus):
     def __str__(self) -> str:
         try:
             return f"the bus in {self._directory.path}"
-        except UnsafeDirectory:
+        except (OSError, UnsafeDirectory):
             return "the local bus"
 
     def _begin(self) -> None:
@@ -63,21 +74,26 @@ class LocalBus(Bus):
         self._directory = RunDirectory(self._app_name)
         #: Whether anything was published or waited for. Until then troubles are kept quiet.
         self._is_used = False
-        self._lock = threading.Lock()
-        self._has_drained = threading.Condition(self._lock)
+        self._lock = locks.Lock()
+        self._has_drained = locks.condition_on(self._lock)
         # Guarded by _lock.
         self._links: dict[str, Link] = {}
         self._version: tuple[int, int] | None = None
         self._is_settled = False
-        self._full: set[str] = set()
+        #: Members that could not be connected to; envelopes for them are dropped.
+        self._unreached: set[str] = set()
+        #: Whether not even their names could be read.
+        self._is_blind = False
         self._retry_at_s = 0.0
         self._name = self._directory.new_name()
         self._listener: socket.socket | None = None
         #: Whether nobody accepts yet: who connects waits in the kernel's queue.
         self._is_idle = False
-        self._thread: threading.Thread | None = None
+        self._thread = threads.BackgroundThread("bus", self._run, logger)
+        #: While the thread's selector is there.
         self._waker: socket.socket | None = None
         self._wakee: socket.socket | None = None
+        #: Each stays until it is done.
         self._orders: list[Callable[[], object]] = []
         self._is_closed = False
         # The thread's own.
@@ -103,11 +119,11 @@ class LocalBus(Bus):
             if not self.is_up:
                 self._log_up(False, self.trouble)
 
-    def _set_up(self, is_up: bool, reason: str) -> None:
+    def _set_up(self, is_up: bool, reason: str, what: str = "") -> None:
         if self._is_used:
-            super()._set_up(is_up, reason)
+            super()._set_up(is_up, reason, what)
         else:
-            self._note_up(is_up, reason)
+            self._note_up(is_up, reason, what)
 
     # Publishing.
 
@@ -121,7 +137,7 @@ class LocalBus(Bus):
             if self._is_closed:
                 return
             self._look_for_members()
-            dropped += len(self._full)
+            dropped += len(self._unreached) or self._is_blind
             for link in list(self._links.values()):
                 dropped += self._put(link, frame)
         if dropped:
@@ -172,47 +188,70 @@ class LocalBus(Bus):
         return lost
 
     def _look_for_members(self) -> None:
-        version = self._directory.version()
-        if version == self._version and self._is_settled and not self._is_time_to_retry():
+        if (self._is_blind or self._unreached) and time.monotonic() < self._retry_at_s:
             return
-        self._is_settled = self._directory.is_settled(version)
-        self._version = version
-        self._full.clear()
+        try:
+            version = self._directory.version()
+            is_known = version == self._version and self._is_settled
+            if is_known and not self._unreached and not self._is_blind:
+                return
+            is_settled = self._directory.is_settled(version)
+            names = self._names()
+        except (OSError, UnsafeDirectory) as error:
+            self._is_blind = True
+            self._retry_later(str(error))
+            return
+        self._is_blind = False
+        trouble = self._connect_all(names)
+        self._version, self._is_settled = version, is_settled
+        if trouble:
+            self._retry_later(trouble)
+        else:
+            self._set_up(True, "its directory can be used", _LOOK)
+
+    def _names(self) -> list[str]:
         try:
             self._directory.check()
-            names = self._directory.members()
+            return self._directory.members()
         except FileNotFoundError:
-            names = []  # nobody listens
-        except (OSError, UnsafeDirectory) as error:
-            self._set_up(False, str(error))
-            return
-        if self._listener is not None or not self._topics:
-            self._set_up(True, "its directory can be used")
+            return []  # nobody listens
+
+    def _retry_later(self, trouble: str) -> None:
+        self._retry_at_s = time.monotonic() + _RETRY_S
+        self._set_up(False, trouble, _LOOK)
+        self._start()
+
+    def _connect_all(self, names: list[str]) -> str:
+        """Connect to those that are new; what is in the way, or "" if nothing is."""
+        self._unreached.clear()
+        trouble = ""
         for name in names:
             if name != self._name and name not in self._links:
-                self._connect(name)
+                trouble = self._connect(name) or trouble
+        return trouble
 
-    def _is_time_to_retry(self) -> bool:
-        return bool(self._full) and time.monotonic() >= self._retry_at_s
-
-    def _connect(self, name: str) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        try:
-            sock.connect(self._directory.address(name))
-            if not _is_ours(sock):
-                raise PermissionError(f"{name} belongs to another user")
-        except ConnectionRefusedError:
-            sock.close()
-            self._directory.remove(name)  # its process was killed
-        except BlockingIOError:
-            sock.close()
-            self._full.add(name)
-            self._retry_at_s = time.monotonic() + _RETRY_S
-        except OSError:
-            sock.close()  # it has just gone
-        else:
-            self._links[name] = Link(name, sock, self.max_queue_bytes)
+    def _connect(self, name: str) -> str:
+        with contextlib.ExitStack() as opened:
+            try:
+                sock = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                sock.setblocking(False)
+                sock.connect(self._directory.address(name))
+                if not _is_ours(sock):
+                    return ""
+            except ConnectionRefusedError:
+                self._directory.remove(name)  # its process was killed
+            except FileNotFoundError:
+                pass  # it has just gone
+            except BlockingIOError:
+                self._unreached.add(name)
+                self._retry_at_s = time.monotonic() + _RETRY_S
+            except OSError as error:
+                self._unreached.add(name)
+                return f"{name} can't be reached ({error})"
+            else:
+                opened.pop_all()
+                self._links[name] = Link(name, sock, self.max_queue_bytes)
+        return ""
 
     def whereabouts(self) -> list[str]:
         """The run directory, and those of other users and other variables."""
@@ -287,11 +326,11 @@ class LocalBus(Bus):
         try:
             self._listener = self._directory.listen(self._name)
         except (OSError, UnsafeDirectory) as error:
-            self._set_up(False, str(error))
+            self._set_up(False, str(error), _LISTEN)
             self._is_idle = False
             self._start()  # the thread tries again
         else:
-            self._set_up(True, "its directory can be used")
+            self._set_up(True, "its directory can be used", _LISTEN)
             if not self._is_idle:
                 self._register()
 
@@ -311,21 +350,14 @@ class LocalBus(Bus):
         """Have the thread do something that only it may. With _lock held."""
         self._orders.append(order)
         self._start()
-        assert self._waker is not None  # _start makes it
-        with contextlib.suppress(BlockingIOError):  # full: it will wake up anyway
-            self._waker.send(b"\0")
+        if self._waker is not None:  # else it looks for orders when it is there
+            with contextlib.suppress(OSError):  # full: it will wake up anyway
+                self._waker.send(b"\0")
 
     def _start(self) -> None:
-        if self._thread is not None:
-            return
         process.stop_at_exit()
-        self._waker, self._wakee = socket.socketpair()
-        self._waker.setblocking(False)
-        self._wakee.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wakee, READ, self._take_orders)
-        self._thread = threading.Thread(target=self._run, name="wshandler-bus", daemon=True)
-        self._thread.start()
+        if not self._thread.start():
+            self._set_up(False, "its thread can't start", _LOOP)
 
     @property
     def _selector_of_thread(self) -> selectors.BaseSelector:
@@ -334,29 +366,87 @@ class LocalBus(Bus):
 
     def _run(self) -> None:
         self._directory.clear_others()
-        selector = self._selector_of_thread
-        check_at_s = time.monotonic() + _CHECK_S
         while not self._is_over:
-            for key, _ in selector.select(max(0.0, check_at_s - time.monotonic())):
-                try:
-                    key.data(key.fileobj)
-                except Exception:
-                    logger.exception("%s goes on", self)
-            if time.monotonic() >= check_at_s:
-                self._check()
-                check_at_s = time.monotonic() + _CHECK_S
+            if self._selector is None and not self._open_loop():
+                if self._is_closed:
+                    return
+                time.sleep(_RETRY_S)
+                continue
+            self._loop(self._selector_of_thread)
+        self._close_loop()
+
+    def _open_loop(self) -> bool:
+        """Make what the thread waits with; False if there is no descriptor for it."""
+        with contextlib.ExitStack() as opened:
+            try:
+                waker, wakee = map(opened.enter_context, socket.socketpair())
+                waker.setblocking(False)
+                wakee.setblocking(False)
+                selector = opened.enter_context(selectors.DefaultSelector())
+                selector.register(wakee, READ, self._take_orders)
+            except OSError as error:
+                self._set_up(False, str(error), _LOOP)
+                return False
+            opened.pop_all()
+        self._selector = selector
+        with self._lock:
+            self._waker, self._wakee = waker, wakee
+        self._take_orders(wakee)
+        return True
+
+    def _close_loop(self) -> None:
+        selector = self._selector_of_thread
         for key in list(selector.get_map().values()):
             assert isinstance(key.fileobj, socket.socket)  # we register nothing else
             key.fileobj.close()
         selector.close()
 
-    def _take_orders(self, wakee: socket.socket) -> None:
-        with contextlib.suppress(BlockingIOError):
-            wakee.recv(4096)
+    def _loop(self, selector: selectors.BaseSelector) -> None:
+        check_at_s = time.monotonic() + _CHECK_S
+        while not self._is_over:
+            if self._troubles:
+                check_at_s = min(check_at_s, time.monotonic() + _CHECK_AGAIN_S)
+            for key, _ in selector.select(max(0.0, check_at_s - time.monotonic())):
+                try:
+                    key.data(key.fileobj)
+                except Exception as error:
+                    faults.note("bus")
+                    logger.error("%s goes on", self, error=error)
+                    self._give_up(key.fileobj)
+            if time.monotonic() >= check_at_s:
+                self._check()
+                check_at_s = time.monotonic() + _CHECK_S
+
+    def _give_up(self, sock: object) -> None:
+        """A socket can't be served: have nothing more of it, rather than the same again at once."""
+        if sock is self._listener and isinstance(sock, socket.socket):
+            self._selector_of_thread.unregister(sock)  # until the next check
+        elif isinstance(sock, socket.socket) and sock in self._inbound:
+            self._end_inbound(sock)
         with self._lock:
-            orders, self._orders = self._orders, []
-        for order in orders:
-            order()
+            for link in list(self._links.values()):
+                if link.socket is sock:
+                    self._count_dropped(self._lose(link))
+
+    def _take_orders(self, wakee: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError, InterruptedError):
+            wakee.recv(4096)
+        while True:
+            with self._lock:
+                if not self._orders:
+                    break
+                order = self._orders[0]
+            try:
+                order()
+            except OSError as error:
+                self._set_up(False, str(error), _LOOP)
+                return  # the next check tries again
+            except Exception as error:
+                faults.note("bus")
+                logger.error("%s goes on", self, error=error)
+            with self._lock:
+                del self._orders[0]
+        self._set_up(True, "its thread runs", _LOOP)
 
     def _watch(self, link: Link) -> None:
         selector = self._selector_of_thread
@@ -378,25 +468,32 @@ class LocalBus(Bus):
                 self._has_drained.notify_all()
 
     def _close_watched(self, sock: socket.socket) -> None:
-        self._selector_of_thread.unregister(sock)
+        with contextlib.suppress(KeyError):  # it has been unregistered because of a fault
+            self._selector_of_thread.unregister(sock)
         sock.close()
 
     def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, _ = listener.accept()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            # No descriptors are left. Another look at the next check, rather than at once.
-            self._set_up(False, f"no connection can be accepted ({error})")
-            self._selector_of_thread.unregister(listener)
-            return
-        sock.setblocking(False)
-        if not _is_ours(sock):
-            sock.close()
-            return
-        self._inbound[sock] = bytearray()
-        self._selector_of_thread.register(sock, READ, self._read)
+        with contextlib.ExitStack() as opened:
+            try:
+                sock = opened.enter_context(listener.accept()[0])
+                sock.setblocking(False)
+                if not _is_ours(sock):
+                    return
+                self._selector_of_thread.register(sock, READ, self._read)
+            except InterruptedError:
+                return
+            except (BlockingIOError, ConnectionAbortedError):
+                pass
+            except OSError as error:
+                # No descriptors are left. Another look at the next check, rather than at once.
+                self._set_up(False, f"no connection can be accepted ({error})", _ACCEPT)
+                if listener.fileno() in self._selector_of_thread.get_map():
+                    self._selector_of_thread.unregister(listener)
+                return
+            else:
+                opened.pop_all()
+                self._inbound[sock] = bytearray()
+        self._set_up(True, "connections are accepted again", _ACCEPT)
 
     def _read(self, sock: socket.socket) -> None:
         try:
@@ -433,29 +530,40 @@ class LocalBus(Bus):
         sock.close()
 
     def _check(self) -> None:
-        """See to it that the others can find this process, whatever became of the directory."""
+        """See to it that the others can find this process, whatever became of the directory.
+
+        And try again what has not worked.
+        """
+        if self._orders and self._wakee is not None:
+            self._take_orders(self._wakee)
         with self._lock:
+            if self._is_closed:
+                return
+            if _LOOK in self._troubles:
+                self._look_for_members()
+            if self._topics:
+                self._accept_from_now_on()  # the thread runs anyway
+                self._see_to_listener()
             listener = self._listener
-            if self._is_closed or not self._topics:
-                return
-            self._accept_from_now_on()  # the thread runs anyway
-            if self._orders:
-                return  # the listener is about to be registered
-            if listener is not None and self._directory.has(self._name):
-                if listener.fileno() in self._selector_of_thread.get_map():
-                    return
-                # It could accept nobody, for lack of descriptors.
-                self._selector_of_thread.register(listener, READ, self._accept)
-                self._set_up(True, "connections are accepted again")
-                return
-            if listener is not None:
-                self._set_up(False, f"its socket {self._name} was removed")
-                self._listener = None
-                if listener.fileno() in self._selector_of_thread.get_map():
-                    self._selector_of_thread.unregister(listener)
-                listener.close()
-            # Under the same name: whoever still has a link here shall not make another.
-            self._listen()
+        if listener is not None and _ACCEPT in self._troubles:
+            self._accept(listener)
+
+    def _see_to_listener(self) -> None:
+        if self._orders:
+            return  # the listener is about to be registered
+        listener = self._listener
+        if listener is not None and self._directory.has(self._name):
+            if listener.fileno() not in self._selector_of_thread.get_map():
+                self._register()  # it could accept nobody
+            return
+        if listener is not None:
+            self._set_up(False, f"its socket {self._name} was removed", _LISTEN)
+            self._listener = None
+            if listener.fileno() in self._selector_of_thread.get_map():
+                self._selector_of_thread.unregister(listener)
+            listener.close()
+        # Under the same name: whoever still has a link here shall not make another.
+        self._listen()
 
     # The end.
 
@@ -479,17 +587,19 @@ class LocalBus(Bus):
                     break
                 self._has_drained.wait(rest_s)
             lost = 0
-            for link in list(self._links.values()):
-                lost += self._lose(link)
             thread = self._thread
-            if thread is not None:
+            is_running = thread.is_running
+            for link in list(self._links.values()):
+                link.is_watched = link.is_watched and is_running
+                lost += self._lose(link)
+            if is_running:
                 self._order(self._end)
-            if self._listener is not None and self._is_idle:
+            thread.end()
+            if self._listener is not None and (self._is_idle or not is_running):
                 self._listener.close()  # which the thread would do
         if lost:
             self._count_dropped(lost)
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout_s)
+        thread.join(timeout_s)
         if self._waker is not None:
             self._waker.close()
 
@@ -507,9 +617,9 @@ def _user(user_id: int) -> str:
 
 
 def _is_readable(sock: socket.socket) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(sock, READ)
-        return bool(selector.select(0))
+    poll = select.poll()  # which needs no descriptor
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _is_ours(sock: socket.socket) -> bool:

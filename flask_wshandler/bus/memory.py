@@ -7,10 +7,12 @@ That thread lives as long as there is something to receive, and none is left at 
 from __future__ import annotations
 
 import collections
-import threading
 import weakref
 
+from .. import locks, logs, threads
 from .contract import CLOSE_TIMEOUT_S, Bus
+
+logger = logs.logger(__name__)
 
 DEFAULT_QUEUE_BYTES = 16 * 2**20
 
@@ -19,7 +21,7 @@ class MemoryNetwork:
     """Where the members of a memory bus find each other. Any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         # Guarded by _lock. A member that is forgotten has left.
         self._members: weakref.WeakSet[MemoryBus] = weakref.WeakSet()
 
@@ -48,7 +50,7 @@ class MemoryBus(Bus):
 
     def _begin(self) -> None:
         super()._begin()
-        self._changed = threading.Condition()
+        self._changed = locks.new_condition()
         # Guarded by _changed.
         self._queue: collections.deque[bytes] = collections.deque()
         self._queued_bytes = 0
@@ -113,7 +115,7 @@ class MemoryBus(Bus):
                 dropped += 1
             if not self._is_receiving:
                 self._is_receiving = True
-                threading.Thread(target=self._run, name="wshandler-bus", daemon=True).start()
+                threads.BackgroundThread("bus", self._run, logger).start()
         return dropped
 
     def _run(self) -> None:

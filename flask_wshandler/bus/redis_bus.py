@@ -10,10 +10,10 @@ Invariant: the bus is up when neither thread has a reason why not.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 
+from .. import logs
 from .contract import CLOSE_TIMEOUT_S, Bus
 from .envelope import Malformed
 from .outage import OutageLog
@@ -22,7 +22,7 @@ from .redis_address import RedisAddress
 from .redis_publisher import Publisher
 from .redis_subscriber import Subscriber
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 _PUBLISH = "publish"
 _LISTEN = "listen"
@@ -48,9 +48,9 @@ class RedisBus(Bus):
         )
         self._subscriber = Subscriber(self._address, self)
         self._assembler = Assembler()  # the subscriber's thread's
-        self._health_lock = threading.Lock()
+        # Reentrant: garbage may be collected meanwhile, and its `__del__` may broadcast.
+        self._health_lock = threading.RLock()
         # Guarded by _health_lock.
-        self._troubles: dict[str, str] = {}
         self._outage_log = OutageLog()
 
     def forget(self) -> None:
@@ -158,18 +158,16 @@ class RedisBus(Bus):
             return  # as nearly always; it is asked with each batch
         reason = "Redis answers"
         with self._health_lock:
-            self._troubles.pop(what, None)
+            self._note_up(True, reason, what)
             if self._troubles:
                 return
-            self._note_up(True, reason)
             is_new = self._outage_log.works(time.monotonic())
         if is_new:
             self._log_up(True, reason)
 
     def _fails(self, what: str, reason: str) -> None:
         with self._health_lock:
-            self._troubles[what] = reason
-            self._note_up(False, reason)
+            self._note_up(False, reason, what)
             is_new = self._outage_log.lost(time.monotonic())
         if is_new:
             self._log_up(False, reason)

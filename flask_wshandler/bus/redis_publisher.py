@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import threading
 import time
 from typing import Any, Protocol
 
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import RedisError, ResponseError
 
-from .. import process
+from .. import locks, logs, process, threads
 from .outage import Backoff
 from .parts import PART_BYTES, split
 from .redis_address import LOST, RedisAddress, reason_of
+
+logger = logs.logger(__name__)
 
 _BATCH = 512
 _BATCH_BYTES = PART_BYTES
@@ -74,7 +75,7 @@ class Publisher:
         self._sender = sender
         self._prefix = prefix
         self._max_bytes = max_bytes
-        self._changed = threading.Condition()
+        self._changed = locks.new_condition()
         # Guarded by _changed.
         self._queue: collections.deque[_Queued] = collections.deque()
         self._urgent: collections.deque[_Queued] = collections.deque()
@@ -88,7 +89,7 @@ class Publisher:
         self._has_waited_in_vain = False
         self._is_check_due = False
         self._is_closed = False
-        self._thread: threading.Thread | None = None
+        self._thread = threads.BackgroundThread("publish", self._run, logger)
         # The thread's own.
         self._connection: Any = None
         self._part_number = 0
@@ -153,11 +154,10 @@ class Publisher:
             self._queue.clear()
             self._urgent.clear()
             self._changed.notify_all()
-            thread = self._thread
+            self._thread.end()
         if lost:
             self._owner.count_dropped(lost)
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(max(0.0, until_s - time.monotonic()))
+        self._thread.join(until_s - time.monotonic())
 
     def abandon(self) -> None:
         """In a forked child: close its copy of the descriptor, and leave the connection be."""
@@ -168,16 +168,8 @@ class Publisher:
 
     def _start(self) -> str:
         """Have the thread; returns why there is none."""
-        if self._thread is not None:
-            return ""
         process.stop_at_exit()
-        thread = threading.Thread(target=self._run, name="wshandler-publish", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            return str(error)
-        self._thread = thread
-        return ""
+        return "" if self._thread.start() else "no thread can start to publish"
 
     def _take(self, lane: collections.deque[_Queued]) -> _Queued:
         taken = lane.popleft()

@@ -15,17 +15,18 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
-import threading
 import time
 from typing import Any, Protocol
 
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import ResponseError
 
-from .. import process
+from .. import locks, logs, process, threads
 from .outage import Backoff
 from .redis_address import LOST, RedisAddress, reason_of
 from .redis_publisher import Refused
+
+logger = logs.logger(__name__)
 
 _MOST_CHANNELS = 4000
 _MOST_CHANNEL_BYTES = 256 * 1024
@@ -50,7 +51,7 @@ class Subscriber:
     def __init__(self, address: RedisAddress, owner: Owner) -> None:
         self._address = address
         self._owner = owner
-        self._changed = threading.Condition()
+        self._changed = locks.new_condition()
         # Guarded by _changed.
         self._wanted: dict[bytes, None] = {}
         #: Channels that are wanted, or not wanted any more, with the number of that request;
@@ -61,7 +62,7 @@ class Subscriber:
         self._is_failing = False
         self._has_waited_in_vain = False
         self._is_closed = False
-        self._thread: threading.Thread | None = None
+        self._thread = threads.BackgroundThread("listen", self._run, logger)
         self._waker: socket.socket | None = None
         self._is_woken = False
         # The thread's own.
@@ -108,9 +109,8 @@ class Subscriber:
             self._is_closed = True
             self._changed.notify_all()
             self._wake()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(max(0.0, until_s - time.monotonic()))
+            self._thread.end()
+        self._thread.join(until_s - time.monotonic())
 
     def abandon(self) -> None:
         """In a forked child: close its copies of descriptors, and leave the connection be."""
@@ -129,21 +129,23 @@ class Subscriber:
 
     def _start(self) -> str:
         """Have the thread; returns why there is none."""
-        if self._thread is not None or self._is_closed:
+        if self._is_closed:
             return ""
         process.stop_at_exit()
-        try:
-            self._waker, self._wakee = socket.socketpair()
-            self._waker.setblocking(False)
-            self._wakee.setblocking(False)
-            thread = threading.Thread(target=self._run, name="wshandler-listen", daemon=True)
-            thread.start()
-        except (OSError, RuntimeError) as error:
-            self.abandon()
-            self._waker = self._wakee = None
-            return str(error)
-        self._thread = thread
-        return ""
+        if self._waker is None:
+            try:
+                self._make_waker()
+            except OSError as error:
+                return str(error)
+        return "" if self._thread.start() else "no thread can start to listen"
+
+    def _make_waker(self) -> None:
+        with contextlib.ExitStack() as opened:
+            waker, wakee = map(opened.enter_context, socket.socketpair())
+            waker.setblocking(False)
+            wakee.setblocking(False)
+            opened.pop_all()
+        self._waker, self._wakee = waker, wakee
 
     def _wake(self) -> None:
         if self._waker is not None and not self._is_woken:

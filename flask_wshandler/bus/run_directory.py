@@ -77,7 +77,11 @@ class RunDirectory:
 
     @property
     def path(self) -> Path:
-        """Where it is, or would be. Raises `UnsafeDirectory` if there is no place for it."""
+        """Where it is, or would be.
+
+        Raises `UnsafeDirectory` if there is no place for it, and OSError if that can't be seen at
+        this moment.
+        """
         user_id = _own_user_id()
         found = self._found
         if found is None or found[0] != user_id:
@@ -87,11 +91,12 @@ class RunDirectory:
     def version(self) -> tuple[int, int] | None:
         """Something that changes when members come or go, or the directory; None without one.
 
-        The time is as coarse as the kernel's clock tick: see `is_settled`.
+        The time is as coarse as the kernel's clock tick: see `is_settled`. Raises OSError where it
+        can't be known.
         """
         try:
             found = os.stat(self.path)
-        except (OSError, UnsafeDirectory):
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return found.st_ino, found.st_mtime_ns
 
@@ -150,25 +155,30 @@ class RunDirectory:
 
     def _listen(self, name: str) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        unfinished = self.path / (_UNFINISHED + name)
         try:
             listener.setblocking(False)
-            # Who finds a socket must find it listening: else he would take it for a dead one's.
-            unfinished = self.path / (_UNFINISHED + name)
+            self.remove(unfinished.name)  # of an attempt that has failed
+            # A socket must be found listening: else it would be taken for a dead process's.
             listener.bind(os.fspath(unfinished))
             os.chmod(unfinished, 0o600)  # an umask may keep the own user out
             listener.listen(512)
             os.rename(unfinished, self.path / name)
         except BaseException:
             listener.close()
+            self.remove(unfinished.name)
             raise
         return listener
 
     def has(self, name: str) -> bool:
-        """Whether a member's socket is still there for others to find."""
+        """Whether a member's socket is still there for others to find, as far as can be seen."""
         try:
-            return os.path.lexists(self.path / name)
-        except UnsafeDirectory:
+            os.lstat(self.path / name)
+        except (FileNotFoundError, NotADirectoryError, UnsafeDirectory):
             return False
+        except OSError:
+            return True
+        return True
 
     def address(self, name: str) -> str:
         """The address of a member's socket."""
@@ -221,7 +231,7 @@ class RunDirectory:
         XDG_RUNTIME_DIR, may have used."""
         try:
             own = self.path.parent
-        except UnsafeDirectory:
+        except (OSError, UnsafeDirectory):
             own = None
         found = []
         for top in _all_tops():
@@ -246,15 +256,25 @@ _TICK_NS = 50_000_000
 
 
 def _top_for(user_id: int) -> Path:
-    """The directory for all apps of this user. Raises `UnsafeDirectory`."""
+    """The directory for all apps of this user.
+
+    Raises `UnsafeDirectory`, and OSError where what there is can't be seen at this moment.
+    """
     refused = []
     for base, is_runtime in _bases():
         # The name has the user in it where others may have been before: root with the variables
         # of another user must not take that one's place.
-        is_own = is_runtime and _owner_of(base) == user_id
-        top = base / (_TOP if is_own else f"{_TOP}-{user_id}")
+        is_usable = _is_usable(base)
+        try:
+            is_own = is_runtime and _owner_of(base) == user_id
+            top = base / (_TOP if is_own else f"{_TOP}-{user_id}")
+            is_usable = is_usable or _owner_of(top) == user_id
+        except OSError:
+            if is_usable:
+                raise  # for a moment only, after which another place would not be the others'
+            top = base
         size = len(os.fsencode(top / ("0" * 16) / _LONGEST_NAME))
-        if not _is_usable(base) and _owner_of(top) != user_id:
+        if not is_usable:
             refused.append(f"{base} (not writable)")
         elif size > _MAX_PATH_BYTES and hasattr(socket, "AF_UNIX"):
             refused.append(
@@ -307,9 +327,10 @@ def _own_user_id() -> int:
 
 
 def _owner_of(path: Path) -> int | None:
+    """Whose it is; None if there is none. Raises OSError where that can't be seen."""
     try:
         return os.lstat(path).st_uid
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

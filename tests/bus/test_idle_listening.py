@@ -28,7 +28,7 @@ def test_nobody_comes(idle):
     """A look changes nothing, however often."""
     assert idle.look()
     assert idle.look()
-    assert idle._thread is None
+    assert not idle._thread.is_running
 
 
 def test_what_came_before_the_look_is_received(idle, open_bus):  # noqa: F811
