@@ -19,6 +19,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from . import faults
 from .callbacks import HandlerCallbacks
 from .errors import check_close
 from .function import FunctionHandler
@@ -78,6 +79,8 @@ class ProcessFacts(TypedDict):
     descriptor_limit: int | None
     #: `WSHANDLER_MAX_CONNECTIONS`.
     max_connections: int
+    #: Faults that it has survived: where, and how many, as "timer 3".
+    faults: list[str]
 
 
 class Answerer:
@@ -174,4 +177,5 @@ def process_facts(engine: Engine) -> ProcessFacts:
         unpatched_modules=list(server.unpatched_modules),
         descriptor_limit=None if limit == sys.maxsize else limit,
         max_connections=engine.settings.max_connections,
+        faults=[f"{where} {count}" for where, count in sorted(faults.counts().items())],
     )

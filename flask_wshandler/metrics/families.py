@@ -61,6 +61,7 @@ FAMILIES = (
     Family("received_bytes", Kind.COUNTER, "By", "Bytes of frames of clients."),
     Family("sent_bytes", Kind.COUNTER, "By", "Bytes of frames that the system has taken."),
     Family("failures", Kind.COUNTER, "{exception}", "Exceptions of callbacks.", ("callback",)),
+    Family("faults", Kind.COUNTER, "{fault}", "Faults of the package's threads.", ("where",)),
     Family("bus_published", Kind.COUNTER, "{envelope}", "Envelopes to other processes."),
     Family("bus_received", Kind.COUNTER, "{envelope}", "Envelopes of other processes."),
     Family("bus_dropped", Kind.COUNTER, "{envelope}", "Envelopes that somebody has missed."),

@@ -46,6 +46,7 @@ def figures_of(stats: Stats, bus: BusStats) -> Figures:
     }
     figures |= {("refusals", reason): count for reason, count in stats.refusals.items()}
     figures |= {("failures", callback): count for callback, count in stats.failures.items()}
+    figures |= {("faults", where): count for where, count in stats.faults.items()}
     for code, count in stats.closes.items():
         key = "closes", _code_label(code)
         figures[key] = figures.get(key, 0) + count
@@ -72,6 +73,12 @@ def add(total: Figures, figures: Figures) -> None:
 def counters_of(figures: Figures) -> Figures:
     """What is left of the figures of a process when it is gone."""
     return {key: value for key, value in figures.items() if key[0] not in GAUGES}
+
+
+def frozen(figures: Figures, counted: Figures) -> Figures:
+    """Figures of this moment, with the counters of an earlier one."""
+    gauges = {key: value for key, value in figures.items() if key[0] in GAUGES}
+    return gauges | counters_of(counted)
 
 
 def dump(figures: Figures) -> bytes:

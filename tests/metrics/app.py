@@ -18,6 +18,14 @@ PrometheusMetrics(app, path="/metrics")
 everybody = WebSocketCollection("everybody")
 
 
+@app.logger.addFilter
+def refuse(record):
+    """A filter that raises, as one that reads the request where there is none."""
+    if record.exc_info and isinstance(record.exc_info[1], ArithmeticError):
+        raise RuntimeError("working outside of request context")
+    return True
+
+
 pages = Counter("pages", "Pages of the app itself.")
 
 
@@ -42,4 +50,6 @@ class Echo(WebSocketHandler):
             message = str(os.getpid())
         elif message == "fail":
             raise LookupError("as it was told")
+        elif message == "fault":
+            raise ArithmeticError("which can't even be logged")
         self.send(message)

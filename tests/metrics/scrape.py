@@ -53,7 +53,7 @@ def scrape(server, path="/metrics"):
 
 def with_everything(server):
     """A scrape after all that can happen has happened: every metric has a sample."""
-    for message in ("hello", "fail"):
+    for message in ("hello", "fail", "fault"):
         client = server.connect("/echo")
         client.send(message)
         client.recv_frame()
@@ -62,6 +62,6 @@ def with_everything(server):
 
     def all_closed():
         now = scrape(server)
-        return now.value("flask_wshandler_closes_total") >= 2 and now
+        return now.value("flask_wshandler_closes_total") >= 3 and now
 
-    return server.wait_for(all_closed, "two closes")
+    return server.wait_for(all_closed, "three closes")

@@ -143,6 +143,22 @@ def worker_silent(facts: Facts) -> Finding | None:
     )
 
 
+def faults_survived(facts: Facts) -> Finding | None:
+    """Something has raised where nothing should."""
+    told = {each["pid"]: ", ".join(each["faults"]) for each in facts.processes if each["faults"]}
+    if not told:
+        return None
+    shown = "; ".join(f"process {pid}: {faults}" for pid, faults in sorted(told.items()))
+    return Finding(
+        "faults-survived",
+        Severity.WARNING,
+        f"Something has gone wrong inside of this package, or in a log handler, and was survived: "
+        f"{shown}.",
+        "The log has a traceback of each; a handler or filter that raises has its own on stderr. "
+        "If a thread could not start, raise the limit of threads: `ulimit -u`, or the container's.",
+    )
+
+
 def thread_per_client(facts: Facts) -> Finding | None:
     """Each client keeps a thread of its worker, of which there are few."""
     threads = min(
@@ -253,6 +269,7 @@ CHECKS = (
     local_bus_unusable,
     workers_without_bus,
     worker_silent,
+    faults_survived,
     thread_per_client,
     descriptor_limit,
     gevent_unpatched,
