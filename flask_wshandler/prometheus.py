@@ -121,7 +121,9 @@ class WebSocketCollector(Collector):
         measured = {each.ledger_name: each for each in list(self._measured) if not each.is_gone}
         by_app: dict[str, Figures] = {}
         for each in measured.values():
-            add(by_app.setdefault(each.app_name, {}), each.sum())
+            figures = each.sum()
+            if figures is not None:  # else a gap, rather than counters that fall
+                add(by_app.setdefault(each.app_name, {}), figures)
         return by_app
 
 

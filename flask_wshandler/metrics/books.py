@@ -60,22 +60,31 @@ class Books:
         self._replace(name + _FIGURES, dump(figures))
 
     def read(self, name: str) -> Figures:
-        """What a process has written last; nothing if its file is gone or no such file."""
+        """What a process has written last; nothing if its file is gone or no such file.
+
+        Raises OSError if it can't be read at this moment.
+        """
         try:
             return load(self._read(name + _FIGURES))
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return {}
 
     def gone(self) -> tuple[list[str], Figures]:
-        """Processes that are gone, and what all that are gone have counted together."""
+        """Processes that are gone, and what all that are gone have counted together.
+
+        Raises OSError if that can't be read at this moment.
+        """
         try:
             names, rows = json.loads(self._read(self._server + _GONE))
             return [str(name) for name in names], load(json.dumps(rows).encode())
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return [], {}
 
     def enter(self, dead: Collection[str]) -> None:
-        """Add processes that are gone to those that are. Does nothing while another does it."""
+        """Add processes that are gone to those that are. Does nothing while another does it.
+
+        Raises OSError; then they are added the next time.
+        """
         with self._lock() as is_mine:
             if not is_mine:
                 return
@@ -115,8 +124,12 @@ class Books:
 
     def _replace(self, name: str, data: bytes) -> None:
         unfinished = self._directory.path / f".{name}-{os.getpid()}"
-        unfinished.write_bytes(data)
-        os.replace(unfinished, self._directory.path / name)
+        try:
+            unfinished.write_bytes(data)
+            os.replace(unfinished, self._directory.path / name)
+        except BaseException:
+            self._directory.remove(unfinished.name)  # it may have what room there is
+            raise
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[bool]:

@@ -4,24 +4,26 @@ Each process listens on a socket in their run directory. Who is asked for the su
 and takes for one that does not answer what it wrote last. A process writes its figures whenever it
 tells them, and at its end: so no sum that anybody has seen is ever greater than a later one, also
 when a process was killed meanwhile. What is lost then is what it counted since it was asked last.
+While a process can't write, its counters stand still; while somebody's figures can't be had at all,
+there is no sum.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import errno
 import socket
 import threading
 import time
 from collections.abc import Callable
 
-from .. import process
+from .. import locks, logs, process, threads
 from ..bus.run_directory import RunDirectory, UnsafeDirectory
 from ..transports import handoff
 from .books import Books
-from .figures import Figures, add, counters_of, dump, load
+from .figures import Figures, add, counters_of, dump, frozen, load
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 _ANSWER_S = 1.0
 """For all processes that are asked, together. One that is stopped does not answer."""
@@ -29,13 +31,23 @@ _ANSWER_S = 1.0
 _PAUSE_S = 1.0
 _READ_BYTES = 65536
 
+_JOIN_AGAIN_S = 5.0
+
+_PASSING = frozenset(
+    {
+        errno.EAGAIN, errno.EDQUOT, errno.EINTR, errno.EIO, errno.EMFILE, errno.ENFILE,
+        errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC,
+    }
+)  # fmt: skip
+"""What keeps a process from the others for a while. What else does may be so for ever."""
+
 
 class Ledger:
     """The books of one app at one address. Any thread."""
 
     # Reentrant: garbage may be collected anywhere, also amid `join`, and an app that is found in it
     # leaves.
-    _lock = process.MadeOnFirstUse(lambda _: threading.RLock())
+    _lock = process.MadeOnFirstUse(lambda _: locks.Lock())
 
     def __init__(self, app_name: str, tell: Callable[[], Figures]) -> None:
         """`tell` says what this process has counted."""
@@ -46,39 +58,52 @@ class Ledger:
     def _begin(self) -> None:
         # Guarded by _lock.
         self._member: _Member | None = None
-        #: Whether there is no use in joining: it has failed, or the process ends.
-        self._is_alone = not hasattr(socket, "AF_UNIX")  # Windows, where a server is one process
+        #: Whether there is no use in joining: the process ends, or is a server's only one, as on
+        #: Windows.
+        self._is_over = not hasattr(socket, "AF_UNIX")
+        self._join_again_s = 0.0
+        #: Whether what keeps this process from the others will hardly stay.
+        self._is_passing = False
         self._has_logged = False
 
     def join(self) -> None:
-        """Be asked by the others from now on. Quick, but for the first time in a process."""
-        if self._member is not None or self._is_alone:
+        """Be asked by the others from now on. Quick, but for the first time in a process.
+
+        Where that fails it is tried again, by a later call.
+        """
+        if self._member is not None or self._is_over or time.monotonic() < self._join_again_s:
             return
         with self._lock:
-            if self._member is not None or self._is_alone:
+            if self._member is not None or self._is_over:
                 return
             try:
                 member = _Member(self._app_name, self._tell)
             except (OSError, UnsafeDirectory) as error:
-                self._is_alone = True
-                self._log_once(error)
+                self._join_again_s = time.monotonic() + _JOIN_AGAIN_S
+                self._note(error)
             else:
-                if self._is_alone:  # `leave` came in this very thread
+                if self._is_over:  # `leave` came in this very thread
                     member.close()
                 else:
                     self._member = member
         process.stop_at_exit()
 
-    def sum(self) -> Figures:
-        """What all processes have counted, this one included. Waits a second at most."""
+    def sum(self) -> Figures | None:
+        """What all processes have counted, this one included. Waits a second at most.
+
+        None while that can't be known; those of this process where it can't meet the others.
+        """
         self.join()
         member = self._member
-        if member is not None:
-            try:
-                return member.sum()
-            except OSError as error:
-                self._log_once(error)
-        return self._tell()
+        if member is None:
+            return None if self._is_passing else self._tell()
+        try:
+            figures = member.sum()
+        except OSError as error:
+            self._note(error)
+            return None
+        self._has_logged = False
+        return figures
 
     def stop(self) -> None:
         """The process ends: leave its last figures to the others."""
@@ -91,13 +116,18 @@ class Ledger:
         """Leave to the others what was told last."""
         with self._lock:
             member, self._member = self._member, None
-            self._is_alone = True
+            self._is_over = True
         if member is not None:
             member.close()
 
-    def _log_once(self, error: Exception) -> None:
-        if not self._has_logged:
-            self._has_logged = True
+    def _note(self, error: Exception) -> None:
+        self._is_passing = isinstance(error, OSError) and error.errno in _PASSING
+        if self._has_logged:
+            return
+        self._has_logged = True
+        if self._is_passing:
+            logger.error("There are no figures of %r for now, because %s", self._app_name, error)
+        else:
             logger.error(
                 "The figures of %r are those of one process each: its processes can't find each "
                 "other, because %s",
@@ -121,19 +151,26 @@ class _Member:
         self._directory = RunDirectory(f"figures of {app_name}")
         self._books = Books(self._directory, handoff.server_name())
         self._tell = tell
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
+        # Guarded by _lock: what is in the file.
+        self._written: Figures = {}
         self._is_closed = threading.Event()
+        self._thread = threads.BackgroundThread("figures", self._answer_all, logger)
         self._name = self._books.new_name()
         # First the socket, then the file: who has a file and no socket is gone.
         self._listener = self._directory.listen(self._name)
-        self._listener.setblocking(True)
-        self._record()
-        self._clear_up()
-        threading.Thread(target=self._answer_all, name="wshandler-figures", daemon=True).start()
+        try:
+            self._listener.setblocking(True)
+            self._record()
+            self._clear_up()
+        except BaseException:
+            self._listener.close()
+            raise
+        self._thread.start()
 
     def sum(self) -> Figures:
         """What all have counted."""
-        told = {self._name: self._record()}
+        told = {self._name: self._own()}
         others = [name for name in self._books.names() if name != self._name]
         answers, dead = self._ask(others)
         for name in others:
@@ -147,7 +184,8 @@ class _Member:
             if name not in gone:
                 add(total, figures)
         if dead:
-            self._books.enter(dead)
+            with contextlib.suppress(OSError):  # the next one does it
+                self._books.enter(dead)
         return total
 
     def write(self) -> None:
@@ -158,6 +196,7 @@ class _Member:
     def close(self) -> None:
         """Be gone."""
         self._is_closed.set()
+        self._thread.end()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # the thread waits there
         self._listener.close()
@@ -173,7 +212,15 @@ class _Member:
         with self._lock:
             figures = self._tell()
             self._books.write(self._name, figures)
+            self._written = figures
             return figures
+
+    def _own(self) -> Figures:
+        """This process's figures; of the counters what is written, or they could fall."""
+        try:
+            return self._record()
+        except OSError:
+            return frozen(self._tell(), self._written)
 
     def _answer_all(self) -> None:
         while True:
@@ -185,7 +232,7 @@ class _Member:
                 continue
             with asking, contextlib.suppress(OSError):
                 asking.settimeout(_ANSWER_S)
-                asking.sendall(dump(self._record()))
+                asking.sendall(dump(self._own()))
 
     def _ask(self, names: list[str]) -> tuple[dict[str, Figures], list[str]]:
         """What those say who answer in time, and who is gone."""
@@ -204,17 +251,17 @@ class _Member:
         """Sockets to those who live, and who is gone."""
         reached, dead = {}, []
         for name in names:
-            sock = open_ones.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-            sock.setblocking(False)
             try:
+                sock = open_ones.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                sock.setblocking(False)
                 sock.connect(self._directory.address(name))
-            except BlockingIOError:
-                pass  # his queue is full: he lives
             except ConnectionRefusedError:
                 dead.append(name)
             except FileNotFoundError:  # somebody has tidied up here
                 if not self._books.is_running(name):
                     dead.append(name)
+            except OSError:
+                pass  # its queue is full, or there is no descriptor: it may live
             else:
                 reached[name] = sock
         return reached, dead

@@ -37,8 +37,8 @@ class Measured:
         """Whether the app is."""
         return self._app() is None
 
-    def sum(self) -> Figures:
-        """The figures of all processes. Waits a second at most."""
+    def sum(self) -> Figures | None:
+        """The figures of all processes; None while they can't be known. Waits a second at most."""
         return self._ledger.sum()
 
     def _figures(self) -> Figures:
