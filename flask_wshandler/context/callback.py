@@ -65,7 +65,25 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
     def g(self) -> _AppCtxGlobals:  # type: ignore[override]  # an attribute there, lazy here
         if self._globals is None:
             self._globals = self.app.app_ctx_globals_class()
+            if self.app.url_value_preprocessors:
+                self._process_url_values()
         return self._globals
+
+    def _process_url_values(self) -> None:
+        """Have what `url_value_preprocessor` functions put into `g` in it, as in the view.
+
+        What a view's `url_defaults` functions rely on: Flask's pattern for a language in the URL.
+        """
+        rule = self._snapshot.url_rule
+        if rule is None or self.url_adapter is None:
+            return
+        # Matched again, since such a function may take values out. They are this callback's own.
+        endpoint, matched = self.url_adapter.match(method=self.request.method)
+        values = dict(matched)
+        names = (None, *reversed(self.request.blueprints))
+        for name in names:
+            for process in self.app.url_value_preprocessors.get(name, ()):
+                process(endpoint, values)
 
     @property
     def request(self) -> Request:  # type: ignore[override]  # an attribute there, lazy here

@@ -6,7 +6,6 @@ from flask_wshandler import WebSocketHandler, WebSockets
 
 PAGE, HANDLER, FUNCTION = "/de/about", "/de/handler", "/de/function"
 ANSWER = "hello /de/about"
-FAILS = "issue 10, number 5: url_defaults that use g in callbacks"
 
 sockets = WebSockets()
 

@@ -7,7 +7,6 @@ from flask import Flask, current_app, request
 from flask_wshandler import WebSocketHandler, WebSockets
 
 ALONE = True
-FAILS = "issue 10, number 17: an exception of a log filter ends the thread"
 LOGS_ERRORS = True
 
 sockets = WebSockets()
