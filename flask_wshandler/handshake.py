@@ -7,24 +7,43 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHandshake
+from websockets.exceptions import InvalidHandshake, NegotiationError
+from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import (
     PerMessageDeflate,
     ServerPerMessageDeflateFactory,
 )
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
+from websockets.typing import ExtensionParameter
 from websockets.utils import accept_key
 
 from .errors import WebSocketError
 
 VERSION = "13"
 
-_DEFLATE = ServerPerMessageDeflateFactory(
+
+class _Deflate(ServerPerMessageDeflateFactory):
+    """Declines what zlib can't do; the package websockets does so itself from 17.2 on."""
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        """Agree to an offer. Raises NegotiationError for one that can't be agreed to."""
+        agreed, deflate = super().process_request_params(params, accepted_extensions)
+        if deflate.local_max_window_bits < _LEAST_WINDOW_BITS:
+            raise NegotiationError(f"a window of {deflate.local_max_window_bits} bits")
+        return agreed, deflate
+
+
+_LEAST_WINDOW_BITS = 9
+"""Of a compressor of zlib's."""
+
+_DEFLATE = _Deflate(
     # Nothing is kept between messages: an idle client costs no memory (with a context each it
     # would be up to 300 kB), and a broadcast is compressed once for all.
     server_no_context_takeover=True,

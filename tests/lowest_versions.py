@@ -24,11 +24,11 @@ def lowest_versions():
 
 
 def lowest_version(requirement):
-    """`flask==3.0` for `flask>=3.0,<3.2`."""
+    """`flask==3.0` for `flask>=3.0,<3.2`, with the Pythons that it is for."""
     found = re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)(,<[\d.]+)?(;.*)?", requirement)
     if found is None:
         raise SystemExit(f"{SETUP}: no lowest version in {requirement!r}")
-    return f"{found[1]}=={found[2]}"
+    return f"{found[1]}=={found[2]}{found[4] or ''}"
 
 
 if __name__ == "__main__":
