@@ -324,12 +324,10 @@ def _take_seat(
         refusals.add(RefusalReason.ADDRESS)
         if state.log_throttle.admits(client):
             current_app.logger.warning(
-                "A WebSocket from %s was refused: %s %d already",
+                "A WebSocket from %s was refused: there are %d of %s already",
                 shown(request.remote_addr),
-                "clients without an IP address have"
-                if client == UNKNOWN
-                else f"{'it' if client == request.remote_addr else client} has",
                 room.max_per_client,
+                "clients without an IP address" if client == UNKNOWN else client,
             )
         raise TooManyRequests(
             f"There are {room.max_per_client} connections from your address already.",

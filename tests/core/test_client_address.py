@@ -98,10 +98,10 @@ def test_the_port_of_a_forwarded_address(app):
 @pytest.mark.parametrize(
     ("address", "who"),
     [
-        ("203.0.113.5", "203.0.113.5 was refused: it has 1"),
-        ("203.0.113.5:1", "203.0.113.5:1 was refused: 203.0.113.5 has 1"),
-        ("2001:db8::1", "2001:db8::1 was refused: 2001:db8::/64 has 1"),
-        ("", '"" was refused: clients without an IP address have 1'),
+        ("203.0.113.5", "203.0.113.5 was refused: there are 1 of 203.0.113.5"),
+        ("203.0.113.5:1", "203.0.113.5:1 was refused: there are 1 of 203.0.113.5"),
+        ("2001:db8::1", "2001:db8::1 was refused: there are 1 of 2001:db8::/64"),
+        ("", '"" was refused: there are 1 of clients without an IP address'),
     ],
 )
 def test_the_log_says_who_is_counted(app, caplog, address, who):
