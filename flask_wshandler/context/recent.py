@@ -1,29 +1,27 @@
 """The requests of connections that were active lately.
 
-To make a request from its environ takes 7 us, to parse its query 5 more, to look whether one is
-still as it was made 0.5. Each is some kilobytes, too much for every idle connection: a process
-keeps `_MOST` of them.
+To make a request from its environ takes 7 us, and to parse its query 5 more. Each is some
+kilobytes, too much for every idle connection: a process keeps `_MOST` of them.
 
 What a callback does to its `request` is seen by no other: one that was changed is replaced after
-it. What Werkzeug has computed from the environ (`args`, `cookies`) may stay, if it can't change.
+it. What Werkzeug has computed from the environ (`args`, `cookies`) stays, if it can't change.
 """
 
 from __future__ import annotations
 
-import io
 import threading
 from typing import TYPE_CHECKING, Any
 
 from flask import Request
 from werkzeug.datastructures import (
-    EnvironHeaders,
     ImmutableDictMixin,
     ImmutableListMixin,
     ImmutableMultiDict,
 )
 
 from ..process import MadeOnFirstUse
-from .attributes import OF_BODY, is_computed_by_framework, is_same
+from .attributes import OF_BODY, is_computed_by_framework
+from .tracked import TrackedDict, set_unchanged, tracked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,39 +48,45 @@ class RecentRequest:
     """One connection's request, for one callback after the other."""
 
     __slots__ = (
-        "_adapter", "_app", "_attributes", "_environ", "_is_handed_on", "_make", "_view_args",
-        "is_reusable", "is_used", "request",
+        "_adapter", "_app", "_environ", "_is_handed_on", "_known_attributes", "_make",
+        "_view_args", "is_reusable", "is_used", "request",
     )  # fmt: skip
 
-    def __init__(self, app: Flask, make: Callable[[], Request]) -> None:
-        """`make` makes a new request."""
+    request: Request
+
+    def __init__(self, app: Flask, make: Callable[[type[Request] | None], Request]) -> None:
+        """`make` makes a new request, of another class than the app's if one is given."""
         self._app = app
         self._make = make
         #: Whether it was used since somebody looked for one that was not.
         self.is_used = True
         self._adapter: MapAdapter | None = _NOT_MADE
-        self._use(make())
-        cls = type(self.request)
         #: Whether the next callback may have it. What an app's own class makes for a request may
         #: refer to it, or be changed where that can't be seen from here.
-        self.is_reusable = (
-            cls.__init__ is Request.__init__
-            and cls.close is Request.close
-            and not any(vars(base).get("__slots__") for base in cls.__mro__)
-        )
+        self.is_reusable = _is_plain(app.request_class)
+        self._renew()
 
-    def _use(self, request: Request) -> None:
-        self.request = request
-        self._attributes = vars(request).copy()
-        self._environ = request.environ.copy()
-        self._view_args = dict(request.view_args or {})
+    def _renew(self) -> None:
         self._is_handed_on = False
+        if not self.is_reusable:
+            self.request = self._make(None)
+            return
+        request = self.request = self._make(tracked(self._app.request_class))
+        self._view_args: TrackedDict[str, Any] = TrackedDict(request.view_args or {})
+        request.view_args = self._view_args
+        # The class's __init__ has put it there, and this is no change.
+        self._environ: TrackedDict[str, Any] = request.environ  # type: ignore[assignment]  # `make`'s
+        self._environ.is_changed = False
+        self._known_attributes = len(vars(request))
+        set_unchanged(request)
 
     @property
     def url_adapter(self) -> MapAdapter | None:
         """What URLs are built with."""
         if self._adapter is _NOT_MADE:
-            self._adapter = self._app.create_url_adapter(self.request)
+            request = self._make(None)  # of its own, because Flask sets an attribute of it
+            self._adapter = self._app.create_url_adapter(request)
+            break_cycle(request)
         return self._adapter
 
     def hand_on(self) -> None:
@@ -91,49 +95,48 @@ class RecentRequest:
 
     def let_go(self) -> None:
         """A callback is done with the request."""
-        attributes = self.request.__dict__
-        if len(attributes) != len(self._attributes):
+        request = self.request
+        if len(request.__dict__) != self._known_attributes:
             self._learn()
         if (
             self._is_handed_on
-            or attributes != self._attributes
-            or attributes["environ"] != self._environ
-            or attributes["view_args"] != self._view_args
+            or request.is_changed_by_app  # type: ignore[attr-defined]  # of `tracked`
+            or self._environ.is_changed
+            or self._view_args.is_changed
         ):
-            self._use(self._copy())
+            break_cycle(request)
+            self._renew()
 
     def _learn(self) -> None:
-        """Keep what was computed; leave what the app has set."""
-        request, attributes = self.request, vars(self.request)
+        """Keep what was computed, unless it can be changed."""
+        attributes = vars(self.request)
         if "files" in attributes:
-            request.close()
-        new = None
-        for name in attributes.keys() - self._attributes.keys():
-            value = attributes[name]
-            if name in OF_BODY:
+            self.request.close()
+        # A dict's new names are its last.
+        for name, value in list(attributes.items())[self._known_attributes :]:
+            if name in OF_BODY or (
+                not isinstance(value, _IMMUTABLE)
+                and is_computed_by_framework(type(self.request), name)
+            ):
                 del attributes[name]
-            elif isinstance(value, _IMMUTABLE) and is_computed_by_framework(type(request), name):
-                new = new or self._make()
-                if is_same(getattr(new, name), value):
-                    self._attributes[name] = value
+        self._known_attributes = len(attributes)
 
-    def _copy(self) -> Request:
-        """The request as it was before the callback."""
-        attributes = self._attributes.copy()
-        environ = attributes["environ"] = self._environ.copy()
-        if type(attributes["headers"]) is EnvironHeaders:
-            attributes["headers"] = EnvironHeaders(environ)
-        attributes["view_args"] = self._view_args.copy()
-        environ["wsgi.input"] = io.BytesIO()
-        request: Request = object.__new__(type(self.request))
-        request.__dict__ = attributes
-        self.break_cycle()
-        environ["werkzeug.request"] = request
-        return request
 
-    def break_cycle(self) -> None:
-        """Let the request go without the garbage collector."""
-        self.request.environ["werkzeug.request"] = None
+def break_cycle(request: Request) -> None:
+    """Let `request` go without the garbage collector, as Flask does."""
+    request.environ["werkzeug.request"] = None
+
+
+def _is_plain(cls: object) -> bool:
+    return (
+        isinstance(cls, type)
+        and issubclass(cls, Request)
+        and cls.__init__ is Request.__init__
+        and cls.close is Request.close
+        and cls.__setattr__ is object.__setattr__
+        and cls.__delattr__ is object.__delattr__
+        and not any(vars(base).get("__slots__") for base in cls.__mro__)
+    )
 
 
 class _Recent:
@@ -157,7 +160,7 @@ class _Recent:
                 gone = self._take_unused()
         # Without the lock, because the app's objects may go with it.
         if gone is not None:
-            gone[1].break_cycle()
+            break_cycle(gone[1].request)
 
     def remove(self, snapshot: RequestSnapshot) -> None:
         """Keep none for `snapshot` from now on."""
@@ -165,7 +168,7 @@ class _Recent:
             gone, snapshot.recent = snapshot.recent, UNKEPT
             self._snapshots.pop(id(snapshot), None)
         if gone is not None and gone is not UNKEPT:
-            gone.break_cycle()
+            break_cycle(gone.request)
 
     def _take_unused(self) -> tuple[RequestSnapshot, RecentRequest]:
         """The oldest that was not used since its last turn; each is passed over once."""

@@ -17,7 +17,8 @@ from flask.sessions import SecureCookieSessionInterface, SessionMixin
 
 from ..handler import new_connection_id
 from .attributes import changed_attributes, set_attributes
-from .recent import UNKEPT, RecentRequest, recent_requests
+from .recent import UNKEPT, RecentRequest, break_cycle, recent_requests
+from .tracked import TrackedDict
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -132,7 +133,9 @@ class RequestSnapshot:
         self.view_args: dict[str, Any] | None = request.view_args or None
         self._keys, self._values = _kept(request.environ)
         self._attributes: dict[str, Any] | None = None
-        self._attributes = changed_attributes(request, self.new_request())
+        new = self.new_request()
+        self._attributes = changed_attributes(request, new)
+        break_cycle(new)
 
     def opened(self) -> None:
         """Its connection is open: keep a request at hand while it is active."""
@@ -190,8 +193,7 @@ class RequestSnapshot:
             recent.let_go()
             return
         request.close()
-        # As Flask does: the two would keep each other alive.
-        request.environ["werkzeug.request"] = None
+        break_cycle(request)
 
     def hand_on(self, request: Request) -> None:
         """Another thread goes on with the request of this callback."""
@@ -218,10 +220,11 @@ class RequestSnapshot:
         recent.is_used = True
         return recent
 
-    def new_request(self) -> Request:
-        """The request, made again."""
+    def new_request(self, cls: type[Request] | None = None) -> Request:
+        """The request, made again; of the app's class, or of a `tracked` one with its environ."""
         app = self.app
-        request = app.request_class(self.environ())
+        environ = self.environ()
+        request = app.request_class(environ) if cls is None else cls(TrackedDict(environ))
         request.json_module = app.json
         request.url_rule = self.url_rule
         request.view_args = {} if self.view_args is None else dict(self.view_args)
