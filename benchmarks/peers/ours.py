@@ -3,11 +3,12 @@
 import os
 import time
 
-from flask import Flask
+from flask import Flask, request, session, url_for
 
 from flask_wshandler import WebSocketCollection, WebSocketHandler, WebSockets
 
 app = Flask(__name__)
+app.secret_key = "of no importance"
 app.config["WSHANDLER_COMPRESSION"] = "COMPRESSION" in os.environ
 sockets = WebSockets(app)
 clients = WebSocketCollection("clients")
@@ -18,6 +19,27 @@ class Echo(WebSocketHandler):
     """Answers a message with the same."""
 
     def on_message(self, message):
+        self.send(message)
+
+
+USES = {
+    "path": lambda handler: request.path,
+    "args": lambda handler: request.args,
+    "query": lambda handler: handler.context.query_string,
+    "session": lambda handler: session.get("name"),
+    "url": lambda handler: url_for("static", filename="some.js"),
+}
+
+
+@sockets.route("/echo/<use>")
+class Using(WebSocketHandler):
+    """Looks at something before it answers."""
+
+    def __init__(self, use):
+        self.use = USES[use]
+
+    def on_message(self, message):
+        self.use(self)
         self.send(message)
 
 

@@ -61,13 +61,14 @@ def echo(
     window: int = 1,
     compressed: bool = False,
     in_flight: int | None = None,
+    path: str = ECHO,
 ) -> Sample:
     """Every client sends when it is answered; or they take turns, `in_flight` at once."""
     turns = {"window": window} if in_flight is None else {"in_flight": in_flight}
     return _sample(
         bench.load.run(
             "echo",
-            path=ECHO,
+            path=path,
             clients=clients,
             size=size,
             compressed=compressed,

@@ -415,4 +415,33 @@ GROWTH = Scenario(
     lambda peer: peer.key in _GROWS,
 )
 
-SCENARIOS = (ECHO, HALF_LOAD, BROADCAST, IDLE, LIVES, SLOW, PAGES, SCALING, GROWTH)
+_USES = {
+    "path": "request.path",
+    "args": "request.args",
+    "query": "context.query_string",
+    "session": "session",
+    "url": "url_for",
+}
+_USE_CASES = tuple(
+    Case(
+        f"use-{use or 'nothing'}",
+        title,
+        Demands(100),
+        functools.partial(
+            measurements.echo, clients=100, path=f"/echo/{use}?room=1" if use else measurements.ECHO
+        ),
+    )
+    for use, title in {"": "nothing", **_USES}.items()
+)
+
+USES = Scenario(
+    "uses",
+    "What a callback looks at",
+    "Echo of 32 bytes by 100 clients, whose callbacks look at something of Flask's before they "
+    "answer. CPU of the server in µs/message.",
+    _USE_CASES,
+    (Table("", tuple(Column(case.title, case.key, "cpu_us", 1) for case in _USE_CASES)),),
+    lambda peer: peer.key == "ours",
+)
+
+SCENARIOS = (ECHO, HALF_LOAD, BROADCAST, IDLE, LIVES, SLOW, PAGES, SCALING, GROWTH, USES)
