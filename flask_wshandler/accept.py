@@ -20,7 +20,13 @@ from . import handshake
 from .callbacks import HandlerCallbacks
 from .client_address import UNKNOWN, subscriber_of
 from .connection import Callbacks, Connection
-from .context import ACCEPTED_KEY, RequestSnapshot, WebSocketContext, copied_variables
+from .context import (
+    ACCEPTED_KEY,
+    RequestSnapshot,
+    WebSocketContext,
+    copied_variables,
+    kept_globals,
+)
 from .context.websocket import user_id_of
 from .errors import SocketUnreachable
 from .function import FunctionCallbacks, FunctionHandler, ObservedFunctionCallbacks
@@ -194,6 +200,7 @@ def _note_changes(handler: WebSocketHandler, snapshot: RequestSnapshot) -> None:
     """The response is on its way: what the view has done after the accepting counts, too."""
     if request_ctx:
         snapshot.note_changes(request_ctx.request, request_ctx.session)
+        snapshot.kept_globals = kept_globals(state_of(snapshot.app).settings.keep_in_g)
         _note_user(handler, snapshot)
 
 

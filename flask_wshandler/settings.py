@@ -122,6 +122,14 @@ def _name_or_none(value: object) -> str | None:
     raise ValueError("a non-empty str, or None")
 
 
+def _names(value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple | set | frozenset) and all(
+        isinstance(each, str) and each.isidentifier() for each in value
+    ):
+        return tuple(value)
+    raise ValueError("a list of names of attributes of g")
+
+
 def _rate_or_none(value: object) -> Rate | None:
     allowed = "None, a number of messages per second above 0, or such a number and a burst from 1"
     if value is None or isinstance(value, Rate):
@@ -181,6 +189,18 @@ class Settings:
     )
     #: Seconds after which a callback that is still running is logged with its stack. None: never.
     slow_callback_s: float | None = _setting(30.0, at_least(0.1, float, "seconds", or_none=True))
+    #: Attributes of the handshake's `g` that callbacks find in theirs. Default: where
+    #: Flask-HTTPAuth and Flask-JWT-Extended keep whom they have admitted.
+    keep_in_g: tuple[str, ...] = _setting(
+        (
+            "flask_httpauth_user",
+            "_jwt_extended_jwt",
+            "_jwt_extended_jwt_header",
+            "_jwt_extended_jwt_location",
+            "_jwt_extended_jwt_user",
+        ),
+        _names,
+    )
     #: Callbacks that run at once in a process.
     threads: int = _setting(32, at_least(1, int, "threads"))
     #: How accepted sockets are served: "auto", "epoll" or "blocking".

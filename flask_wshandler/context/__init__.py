@@ -11,6 +11,7 @@ from .callback import (
     context_of,
     copied_variables,
     entered,
+    kept_globals,
     request_variables,
     tell_teardown,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "context_of",
     "copied_variables",
     "entered",
+    "kept_globals",
     "request_variables",
     "tell_teardown",
 ]

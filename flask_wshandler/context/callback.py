@@ -11,6 +11,7 @@ what a context calls its parts), which is why setup.cfg bounds Flask's version.
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,13 @@ from flask.signals import (
     appcontext_tearing_down,
     request_tearing_down,
 )
+from werkzeug.exceptions import HTTPException
+
+from .snapshot import KeptGlobals
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from werkzeug.routing import MapAdapter
 
     from .snapshot import RequestSnapshot
@@ -65,25 +71,20 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
     def g(self) -> _AppCtxGlobals:  # type: ignore[override]  # an attribute there, lazy here
         if self._globals is None:
             self._globals = self.app.app_ctx_globals_class()
-            if self.app.url_value_preprocessors:
-                self._process_url_values()
+            if self._snapshot.kept_globals is not None:
+                self._fill(self._globals, self._snapshot.kept_globals)
         return self._globals
 
-    def _process_url_values(self) -> None:
-        """Have what `url_value_preprocessor` functions put into `g` in it, as in the view.
-
-        What a view's `url_defaults` functions rely on: Flask's pattern for a language in the URL.
-        """
-        rule = self._snapshot.url_rule
-        if rule is None or self.url_adapter is None:
+    def _fill(self, new: _AppCtxGlobals, kept: KeptGlobals) -> None:
+        for name, value in kept.values.items():
+            setattr(new, name, value)
+        if kept.matched_args is None:
             return
-        # Matched again, since such a function may take values out. They are this callback's own.
-        endpoint, matched = self.url_adapter.match(method=self.request.method)
-        values = dict(matched)
-        names = (None, *reversed(self.request.blueprints))
-        for name in names:
-            for process in self.app.url_value_preprocessors.get(name, ()):
-                process(endpoint, values)
+        # As before each request, and before all that could miss what they set.
+        request, values = self.request, dict(kept.matched_args)
+        for blueprint in (None, *reversed(request.blueprints)):
+            for preprocess in self.app.url_value_preprocessors.get(blueprint, ()):
+                preprocess(request.endpoint, values)
 
     @property
     def request(self) -> Request:  # type: ignore[override]  # an attribute there, lazy here
@@ -215,6 +216,25 @@ def entered(snapshot: RequestSnapshot) -> CallbackContext:
     context._is_apart = True
     context.enter()
     return context
+
+
+def kept_globals(names: Iterable[str]) -> KeptGlobals | None:
+    """What callbacks are to find in their `g`, as the request is at this moment; None for nothing.
+
+    `names` are those of attributes of `g` that are kept. What the app's URL processors have put
+    there comes by calling them again.
+    """
+    context: RequestContext = _cv_request.get()
+    found: _AppCtxGlobals = _cv_app.get().g
+    values = {name: getattr(found, name) for name in names if hasattr(found, name)}
+    matched_args = None
+    if context.app.url_value_preprocessors and context.url_adapter is not None:
+        # Again, because the processors take out of view_args what the view is not to see.
+        with contextlib.suppress(HTTPException):
+            _, matched_args = context.url_adapter.match(return_rule=True)
+    if not values and matched_args is None:
+        return None
+    return KeptGlobals(values, matched_args)
 
 
 def copied_variables() -> Context | None:

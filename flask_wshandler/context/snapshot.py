@@ -10,7 +10,7 @@ import io
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import Flask, Request
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
@@ -80,6 +80,15 @@ def _has_teardown(app: Flask) -> bool:
     )
 
 
+class KeptGlobals(NamedTuple):
+    """What a callback's `g` begins with."""
+
+    #: Attributes of the handshake's.
+    values: dict[str, Any]
+    #: What the URL processors are called with; None if there are none.
+    matched_args: Mapping[str, Any] | None
+
+
 class RequestSnapshot:
     """The handshake's request, from which the request can be made again."""
 
@@ -90,6 +99,7 @@ class RequestSnapshot:
         "app",
         "connection_id",
         "has_teardown",
+        "kept_globals",
         "recent",
         "session",
         "subprotocol",
@@ -118,6 +128,8 @@ class RequestSnapshot:
         self.taken_at_s = time.time()
         #: Whose login is checked again and again; None unless that is asked for.
         self.user_id: object = None
+        #: What its callbacks find in their `g`; None for nothing.
+        self.kept_globals: KeptGlobals | None = None
         #: The context variables of its callbacks; None while none is set. Not entered by two
         #: threads: the connection's turn is one at a time.
         self.variables: Context | None = None

@@ -4,12 +4,15 @@ import threading
 
 import pytest
 from flask import (
+    Blueprint,
     Flask,
     after_this_request,
     copy_current_request_context,
     current_app,
+    g,
     request,
     session,
+    url_for,
 )
 
 from flask_wshandler import HttpHandler, WebSocketHandler, WebSockets
@@ -115,3 +118,103 @@ def test_the_context_of_an_http_handler_knows_the_request(app):
     assert name == "Ada! lovelace"
     assert items == {"agent": "a test", "late": True}
     assert (user, application) == ("lovelace", app.name)
+
+
+class Globals(WebSocketHandler):
+    """Tells what its `g` has, and leaves something there."""
+
+    def on_text(self, message):
+        self.send_json({name: getattr(g, name) for name in g})
+        g.left = message
+
+
+def asked(app, path, *messages):
+    """The answers to each message."""
+    with app.test_client().websocket_connect(path) as ws:
+        for message in messages:
+            ws.send(message)
+        return [ws.receive_json(timeout=5) for _ in messages]
+
+
+def test_what_is_kept_of_g_is_said_by_a_setting(app):
+    """By default what extensions keep there of whom they have admitted; nothing else."""
+
+    @app.before_request
+    def fill():
+        g.flask_httpauth_user = "ann"
+        g.tenant = "acme"
+
+    @app.after_request
+    def fill_late(response):
+        g.late = "late"
+        return response
+
+    WebSockets(app).route("/globals")(Globals)
+    assert asked(app, "/globals", "x", "y") == 2 * [{"flask_httpauth_user": "ann"}]
+    app.config["WSHANDLER_KEEP_IN_G"] = ["tenant", "late", "absent"]
+    other = Flask(__name__)
+    other.config["WSHANDLER_KEEP_IN_G"] = app.config["WSHANDLER_KEEP_IN_G"]
+    other.before_request(fill)
+    other.after_request(fill_late)
+    WebSockets(other).route("/globals")(Globals)
+    assert asked(other, "/globals", "x", "y") == 2 * [{"tenant": "acme", "late": "late"}]
+
+
+class Linking(WebSocketHandler):
+    """Answers with an address in its client's language, and what the view has seen."""
+
+    def on_text(self, message):
+        self.send_json([url_for("i18n.about"), g.lang, request.view_args])
+
+
+def test_url_processors_run_for_callbacks(app):
+    """Those of the app and of the blueprint, with what the URL had for the view."""
+    blueprint = Blueprint("i18n", __name__, url_prefix="/<lang>/<project>")
+    calls = []
+
+    @app.url_value_preprocessor
+    def pull_project(endpoint, values):
+        calls.append(endpoint)
+        g.project = values.pop("project")
+
+    @blueprint.url_value_preprocessor
+    def pull_language(endpoint, values):
+        assert "project" not in values
+        g.lang = values.pop("lang")
+
+    @blueprint.url_defaults
+    def add(endpoint, values):
+        values.update(lang=g.lang, project=g.project)
+
+    sockets = WebSockets(app)
+    sockets.route("/live/<int:number>", bp=blueprint)(type("Live", (Linking,), {"__init__": init}))
+    blueprint.add_url_rule("/about", "about", lambda: "about")
+    app.register_blueprint(blueprint)
+    assert asked(app, "/de/x/live/7", "x", "y") == 2 * [["/de/x/about", "de", {"number": 7}]]
+    assert calls == 3 * ["i18n.Live"]
+
+
+def init(self, number):
+    assert number == 7
+
+
+def test_teardown_functions_find_what_url_processors_set(app):
+    """Also after a callback that has not used `g`."""
+    found = []
+    app.url_value_preprocessor(lambda endpoint, values: setattr(g, "lang", values["lang"]))
+    app.teardown_appcontext(lambda error: found.append(g.lang))
+
+    @WebSockets(app).route("/<lang>/echo")
+    class Echo(WebSocketHandler):
+        def __init__(self, lang):
+            pass
+
+        def on_text(self, message):
+            self.send(message)
+
+    with app.test_client().websocket_connect("/de/echo") as ws:
+        ws.send("x")
+        assert ws.receive(timeout=5) == "x"
+        assert ws.receive_all() == []
+    # The request, on_open, on_text and on_close.
+    assert found == 4 * ["de"]

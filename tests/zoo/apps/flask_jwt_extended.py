@@ -6,7 +6,6 @@ from flask_jwt_extended import (
     create_access_token,
     get_jwt_identity,
     jwt_required,
-    verify_jwt_in_request,
 )
 
 from flask_wshandler import WebSocketHandler, WebSockets, accept_websocket_request
@@ -17,10 +16,7 @@ sockets = WebSockets()
 
 
 class Named(WebSocketHandler):
-    """`g` is fresh in callbacks, so the identity is asked for anew."""
-
     def on_message(self, message):
-        verify_jwt_in_request()
         self.send(f"{message} {get_jwt_identity()}")
 
 
