@@ -40,7 +40,7 @@ _LONGEST_NAME = f"{_UNFINISHED}01234567-{2**22}-01234567"
 
 _TOP = "flask-wshandler"
 
-_ATTEMPTS = 10
+_ATTEMPTS = 100
 """To make a directory that others remove because they find it empty."""
 
 _MOST_CLEARED = 1000

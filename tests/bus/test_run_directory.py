@@ -272,7 +272,12 @@ def test_a_read_only_machine(shared_memory):
         place for place in ("/tmp", "/var/tmp", "/usr/tmp", "/dev/shm") if Path(place).is_dir()
     ]
     modes = dict.fromkeys(hidden, "ro") | {"/dev/shm": shared_memory}
-    mounts = [f"mount -t tmpfs -o {mode} none {place}" for place, mode in modes.items()]
+    # Read-only as it is, since this checkout and its Python may be in one of these.
+    mount = {
+        "ro": "mount --bind {0} {0} && mount -o remount,ro,bind {0}",
+        "rw": "mount -t tmpfs none {0}",
+    }
+    mounts = [mount[mode].format(place) for place, mode in modes.items()]
     command = ["unshare", "--mount", "sh", "-c", " && ".join([*mounts, 'cd / && exec "$@"']), "sh"]
     if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs to mount something of its own")

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 from flask import Flask
@@ -14,6 +15,7 @@ from flask_wshandler import (
     WebSocketHandler,
     WebSockets,
     accept_websocket_request,
+    extension,
 )
 from flask_wshandler.testing import enable
 
@@ -100,8 +102,9 @@ def test_a_named_collection_without_an_app():
     assert "flask_wshandler.bus.connect" in run.stderr
 
 
-def test_json_in_a_thread_of_ones_own():
+def test_json_in_a_thread_of_ones_own(monkeypatch):
     """By the app's provider, as in a callback."""
+    monkeypatch.setattr(extension, "_apps", weakref.WeakSet())  # with those of other tests
     app = make_app()
     sockets = WebSockets(app)
     clients = WebSocketCollection("chat")
