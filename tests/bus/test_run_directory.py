@@ -246,6 +246,7 @@ def test_a_process_that_becomes_another_users_moves(runtime):
     as_another_user(BECOMES_ANOTHER, directory=runtime)
 
 
+ROOT = Path(__file__).resolve().parents[2]
 READ_ONLY = """
 import logging
 from flask import Flask
@@ -272,20 +273,24 @@ def test_a_read_only_machine(shared_memory):
         place for place in ("/tmp", "/var/tmp", "/usr/tmp", "/dev/shm") if Path(place).is_dir()
     ]
     modes = dict.fromkeys(hidden, "ro") | {"/dev/shm": shared_memory}
-    # Read-only as it is, since this checkout and its Python may be in one of these.
-    mount = {
-        "ro": "mount --bind {0} {0} && mount -o remount,ro,bind {0}",
-        "rw": "mount -t tmpfs none {0}",
-    }
-    mounts = [mount[mode].format(place) for place, mode in modes.items()]
+    # The checkout and its Python may be in one of these, so they are seen at another place.
+    mounts = [
+        "mount -t tmpfs none /mnt",
+        "mkdir /mnt/checkout",
+        f"mount --bind {ROOT} /mnt/checkout",
+        *(f"mount -t tmpfs -o {mode} none {place}" for place, mode in modes.items()),
+    ]
+    python = Path(sys.executable)
+    if python.is_relative_to(ROOT):
+        python = "/mnt/checkout" / python.relative_to(ROOT)
     command = ["unshare", "--mount", "sh", "-c", " && ".join([*mounts, 'cd / && exec "$@"']), "sh"]
     if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs to mount something of its own")
     done = subprocess.run(
-        [*command, sys.executable, "-c", READ_ONLY],
+        [*command, python, "-c", READ_ONLY],
         env={
             **{k: v for k, v in os.environ.items() if k not in ("XDG_RUNTIME_DIR", "TMPDIR")},
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            "PYTHONPATH": "/mnt/checkout",
         },
         capture_output=True,
         text=True,
