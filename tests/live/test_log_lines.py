@@ -11,6 +11,8 @@ EVIL = "a\r\nFORGED one\x1b[31m\x9b1m\x7f\t\u2028FORGED two\u2029\u202eevil\u206
 PATH = urllib.parse.quote(EVIL)
 # What a header can have, as WSGI has it: latin-1, and no line ends.
 HEADER = "evil\x1b[31m\x9b1m\x7f\tFORGED\xa0\xad" + "x" * 600
+# Werkzeug 3.0 answers 400 itself to what is no name for IDNA, as HEADER.
+LONG_HOST = "evil\x1b[31m\x7fFORGED" + ".x" * 300
 
 
 @pytest.fixture
@@ -93,12 +95,12 @@ def test_an_address_of_a_proxys_header(server):
     header = ("X-Forwarded-For", HEADER)
     with raw(server, "/handler/x", header), raw(server, "/handler/x", header) as second:
         assert second.status == 429
-        assert "FORGED" in wait_for_line(server, "have 1 already")
+        assert "FORGED" in wait_for_line(server, "clients without an IP address")
     wait_for_line(server, "closed peer=")
     check_lines(server)
 
 
-@pytest.mark.parametrize("host", [HEADER, "\x1b[31mFORGED"])
+@pytest.mark.parametrize("host", [LONG_HOST, "\x1b[31mFORGED"])
 def test_an_origin_with_the_apps_own_address(server, host):
     """In the line of a refusal, and on its page, whose length is bounded."""
     headers = [
