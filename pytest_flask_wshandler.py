@@ -118,7 +118,7 @@ def _chained(errors: list[BaseException]) -> BaseException:
 
 def _live_workers() -> list[Worker]:
     # Without it, or half imported, nobody has connected.
-    module: Any = sys.modules.get("flask_wshandler.testing.worker")
+    module: Any = sys.modules.get("flask_wshandler.testing.app_under_test")
     return list(module.live_workers()) if hasattr(module, "live_workers") else []
 
 

@@ -29,18 +29,18 @@ The documentation is in the folder `docs` of the source distribution; `docs/quic
 five minutes.
 """
 
-from .accept import UpgradeRequired, accept_websocket_request, is_websocket_request
 from .bus import BusStats
-from .collection import WebSocketCollection
-from .context import WebSocketContext
-from .errors import CloseCode, SettingError, SocketUnreachable, WebSocketError
+from .collections.collection import WebSocketCollection
+from .collections.groups import WebSocketGroups
+from .collections.presence import Presence
 from .extension import WebSockets
-from .groups import WebSocketGroups
-from .handler import WebSocketHandler
-from .http_handler import HttpContext, HttpHandler
-from .presence import Presence
-from .signals import message_received, websocket_connected, websocket_disconnected
+from .handlers.context import WebSocketContext
+from .handlers.handler import WebSocketHandler
+from .handlers.signals import message_received, websocket_connected, websocket_disconnected
+from .protocol.errors import CloseCode, SettingError, SocketUnreachable, WebSocketError
 from .transports.engine import Stats
+from .upgrade.accept import UpgradeRequired, accept_websocket_request, is_websocket_request
+from .upgrade.http_handler import HttpContext, HttpHandler
 
 __version__ = "0.1.0"
 

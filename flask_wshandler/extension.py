@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import itertools
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+import click
 import flask.json
 from flask import Blueprint, Flask, current_app
+from flask.cli import AppGroup
 from flask_sock import Sock
 
-from . import diagnosis, hub, logs, serialization
-from .answers import Answerer
 from .bus import Bus, BusStats, connect
-from .cli import GROUP_NAME, CommandGroup
-from .errors import SettingError
-from .identity import app_name
-from .log_throttle import LogThrottle
-from .redaction import without_password
-from .request_thread import use_request_threads
-from .routing import admit_upgrades, is_function_view, view_of
+from .collections import registry, serialization
+from .handlers.slow_callbacks import SlowCallbackWatch
+from .monitoring import request_report
+from .monitoring.process_report import Answerer
+from .protocol.errors import SettingError
+from .runtime import logs
+from .runtime.identity import app_name
+from .runtime.log_throttle import LogThrottle
+from .runtime.redaction import without_password
+from .runtime.timer import Clock, MonotonicClock, Timer
 from .settings import Settings
-from .slow import SlowCallbackWatch
-from .state import EXTENSION_KEY, AppState, Services, state_of
-from .timer import Clock, MonotonicClock, Timer
 from .transports.engine import Engine, Stats
-from .upgrade import let_upgrades_leave
+from .upgrade.app_state import AppState, Services, find_state, set_state, state_of
+from .upgrade.request_thread import use_request_threads
+from .upgrade.response import let_upgrades_leave
+from .upgrade.routing import admit_upgrades, is_function_view, view_of
+
+_GROUP_NAME = "websockets"
 
 Routed = TypeVar("Routed", bound=Callable[..., Any])
 
@@ -57,14 +63,14 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         Starts no thread and opens nothing. Raises `SettingError` for a bad value.
         """
         state = new_state(app, Settings.from_mapping(app.config), self._clock)
-        if EXTENSION_KEY not in app.extensions:
+        if find_state(app) is None:
             admit_upgrades(app)
             let_upgrades_leave(app)
             use_request_threads(app, is_function_view)
-            diagnosis.answer_operators(app)
-            if GROUP_NAME not in app.cli.commands:  # else the app has commands of its own there
-                app.cli.add_command(CommandGroup())
-        app.extensions[EXTENSION_KEY] = state
+            request_report.answer_operators(app)
+            if _GROUP_NAME not in app.cli.commands:  # else the app has commands of its own there
+                app.cli.add_command(_CommandGroup())
+        set_state(app, state)
         _apps.add(app)
         self._add_routes(app)
         for tell in initialized:
@@ -146,6 +152,29 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         return self.bp
 
 
+class _CommandGroup(AppGroup):
+    """`flask websockets …`, whose commands are imported when they are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(_GROUP_NAME, short_help="Routes, connections, and what is wrong.")
+        self.help = "Look at the WebSockets of this app, and of its running workers."
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in the order of the documentation."""
+        del ctx
+        return list(self._commands())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, None if there is none."""
+        del ctx
+        return self._commands().get(cmd_name)
+
+    def _commands(self) -> dict[str, click.Command]:
+        module = importlib.import_module(".cli.commands", __package__)
+        commands: dict[str, click.Command] = module.COMMANDS
+        return commands
+
+
 def _free_name(app: Flask, name: str) -> str:
     """A name that no blueprint of `app` has: there may be several `WebSockets` objects."""
     names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
@@ -199,7 +228,7 @@ def services_on(
     if settings.slow_callback_s is not None:
         engine.have_woken(slow_callbacks, slow_callbacks.interval_s)
     call = _call_in_context_of(app)
-    collections = hub.Hub(
+    collections = registry.Hub(
         bus,
         lease_s=settings.presence_lease,
         clock=clock,
@@ -214,7 +243,7 @@ def services_on(
 class _Reachability:
     """Has a process that serves WebSockets be asked by others, from its first connection on."""
 
-    def __init__(self, collections: hub.Hub) -> None:
+    def __init__(self, collections: registry.Hub) -> None:
         self.due_tick: int | None = None  # the timer's
         # Weak: the engine's timer must not keep what refers to the engine.
         self._hub = weakref.ref(collections)
@@ -251,10 +280,10 @@ def _call_in_context_of(app: Flask) -> Callable[..., None]:
     return call
 
 
-def _find_hub() -> hub.Hub:
+def _find_hub() -> registry.Hub:
     """The current app's, or that of the only app there is."""
     if current_app:
-        state = current_app.extensions.get(EXTENSION_KEY)
+        state = find_state(current_app)
         if isinstance(state, AppState):
             return state.hub
     apps = list(_apps)
@@ -273,8 +302,7 @@ def _find_hub() -> hub.Hub:
             "process, so nobody would be reached: call WebSockets(app) first, or give the "
             "collection a bus (bus=flask_wshandler.bus.connect(…)) in a program without the app"
         )
-    found: AppState = apps[0].extensions[EXTENSION_KEY]
-    return found.hub
+    return state_of(apps[0]).hub
 
 
 def _dumps(obj: Any) -> str:
@@ -283,5 +311,5 @@ def _dumps(obj: Any) -> str:
     return apps[0].json.dumps(obj) if len(apps) == 1 else flask.json.dumps(obj)
 
 
-hub.use(_find_hub)
+registry.use(_find_hub)
 serialization.use(_dumps)

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
-from .metrics.families import CALLBACK_SECONDS, FAMILIES, Family, Kind
-from .metrics.figures import Figures, figures_of
-from .metrics.times import BOUNDS_S, Names
-from .observers import Around, observe
-from .state import state_of
+from .handlers.observers import Around, observe
+from .monitoring.callback_histogram import BOUNDS_S, Names
+from .monitoring.metric_families import CALLBACK_SECONDS, FAMILIES, Family, Kind
+from .monitoring.samples import Figures, figures_of
+from .upgrade.app_state import state_of
 
 try:
     from opentelemetry import metrics, trace
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
     from opentelemetry.trace import Tracer, TracerProvider
 
-    from .context import RequestSnapshot
-    from .handler import WebSocketHandler
+    from .handlers.handler import WebSocketHandler
+    from .handlers.request_snapshot import RequestSnapshot
 
 _SCOPE = "flask_wshandler"
 _ROOT = Context()

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator
 
 from flask import Flask, Response, request
 
-from .metrics.families import CALLBACK_SECONDS, FAMILIES, Family, Kind
-from .metrics.figures import SUM, Figures, add
-from .metrics.measured import Measured
-from .metrics.times import BOUNDS_S
-from .observers import observe
+from .handlers.observers import observe
+from .monitoring.app_metrics import Measured
+from .monitoring.callback_histogram import BOUNDS_S
+from .monitoring.metric_families import CALLBACK_SECONDS, FAMILIES, Family, Kind
+from .monitoring.samples import SUM, Figures, add
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry

@@ -12,14 +12,15 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import logs
-from .errors import SettingError
-from .origins import ANY, SAME_ORIGIN, checked_entry
-from .redaction import without_password
+from .protocol.errors import SettingError
+from .protocol.limits import ClientSettings, QueuePolicy, Rate, RatePolicy
+from .protocol.origins import ANY, SAME_ORIGIN, checked_entry
+from .runtime import logs
+from .runtime.redaction import without_password
 
 PREFIX = "WSHANDLER_"
 
-logger = logs.logger(__name__)
+logger = logs.logger(__package__)
 
 
 class Transport(str, enum.Enum):
@@ -28,29 +29,6 @@ class Transport(str, enum.Enum):
     AUTO = "auto"
     EPOLL = "epoll"
     BLOCKING = "blocking"
-
-
-class QueuePolicy(str, enum.Enum):
-    """What happens when a client has left more than `max_queue_size` bytes untaken."""
-
-    CLOSE = "close"
-    DROP_OLDEST = "drop_oldest"
-    DROP_NEWEST = "drop_newest"
-
-
-class RatePolicy(str, enum.Enum):
-    """What happens when a client sends more messages than `message_rate` allows."""
-
-    CLOSE = "close"
-    SLOW_DOWN = "slow_down"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rate:
-    """So many at once, and so many a second in the long run."""
-
-    per_second: float
-    burst: int
 
 
 def _shown(values: type[enum.Enum]) -> str:
@@ -265,33 +243,18 @@ def _checked(key: str, value: object, check: Callable[[object], Any]) -> Any:
         raise SettingError(f"{key} is {shown}, but must be {error}") from None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ClientSettings:
-    """The settings that concern one client: an app's, with its handler's attributes over them."""
+def limits_of(handler: object, settings: Settings) -> ClientSettings:
+    """Lay `handler`'s attributes over `settings`; raise `SettingError` for a bad one.
 
-    max_message_size: int
-    max_queue_size: int
-    queue_policy: QueuePolicy
-    message_rate: Rate | None
-    message_rate_policy: RatePolicy
-    ping_interval: float | None
-    ping_timeout: float | None
-    close_timeout: float
-    recheck_session_s: float | None
-
-    @classmethod
-    def of(cls, handler: object, settings: Settings) -> ClientSettings:
-        """Lay `handler`'s attributes over `settings`; raise `SettingError` for a bad one.
-
-        One object for all clients with the same settings.
-        """
-        kind = type(handler)
-        name = getattr(kind, "_settings_name", kind.__name__)
-        values = tuple([getattr(handler, each, _UNSET) for each in _OF_HANDLERS])
-        try:
-            return _client_settings(name, values, settings)
-        except TypeError:  # a bad value that has no hash: to be named
-            return _client_settings.__wrapped__(name, values, settings)
+    One object for all clients with the same settings.
+    """
+    kind = type(handler)
+    name = getattr(kind, "_settings_name", kind.__name__)
+    values = tuple([getattr(handler, each, _UNSET) for each in _OF_HANDLERS])
+    try:
+        return _client_settings(name, values, settings)
+    except TypeError:  # a bad value that has no hash: to be named
+        return _client_settings.__wrapped__(name, values, settings)
 
 
 _SECONDS = at_least(0.1, float, "seconds", or_none=True)

@@ -1,7 +1,7 @@
 """What carries broadcasts between the processes of an app: a contract, and its implementations.
 
 `local` finds the processes of one machine, `redis_bus` those of many. None of them knows Flask,
-connections or collections: see `flask_wshandler.hub` for those.
+connections or collections: see `flask_wshandler.collections.registry` for those.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import socket
 
-from ..redaction import without_password
-from .contract import Bus, BusStats
+from ..runtime.redaction import without_password
+from ..runtime.run_directory import UnsafeDirectory
+from .base import Bus, BusStats
 from .envelope import Envelope, Kind, Malformed
-from .none import NoBus
-from .run_directory import UnsafeDirectory
+from .null import NoBus
 
 DEFAULT_QUEUE_BYTES = 16 * 2**20
 _REDIS = re.compile(r"(redis|valkey|unix)[a-z+]*://")

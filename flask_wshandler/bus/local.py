@@ -30,13 +30,13 @@ import struct
 import time
 from collections.abc import Callable
 
-from .. import faults, locks, logs, process, threads
-from .contract import CLOSE_TIMEOUT_S, Bus
+from ..runtime import faults, lifecycle, locks, logs, threads
+from ..runtime.run_directory import RunDirectory, UnsafeDirectory
+from .base import CLOSE_TIMEOUT_S, Bus
 from .envelope import MAX_ENVELOPE_BYTES
-from .link import Link
-from .run_directory import RunDirectory, UnsafeDirectory
+from .peer_link import Link
 
-logger = logs.logger(__name__)
+logger = logs.logger(__package__)
 
 _SIZE = struct.Struct("!I")
 _READ_BYTES = 256 * 1024
@@ -355,7 +355,7 @@ class LocalBus(Bus):
                 self._waker.send(b"\0")
 
     def _start(self) -> None:
-        process.stop_at_exit()
+        lifecycle.stop_at_exit()
         if not self._thread.start():
             self._set_up(False, "its thread can't start", _LOOP)
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import threading
 import time
 
-from .. import logs
-from .contract import CLOSE_TIMEOUT_S, Bus
+from ..runtime import logs
+from .base import CLOSE_TIMEOUT_S, Bus
 from .envelope import Malformed
 from .outage import OutageLog
 from .parts import Assembler, is_part
@@ -22,7 +22,7 @@ from .redis_address import RedisAddress
 from .redis_publisher import Publisher
 from .redis_subscriber import Subscriber
 
-logger = logs.logger(__name__)
+logger = logs.logger(__package__)
 
 _PUBLISH = "publish"
 _LISTEN = "listen"

@@ -17,12 +17,12 @@ from typing import Any, Protocol
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import RedisError, ResponseError
 
-from .. import locks, logs, process, threads
+from ..runtime import lifecycle, locks, logs, threads
 from .outage import Backoff
 from .parts import PART_BYTES, split
 from .redis_address import LOST, RedisAddress, reason_of
 
-logger = logs.logger(__name__)
+logger = logs.logger(__package__)
 
 _BATCH = 512
 _BATCH_BYTES = PART_BYTES
@@ -168,7 +168,7 @@ class Publisher:
 
     def _start(self) -> str:
         """Have the thread; returns why there is none."""
-        process.stop_at_exit()
+        lifecycle.stop_at_exit()
         return "" if self._thread.start() else "no thread can start to publish"
 
     def _take(self, lane: collections.deque[_Queued]) -> _Queued:

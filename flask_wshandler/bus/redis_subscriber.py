@@ -21,12 +21,12 @@ from typing import Any, Protocol
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import ResponseError
 
-from .. import locks, logs, process, threads
+from ..runtime import lifecycle, locks, logs, threads
 from .outage import Backoff
 from .redis_address import LOST, RedisAddress, reason_of
 from .redis_publisher import Refused
 
-logger = logs.logger(__name__)
+logger = logs.logger(__package__)
 
 _MOST_CHANNELS = 4000
 _MOST_CHANNEL_BYTES = 256 * 1024
@@ -131,7 +131,7 @@ class Subscriber:
         """Have the thread; returns why there is none."""
         if self._is_closed:
             return ""
-        process.stop_at_exit()
+        lifecycle.stop_at_exit()
         if self._waker is None:
             try:
                 self._make_waker()

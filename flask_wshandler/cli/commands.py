@@ -13,12 +13,12 @@ import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
 
-from ..errors import CloseCode, check_close
-from ..inquiry import DEFAULT_TIMEOUT_S
-from ..state import EXTENSION_KEY, AppState
-from .doctor import doctor
+from ..bus.rpc import DEFAULT_TIMEOUT_S
+from ..protocol.errors import CloseCode, check_close
+from ..upgrade.app_state import state_of
+from .doctor.command import doctor
 from .routes import Route, routes_of
-from .sending import send
+from .send import send
 from .tables import (
     Column,
     Record,
@@ -49,7 +49,7 @@ def _app() -> Flask:
 
 def _workers(timeout_s: float) -> Workers:
     hush_the_log()
-    state: AppState = _app().extensions[EXTENSION_KEY]
+    state = state_of(_app())
     return Workers(state.hub, timeout_s)
 
 

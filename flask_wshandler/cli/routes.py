@@ -16,12 +16,13 @@ from typing import Any
 from flask import Flask
 from flask.views import View
 
-from ..errors import SettingError
-from ..guards import decorator_name, layers_of
-from ..handler import WebSocketHandler
-from ..http_handler import HttpHandler
-from ..settings import ClientSettings, Rate, Settings
-from ..state import EXTENSION_KEY, AppState
+from ..handlers.handler import WebSocketHandler
+from ..protocol.errors import SettingError
+from ..protocol.limits import ClientSettings, Rate
+from ..settings import Settings, limits_of
+from ..upgrade.app_state import state_of
+from ..upgrade.guards import decorator_name, layers_of
+from ..upgrade.http_handler import HttpHandler
 
 _ACCEPTING = "accept_websocket_request"
 
@@ -154,7 +155,7 @@ def _decorators(layers: list[Any]) -> list[str]:
 
 
 def _route(app: Flask, url: str, endpoint: str, view: _View) -> Route:
-    state: AppState = app.extensions[EXTENSION_KEY]
+    state = state_of(app)
     client = _client_settings(view.handlers, state.settings)
     return Route(
         url=url,
@@ -188,7 +189,7 @@ def _client_settings(handlers: list[Any], settings: Settings) -> ClientSettings 
         return None
     handler = handlers[0] if handlers and isinstance(handlers[0], type) else WebSocketHandler
     try:
-        return ClientSettings.of(handler, settings)
+        return limits_of(handler, settings)
     except SettingError:
         return None  # each handshake will say so
 

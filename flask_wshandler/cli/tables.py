@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import click
 
-from ..redaction import one_line
+from ..runtime.redaction import one_line
 
 Record = Mapping[str, Any]
 """One line of a table, by the names that JSON has."""

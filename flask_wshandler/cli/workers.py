@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable, Collection
 from typing import Any, TypeGuard
 
-from ..answers import ProcessFacts, Row
 from ..bus import NoBus
-from ..hub import Hub
-from ..inquiry import Answer, Answers
-from .shapes import has_shape
+from ..bus.rpc import Answer, Answers
+from ..collections.registry import Hub
+from ..monitoring.process_report import ProcessFacts, Row
+from .json_shape import has_shape
 
 Record = dict[str, Any]
 

@@ -9,16 +9,11 @@ With pytest nothing needs to be enabled: see docs/howto/testing.md. Importing th
 import this module.
 """
 
-from .client import (
-    WebSocketClient,
-    WebSocketClientMixin,
-    enable,
-    websocket_connect,
-)
+from .app_under_test import Worker, worker_of
+from .client import WebSocketClient, WebSocketClientMixin, enable, websocket_connect
 from .clock import Clock
 from .errors import ConnectionClosed, HandshakeRefused, TimedOut
 from .websocket import ClientWebSocket
-from .worker import Worker, worker_of
 
 __all__ = [
     "ClientWebSocket",

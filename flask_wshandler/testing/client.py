@@ -22,21 +22,21 @@ from websockets.uri import parse_uri
 from werkzeug.datastructures import Headers
 from werkzeug.wsgi import get_host
 
-from ..callbacks import FAILURES_KEY
 from ..extension import initialized, known_apps
-from ..state import EXTENSION_KEY
+from ..handlers.callbacks import FAILURES_KEY
 from ..transports.handoff import SOCKET_KEY
+from ..upgrade.app_state import find_state
+from .app_under_test import Worker, worker_of
 from .errors import HandshakeRefused
 from .failures import Failures
 from .patience import DEFAULT_TIMEOUT_S, Patience
 from .websocket import ClientWebSocket
 from .wire import Wire
-from .worker import Worker, worker_of
 
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse
 
-    from .engine import Served
+    from .served import Served
 
 _SWITCHING_PROTOCOLS = 101
 SAME_ORIGIN = "same-origin"
@@ -189,7 +189,7 @@ class _Handshake:
             self._come_to(app)
 
     def _come_to(self, app: Flask) -> None:
-        if EXTENSION_KEY not in app.extensions:
+        if find_state(app) is None:
             return
         if self._propagates is None:
             self.failures.are_raised = _propagates(app)

@@ -12,12 +12,12 @@ import weakref
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol
 
-from ..timer import Clock as AnyClock
-from ..timer import Timer
+from ..runtime.timer import Clock as AnyClock
+from ..runtime.timer import Timer
 from .patience import DEFAULT_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from .engine import Served
+    from .served import Served
 
 _START_S = 1000.0
 

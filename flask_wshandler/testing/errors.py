@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import WebSocketError
+from ..protocol.errors import WebSocketError
 
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse

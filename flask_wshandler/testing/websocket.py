@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.exceptions import InvalidState
 
-from ..errors import CloseCode, check_close
+from ..protocol.errors import CloseCode, check_close
 from .errors import ConnectionClosed, TimedOut
 from .patience import DEFAULT_TIMEOUT_S, Patience
 from .wire import Message, Wire
@@ -23,8 +23,8 @@ from .wire import Message, Wire
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse
 
-    from .engine import Served
     from .failures import Failures
+    from .served import Served
 
 _DISCARD_TIMEOUT_S = 0.5
 

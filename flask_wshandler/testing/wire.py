@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import OPEN
 
-from ..errors import CloseCode
+from ..protocol.errors import CloseCode
 from ..transports.readiness import READABLE, WRITABLE, new_watch
 
 _READ_BYTES = 65536

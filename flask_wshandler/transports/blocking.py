@@ -18,8 +18,8 @@ from .channel import LOOK, Channel, at_end, left_behind
 from .readiness import FAILED, HUNG_UP, INVALID, READABLE, WRITABLE, WakeUp, new_watch
 
 if TYPE_CHECKING:
-    from ..connection import Connection
-    from ..timer import Timer
+    from ..protocol.connection import Connection
+    from ..runtime.timer import Timer
     from .channel import Owner
 
 _HANG_UP = FAILED | HUNG_UP | INVALID

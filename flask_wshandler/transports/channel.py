@@ -18,15 +18,15 @@ import ssl
 import struct
 from typing import TYPE_CHECKING, Protocol
 
-from .. import faults, logs
-from ..process import ModuleLock
+from ..runtime import faults, logs
+from ..runtime.first_use import ModuleLock
 from .readiness import FAILED, HUNG_UP, READABLE, WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..connection import Connection
-    from ..timer import Timer
+    from ..protocol.connection import Connection
+    from ..runtime.timer import Timer
 
 try:
     import fcntl
@@ -34,7 +34,7 @@ try:
 except ImportError:  # pragma: no cover - not a Unix
     fcntl = termios = None  # type: ignore[assignment]
 
-logger = logs.logger(__name__)
+logger = logs.logger(__package__)
 
 #: EPOLLRDHUP.
 PEER_ENDED = 0x2000
@@ -215,6 +215,11 @@ class Channel:
             return 0
         return int(_INT.unpack(found)[0])
 
+    def report(self, fault: BaseException) -> None:
+        """Count and log a fault of this package's, for which the connection was closed."""
+        faults.note("turn")
+        logger.error("a connection is given up", error=fault)
+
     def _passes_soon(self, error: OSError) -> bool:
         """Whether the kernel can do nothing at this moment; then there is another try soon."""
         if error.errno not in _PASSING:
@@ -253,8 +258,7 @@ class Channel:
 
     def _note_fault(self, error: BaseException) -> None:
         """A fault of this package: the connection goes, the thread and the others stay."""
-        faults.note("turn")
-        logger.error("a connection is given up", error=error)
+        self.report(error)
         self.connection.abort()  # which asks for another turn, the last one
 
     def hold_turn(self) -> None:

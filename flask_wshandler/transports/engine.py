@@ -12,23 +12,22 @@ import socket
 import sys
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING
 
-from .. import faults, locks, logs, process, threads
-from ..errors import CloseCode
-from ..outbox import Budget
-from ..room import RefusalReason, Room
+from ..protocol.errors import CloseCode
+from ..protocol.send_queue import Budget
+from ..runtime import faults, lifecycle, locks, logs, threads
+from ..runtime.counter import Tally
+from ..runtime.timer import Clock, MonotonicClock, Target, Timer
 from ..settings import Settings, Transport
-from ..tally import Tally
-from ..timer import Clock, MonotonicClock, Target, Timer
 from . import handoff, wsgi_server
 from .blocking import BlockingTransport
+from .capacity import RefusalReason, Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..connection import Connection
+    from ..protocol.connection import Connection
     from .channel import Channel
     from .epoll import EpollTransport
 
@@ -37,7 +36,7 @@ try:
 except ImportError:  # pragma: no cover - not a Unix
     resource = None  # type: ignore[assignment]
 
-logger = logs.logger(__name__)
+logger = logs.logger(__package__)
 
 _CLOSES_PER_SECOND = 200
 """A stop is spread only as far as there are clients: one client is closed at once."""
@@ -112,8 +111,7 @@ class Engine:
         self._make_timer = make_timer
         self._targets: list[tuple[Target, float]] = []
         self._start_afresh()
-        _engines.add(self)
-        process.register(self, process.Stage.CONNECTIONS)
+        lifecycle.register(self, lifecycle.Stage.CONNECTIONS)
 
     def _start_afresh(self) -> None:
         #: What the clients of this process may leave untaken.
@@ -346,7 +344,7 @@ class Engine:
         with self._lock:
             if self._timer is None:
                 self._timer = self._make_timer(self._clock)
-                process.stop_at_exit()
+                lifecycle.stop_at_exit()
                 for target, seconds in self._targets:
                     target.due_tick = None  # in a forked child: of its parent's timer
                     self._timer.wake(target, seconds)
@@ -419,7 +417,7 @@ class _StopWatch:
 
 
 def _is_told_to_stop() -> bool:
-    return process.is_ending() or wsgi_server.is_stopping()
+    return lifecycle.is_ending() or wsgi_server.is_stopping()
 
 
 def most_descriptors() -> int:
@@ -434,11 +432,3 @@ def _send_small_writes_at_once(sock: socket.socket) -> None:
     """Else a second message waits up to 40 ms for the acknowledgement of the first."""
     with contextlib.suppress(OSError):  # a Unix socket has nothing like it
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def connection_count() -> int:
-    """Open connections of all apps in this process."""
-    return sum(engine.connection_count for engine in list(_engines))

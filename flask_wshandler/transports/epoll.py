@@ -19,8 +19,8 @@ from .pollers import Pollers
 if TYPE_CHECKING:
     import socket
 
-    from ..connection import Connection
-    from ..timer import Timer
+    from ..protocol.connection import Connection
+    from ..runtime.timer import Timer
     from .channel import Owner
 
 _BATCH = 128

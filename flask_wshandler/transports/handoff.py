@@ -21,7 +21,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import CloseCode, SocketUnreachable
+from ..protocol.errors import CloseCode, SocketUnreachable
 from .wsgi_server import Exchange, NoExchange, find_exchange, gunicorn_worker
 
 SOCKET_KEY = "werkzeug.socket"

@@ -36,10 +36,10 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from .. import locks, logs, threads
+from ..runtime import locks, logs, threads
 from .pace import Pace
 
-logger = logs.logger(__name__)
+logger = logs.logger(__package__)
 
 _LOOK_EVERY_S = 0.002
 _CALM_LOOKS = 25

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..process import MadeOnFirstUse
+from ..runtime.first_use import MadeOnFirstUse
 
 if TYPE_CHECKING:
     import socket

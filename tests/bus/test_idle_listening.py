@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from flask_wshandler.bus import Kind
-from flask_wshandler.bus.run_directory import RunDirectory
+from flask_wshandler.runtime.run_directory import RunDirectory
 
 from .networks import wait_for
 from .test_run_directory import open_bus, runtime  # noqa: F401  # fixtures

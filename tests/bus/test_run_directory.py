@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flask_wshandler.bus import Kind, connect
-from flask_wshandler.bus.run_directory import RunDirectory
+from flask_wshandler.runtime.run_directory import RunDirectory
 from tests.deadlines import DEADLINE_S
 
 from .networks import wait_for

@@ -7,8 +7,8 @@ import pytest
 from flask import Flask
 
 from flask_wshandler import WebSockets
-from flask_wshandler.diagnosis import MEDIA_TYPE
-from flask_wshandler.operator_key import HEADER, is_proven, proof
+from flask_wshandler.monitoring.operator_proof import HEADER, is_proven, proof
+from flask_wshandler.monitoring.request_report import MEDIA_TYPE
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from typing import TypedDict
 
 import pytest
 
-from flask_wshandler.cli.shapes import has_shape
+from flask_wshandler.cli.json_shape import has_shape
 
 
 class Inner(TypedDict):

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from flask_wshandler.bus.run_directory import RunDirectory
+from flask_wshandler.runtime.run_directory import RunDirectory
 from tests.bus.networks import RedisServer
 from tests.live.serving import starting
 from tests.shared.conftest import Cluster

@@ -16,13 +16,13 @@ import threading
 from flask import Flask, request, session, url_for
 
 from flask_wshandler import WebSocketHandler, WebSockets
-from flask_wshandler.callbacks import HandlerCallbacks
-from flask_wshandler.connection import Connection
-from flask_wshandler.context import RequestSnapshot
-from flask_wshandler.context.websocket import WebSocketContext
-from flask_wshandler.outbox import Budget
-from flask_wshandler.settings import ClientSettings, Settings
-from flask_wshandler.timer import MonotonicClock, Timer
+from flask_wshandler.handlers.callbacks import HandlerCallbacks
+from flask_wshandler.handlers.context import WebSocketContext
+from flask_wshandler.handlers.request_snapshot import RequestSnapshot
+from flask_wshandler.protocol.connection import Connection
+from flask_wshandler.protocol.send_queue import Budget
+from flask_wshandler.runtime.timer import MonotonicClock, Timer
+from flask_wshandler.settings import Settings, limits_of
 from flask_wshandler.transports.channel import READABLE, Channel
 
 from .rig import Owner
@@ -215,7 +215,7 @@ def serve(app, sock, handler):
     callbacks = HandlerCallbacks(handler, snapshot, running={})
     connection = Connection(
         callbacks,
-        ClientSettings.of(handler, settings),
+        limits_of(handler, settings),
         budget=Budget(settings.max_total_queue_size),
     )
     channel = Channel(Host(), connection, sock, Owner())

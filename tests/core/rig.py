@@ -9,9 +9,9 @@ import time
 
 from websockets.frames import Frame, Opcode
 
-from flask_wshandler.connection import Connection
-from flask_wshandler.settings import ClientSettings, Settings
-from flask_wshandler.timer import Timer
+from flask_wshandler.protocol.connection import Connection
+from flask_wshandler.runtime.timer import Timer
+from flask_wshandler.settings import Settings, limits_of
 from flask_wshandler.transports.blocking import BlockingTransport
 from flask_wshandler.transports.epoll import EpollTransport
 from tests.deadlines import DEADLINE_S
@@ -85,7 +85,7 @@ def client_settings(**changes):
     settings = Settings(ping_interval=None)
     changes.setdefault("ping_interval", None)
     handler = type("Handler", (), {k: v for k, v in changes.items() if k != "close_timeout"})()
-    found = ClientSettings.of(handler, settings)
+    found = limits_of(handler, settings)
     return dataclasses.replace(found, close_timeout=changes.get("close_timeout", 5.0))
 
 

@@ -6,11 +6,11 @@ import pytest
 from flask import Flask
 
 from flask_wshandler import WebSocketHandler, WebSockets, accept_websocket_request
-from flask_wshandler.answers import ROWS_PER_PAGE
+from flask_wshandler.bus.rpc import MAX_ANSWER_BYTES
 from flask_wshandler.cli.workers import Workers
-from flask_wshandler.inquiry import MAX_ANSWER_BYTES
-from flask_wshandler.state import EXTENSION_KEY
+from flask_wshandler.monitoring.process_report import ROWS_PER_PAGE
 from flask_wshandler.testing import WebSocketClient
+from flask_wshandler.upgrade.app_state import state_of
 from tests.deadlines import DEADLINE_S
 
 
@@ -28,7 +28,7 @@ def app():
 
 
 def hub_of(app):
-    return app.extensions[EXTENSION_KEY].hub
+    return state_of(app).hub
 
 
 def test_pages_end_and_miss_nobody(app):

@@ -6,14 +6,15 @@ import tracemalloc
 
 import pytest
 
-from flask_wshandler import WebSocketCollection, WebSocketHandler, hub
-from flask_wshandler.handler import leave_all
+from flask_wshandler import WebSocketCollection, WebSocketHandler
+from flask_wshandler.collections import registry
+from flask_wshandler.handlers.handler import leave_all
 
 
 @pytest.fixture(autouse=True)
 def no_app(monkeypatch):
     """As in a process without an app: other tests may have made some in this one."""
-    monkeypatch.setattr(hub, "_find", hub.here)
+    monkeypatch.setattr(registry, "_find", registry.here)
 
 
 class Peer:

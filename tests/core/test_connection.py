@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 
-from flask_wshandler.connection import Connection
-from flask_wshandler.frames import OutgoingMessage
-from flask_wshandler.outbox import Budget
-from flask_wshandler.settings import ClientSettings, Settings
+from flask_wshandler.protocol.connection import Connection
+from flask_wshandler.protocol.frames import OutgoingMessage
+from flask_wshandler.protocol.send_queue import Budget
+from flask_wshandler.settings import Settings, limits_of
 from flask_wshandler.transports.channel import READABLE
 from tests.deadlines import DEADLINE_S
 from tests.fuzz.drive import Driver, MemoryTransport
@@ -87,7 +87,7 @@ def test_who_is_seen_uncorked_has_written_all_that_is_taken(capacities):
             seen.append(connection.is_corked)
             return super().write(data)
 
-    connection = Connection(Recording(), ClientSettings.of(object(), Settings()))
+    connection = Connection(Recording(), limits_of(object(), Settings()))
     connection.attach(Looked(capacities))
     connection.open()
     connection.is_corked = True

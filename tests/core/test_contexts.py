@@ -27,14 +27,10 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict
 from werkzeug.utils import cached_property
 
 from flask_wshandler import WebSockets
-from flask_wshandler.context import (
-    RequestSnapshot,
-    WebSocketContext,
-    context_of,
-    copied_variables,
-    entered,
-    recent,
-)
+from flask_wshandler.handlers import recent_requests
+from flask_wshandler.handlers.callback_context import context_of, copied_variables, entered
+from flask_wshandler.handlers.context import WebSocketContext
+from flask_wshandler.handlers.request_snapshot import RequestSnapshot
 
 HEADERS = {
     "Host": "example.org",
@@ -453,7 +449,7 @@ def test_the_request_is_made_once(app, snapshot):
 
 def test_requests_of_idle_connections_are_not_kept(app, monkeypatch):
     """Those that have used theirs once are under 3 kB each: some of them have it, not all."""
-    monkeypatch.setattr(recent, "_MOST", 100)
+    monkeypatch.setattr(recent_requests, "_MOST", 100)
     snapshots = []
 
     def connect(count):

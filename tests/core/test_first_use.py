@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from flask_wshandler.process import MadeOnFirstUse, ModuleLock
+from flask_wshandler.runtime.first_use import MadeOnFirstUse, ModuleLock
 from tests.deadlines import DEADLINE_S
 
 ALL_OF_IT = """

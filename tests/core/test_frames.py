@@ -8,7 +8,7 @@ import pytest
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from flask_wshandler.frames import OutgoingMessage
+from flask_wshandler.protocol.frames import OutgoingMessage
 
 
 def deflate(window_bits=15):

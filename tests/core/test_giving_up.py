@@ -6,9 +6,10 @@ import struct
 import pytest
 from websockets.frames import Opcode
 
-from flask_wshandler import WebSocketCollection, WebSocketHandler, hub
-from flask_wshandler.frames import OutgoingMessage
-from flask_wshandler.handler import become_open, deliver_all, leave_all
+from flask_wshandler import WebSocketCollection, WebSocketHandler
+from flask_wshandler.collections import registry
+from flask_wshandler.handlers.handler import become_open, deliver_all, leave_all
+from flask_wshandler.protocol.frames import OutgoingMessage
 from flask_wshandler.settings import Settings
 from flask_wshandler.transports.engine import Engine
 from tests.deadlines import DEADLINE_S
@@ -28,7 +29,7 @@ class BreakingSocket(socket.socket):
 @pytest.fixture(autouse=True)
 def no_app(monkeypatch):
     """As in a process without an app: other tests may have made some in this one."""
-    monkeypatch.setattr(hub, "_find", hub.here)
+    monkeypatch.setattr(registry, "_find", registry.here)
 
 
 class Member:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_wshandler.identity import app_name
+from flask_wshandler.runtime.identity import app_name
 from tests.deadlines import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parents[2]

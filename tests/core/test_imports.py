@@ -11,196 +11,31 @@ MODULES = {
     str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): path
     for path in PACKAGE.rglob("*.py")
 }
-MAY_USE_FLASK = re.compile(
-    r"(accept|callbacks|context\..*|diagnosis|extension|function|http_handler|observers"
-    r"|operator_key|otel|prometheus|request_thread|routing|upgrade"
-    r"|cli\.(__init__|commands|routes|sending|doctor\.(__init__|examination|facts))"
-    r"|testing\.(client|worker))"
+#: From the ground up. A name is a folder's, or that of a module at the package's root.
+FLOORS = (
+    ("runtime", "protocol"),
+    ("settings", "bus", "handlers"),
+    ("transports", "collections"),
+    ("upgrade",),
+    ("monitoring",),
+    ("extension", "cli", "prometheus", "otel"),
+    ("__init__", "testing"),
 )
-#: A module, and what of ours it may import at run time.
-MAY_IMPORT = {
-    "errors": set(),
-    "first_use": set(),
-    "faults": {"first_use", "tally"},
-    "locks": {"faults", "first_use"},
-    "threads": {"faults", "first_use"},
-    "logs": {"faults", "first_use", "locks", "threads"},
-    "process": {"faults", "first_use", "logs"},
-    "timer": {"faults", "locks", "logs", "threads"},
-    "keepalive": set(),
-    "rate": set(),
-    "room": set(),
-    "slow": {"redaction"},
-    "tally": set(),
-    "wrapped": set(),
-    "signals": {"wrapped"},
-    "access_log": {"logs", "redaction"},
-    "state": {"process"},
-    "redaction": set(),
-    "client_address": set(),
-    "log_throttle": set(),
-    "origins": set(),
-    "settings": {"errors", "logs", "origins", "redaction"},
-    "serialization": set(),
-    "frames": {"errors"},
-    "reader": {"errors", "frames"},
-    "outbox": {"frames"},
-    "handshake": {"errors"},
-    "connection": {
-        "errors", "faults", "frames", "keepalive", "logs", "outbox", "rate", "reader", "settings",
-    },
-    "early": {"errors", "frames"},
-    "near_misses": set(),
-    "guards": {"handler"},
-    "handler": {"early", "errors", "faults", "frames", "logs", "near_misses", "process"},
-    "bus.__init__": {"redaction", "bus.contract", "bus.envelope", "bus.local", "bus.none",
-                     "bus.redis_bus", "bus.run_directory"},
-    "bus.envelope": set(),
-    "bus.contract": {"bus.envelope", "faults", "logs", "process", "redaction"},
-    "bus.none": {"bus.contract"},
-    "bus.run_directory": set(),
-    "bus.link": set(),
-    "bus.local": {
-        "bus.contract", "bus.envelope", "bus.link", "bus.run_directory", "faults", "locks", "logs",
-        "process", "threads",
-    },
-    "bus.outage": set(),
-    "bus.parts": {"bus.envelope"},
-    "bus.redis_address": set(),
-    "bus.redis_publisher": {
-        "bus.outage", "bus.parts", "bus.redis_address", "locks", "logs", "process", "threads",
-    },
-    "bus.redis_subscriber": {
-        "bus.outage", "bus.redis_address", "bus.redis_publisher", "locks", "logs", "process",
-        "threads",
-    },
-    "bus.redis_bus": {
-        "bus.contract", "bus.envelope", "bus.outage", "bus.parts", "bus.redis_address",
-        "bus.redis_publisher", "bus.redis_subscriber", "logs",
-    },
-    "bus.memory": {"bus.contract", "locks", "logs", "threads"},
-    "presence": {"bus", "locks", "timer"},
-    "watchers": {"faults", "locks", "logs", "presence", "threads"},
-    "inquiry": {"bus", "locks"},
-    "part": {"handler", "locks"},
-    "hub": {
-        "bus", "errors", "frames", "handler", "inquiry", "locks", "logs", "part", "presence",
-        "process", "timer", "watchers",
-    },
-    "collection": {
-        "bus", "errors", "frames", "handler", "hub", "near_misses", "presence", "serialization",
-    },
-    "groups": {"bus", "collection", "handler", "hub"},
-    "transports.readiness": set(),
-    "transports.channel": {"faults", "logs", "process", "transports.readiness"},
-    "transports.pace": set(),
-    "transports.pollers": {"locks", "logs", "threads", "transports.pace"},
-    "transports.epoll": {"transports.channel", "transports.handoff", "transports.pollers"},
-    "transports.blocking": {"transports.channel", "transports.readiness"},
-    "transports.wsgi_server": {"process"},
-    "transports.handoff": {"errors", "transports.wsgi_server"},
-    "transports.engine": {
-        "errors", "faults", "locks", "logs", "outbox", "process", "room", "settings", "tally",
-        "threads", "timer", "transports.blocking", "transports.epoll", "transports.handoff",
-        "transports.wsgi_server",
-    },
-    "observers": {"callbacks", "errors", "signals", "wrapped"},
-    "metrics.__init__": set(),
-    "metrics.families": set(),
-    "metrics.times": {"process"},
-    "metrics.figures": {"errors", "metrics.families"},
-    "metrics.books": {"bus.run_directory", "metrics.figures"},
-    "metrics.ledger": {
-        "bus.run_directory", "locks", "logs", "metrics.books", "metrics.figures", "process",
-        "threads", "transports.handoff",
-    },
-    "metrics.measured": {
-        "metrics.figures", "metrics.ledger", "metrics.times", "process", "state",
-    },
-    "request_thread": {"context", "handshake", "transports.wsgi_server"},
-    "prometheus": {
-        "metrics.families", "metrics.figures", "metrics.measured", "metrics.times", "observers",
-    },
-    "otel": {
-        "metrics.families", "metrics.figures", "metrics.times", "observers", "state",
-    },
-    "identity": set(),
-    "operator_key": {"bus.run_directory", "state"},
-    "answers": {
-        "callbacks", "errors", "faults", "function", "settings", "transports.engine",
-        "transports.handoff",
-    },
-    "diagnosis": {
-        "accept", "answers", "errors", "handshake", "operator_key", "origins", "settings", "state",
-        "tally", "transports.handoff",
-    },
-    "cli.__init__": {"cli.commands"},
-    "cli.tables": {"redaction"},
-    "cli.shapes": set(),
-    "cli.workers": {"answers", "bus", "hub", "inquiry", "cli.shapes"},
-    "cli.routes": {"errors", "guards", "handler", "http_handler", "settings", "state"},
-    "cli.sending": {
-        "bus.envelope", "collection", "groups", "inquiry", "state", "cli.tables", "cli.workers",
-    },
-    "cli.commands": {
-        "errors", "inquiry", "state",
-        "cli.doctor", "cli.routes", "cli.sending", "cli.tables", "cli.workers",
-    },
-    "cli.doctor.findings": set(),
-    "cli.doctor.address": {"redaction"},
-    "cli.doctor.spoken": {"cli.doctor.address"},
-    "cli.doctor.visit": {
-        "diagnosis", "operator_key", "room", "cli.shapes",
-        "cli.doctor.address", "cli.doctor.spoken",
-    },
-    "cli.doctor.server_config": set(),
-    "cli.doctor.facts": {"answers", "diagnosis", "cli.doctor.visit"},
-    "cli.doctor.app_checks": {"room", "cli.doctor.facts", "cli.doctor.findings"},
-    "cli.doctor.proxy_checks": {
-        "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.visit",
-    },
-    "cli.doctor.server_checks": {
-        "room", "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.visit",
-    },
-    "cli.doctor.examination": {
-        "answers", "diagnosis", "state", "bus", "hub", "operator_key", "transports.engine",
-        "cli.doctor.address", "cli.doctor.facts", "cli.doctor.server_config", "cli.doctor.visit",
-        "cli.routes", "cli.workers",
-    },
-    "cli.doctor.__init__": {
-        "answers", "cli.doctor.address", "cli.doctor.app_checks", "cli.doctor.examination",
-        "cli.doctor.facts", "cli.doctor.findings", "cli.doctor.proxy_checks",
-        "cli.doctor.server_checks", "cli.tables",
-        "cli.workers",
-    },
-    "testing.errors": {"errors"},
-    "testing.failures": set(),
-    "testing.patience": set(),
-    "testing.clock": {"timer", "testing.patience"},
-    "testing.engine": {"transports.engine", "transports.readiness"},
-    "testing.wire": {"errors", "transports.readiness"},
-    "testing.websocket": {"errors", "testing.errors", "testing.patience", "testing.wire"},
-    "testing.worker": {
-        "bus.memory", "extension", "process", "state", "testing.client", "testing.clock",
-        "testing.engine",
-        "testing.errors", "testing.failures", "testing.patience", "testing.websocket",
-    },
-    "testing.client": {
-        "callbacks", "extension", "state", "transports.handoff",
-        "testing.errors", "testing.failures", "testing.patience", "testing.websocket",
-        "testing.wire", "testing.worker",
-    },
-}  # fmt: skip
+FLOOR_OF = {place: floor for floor, places in enumerate(FLOORS) for place in places}
+WITHOUT_FLASK = {"runtime", "protocol", "bus", "transports"}
+HAVE_AN_API = {"__init__", "bus.__init__", "testing.__init__"}
+
+
+def place_of(name):
+    """The folder of a module, or the module itself at the package's root."""
+    return name.split(".")[0]
 
 
 def imports_of(path):
-    """(names of ours, names of others) that a module imports at run time."""
+    """(names of ours, names of others) that a module imports, wherever it does."""
     ours, others = set(), set()
     tree = ast.parse(path.read_text())
     package = path.relative_to(PACKAGE).parts[:-1]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            node.body.clear()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             others |= {name.name for name in node.names}
@@ -209,36 +44,52 @@ def imports_of(path):
             module = [*base, *(node.module.split(".") if node.module else [])]
             for name in node.names:
                 whole = ".".join([*module, name.name])
-                ours.add(whole if whole in MODULES else ".".join(module))
+                known = whole if whole in MODULES else ".".join(module)
+                ours.add(known if known in MODULES else f"{known}.__init__".lstrip("."))
         elif isinstance(node, ast.ImportFrom):
             others.add(node.module)
     return ours, others
 
 
-@pytest.mark.parametrize("name", MAY_IMPORT)
-def test_knows_only_what_is_below(name):
-    """DESIGN: errors and settings nothing, the connection no transport, transports no Flask."""
-    assert imports_of(MODULES[name])[0] <= MAY_IMPORT[name]
-
-
 @pytest.mark.parametrize("name", MODULES)
-def test_flask_is_known_at_the_top_only(name):
-    """The engine and the protocol run without it."""
+def test_a_module_imports_its_own_folder_and_floors_below(name):
+    """Wherever it does: at its head, in a function, or for its types."""
+    place = place_of(name)
+    above = {
+        known
+        for known in imports_of(MODULES[name])[0]
+        if place_of(known) != place and FLOOR_OF[place_of(known)] >= FLOOR_OF[place]
+    }
+    assert not above
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if place_of(name) in WITHOUT_FLASK])
+def test_the_engine_runs_without_flask(name):
+    """So do the protocol and the bus: another program may publish."""
     _, others = imports_of(MODULES[name])
-    uses_flask = any(other.split(".")[0] in ("flask", "werkzeug") for other in others)
-    assert not uses_flask or MAY_USE_FLASK.fullmatch(name)
+    assert not {other.split(".")[0] for other in others} & {"flask", "werkzeug"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.endswith("__init__")])
+def test_a_folder_is_a_place_and_no_module(name):
+    """What is public is imported by its address, all else from the module that has it."""
+    assert name in HAVE_AN_API or not imports_of(MODULES[name])[0]
+
+
+def test_the_root_can_be_read_at_a_glance():
+    """A new capability is a folder."""
+    entries = [path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 16, entries
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("testing.")])
 def test_nobody_knows_what_is_for_tests(name):
-    """Servers never import it, nor the bus that only tests use."""
+    """Servers never import it."""
     known = imports_of(MODULES[name])[0]
-    assert not [each for each in known if each.startswith("testing") or each == "bus.memory"]
+    assert not [each for each in known if each.startswith("testing")]
 
 
-@pytest.mark.parametrize(
-    "name", ["connection", "reader", "frames", "outbox", "handshake", "origins"]
-)
+@pytest.mark.parametrize("name", [name for name in MODULES if place_of(name) == "protocol"])
 def test_the_protocol_does_no_io(name):
     """Sans-I/O: no socket, no poll, no time."""
     _, others = imports_of(MODULES[name])
@@ -249,7 +100,9 @@ def test_no_wait_depends_on_the_wall_clock():
     """It may be set back, or an hour ahead. Three modules date something, and wait for nothing."""
     uses = {name for name, path in MODULES.items() if "time.time(" in path.read_text()}
     # A file's age, a connection's date, a proof's.
-    assert uses == {"bus.run_directory", "context.snapshot", "operator_key"}
+    assert uses == {
+        "runtime.run_directory", "handlers.request_snapshot", "monitoring.operator_proof",
+    }  # fmt: skip
 
 
 def test_only_the_hand_off_names_servers():
@@ -269,7 +122,7 @@ def test_only_the_hand_off_names_servers():
         }
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                is_key = name == "context.snapshot" and "." in node.value
+                is_key = name == "handlers.request_snapshot" and "." in node.value
                 is_doc = id(node) in docstrings
                 named = re.search(r"gunicorn|gevent|uwsgi|waitress", node.value)
                 assert is_key or is_doc or not named, (name, node.value)

@@ -8,9 +8,9 @@ import pytest
 
 from flask_wshandler.bus import Kind
 from flask_wshandler.bus.envelope import encode
-from flask_wshandler.bus.memory import MemoryBus, MemoryNetwork
-from flask_wshandler.hub import Hub
-from flask_wshandler.inquiry import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES, SETTLE_S
+from flask_wshandler.bus.rpc import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES, SETTLE_S
+from flask_wshandler.collections.registry import Hub
+from flask_wshandler.testing.memory_bus import MemoryBus, MemoryNetwork
 
 from .rig import wait_for
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 from websockets.frames import Opcode
 
-from flask_wshandler.keepalive import SLOWEST_BYTES_PER_S, has_kept_pace, time_to_take_s
+from flask_wshandler.protocol.keepalive import SLOWEST_BYTES_PER_S, has_kept_pace, time_to_take_s
 from tests.deadlines import DEADLINE_S
 
 from .rig import FrameReader, frame, text, wait_for

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from flask_wshandler import SettingError, WebSocketHandler, WebSockets
-from flask_wshandler.log_throttle import LogThrottle
+from flask_wshandler.runtime.log_throttle import LogThrottle
 from flask_wshandler.testing import HandshakeRefused, enable
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_wshandler.bus import Kind, Malformed
-from flask_wshandler.presence import Account, checked_metadata
+from flask_wshandler.collections.presence import Account, checked_metadata
 
 from .rig import ManualClock
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from flask_wshandler.reader import Failed, MessageReader, PeerClosed, Reply
+from flask_wshandler.protocol.message_reader import Failed, MessageReader, PeerClosed, Reply
 
 from .rig import events_of, frame, text
 

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from flask_wshandler import SettingError, WebSocketHandler
-from flask_wshandler.settings import ClientSettings, QueuePolicy, RatePolicy, Settings, Transport
+from flask_wshandler.protocol.limits import QueuePolicy, RatePolicy
+from flask_wshandler.settings import Settings, Transport, limits_of
 
 DEFAULTS = {
     "MAX_MESSAGE_SIZE": 2**20,
@@ -108,10 +109,10 @@ def test_a_handlers_attributes_are_laid_over():
 
     handler = Handler()
     handler.ping_interval = None
-    found = ClientSettings.of(handler, Settings())
+    found = limits_of(handler, Settings())
     assert (found.max_message_size, found.ping_interval) == (10, None)
     assert found.queue_policy is QueuePolicy.DROP_OLDEST
     assert found.max_queue_size == 2**20
     handler.max_queue_size = 0
     with pytest.raises(SettingError, match=r"Handler\.max_queue_size is 0, but must be an integer"):
-        ClientSettings.of(handler, Settings())
+        limits_of(handler, Settings())

@@ -15,9 +15,9 @@ from flask_wshandler import (
     WebSockets,
     bus,
     extension,
-    hub,
 )
-from flask_wshandler.handler import leave_all
+from flask_wshandler.collections import registry
+from flask_wshandler.handlers.handler import leave_all
 from flask_wshandler.settings import Settings
 
 from .rig import wait_for
@@ -217,7 +217,7 @@ def test_an_end_to_watching(kind, how):
 
 def test_groups_that_nobody_is_in_are_forgotten_at_last(monkeypatch):
     """With what was assigned to them; not those with members, nor the last ones, nor those kept."""
-    monkeypatch.setattr(hub, "_MOST_EMPTY_WATCHED", 3)
+    monkeypatch.setattr(registry, "_MOST_EMPTY_WATCHED", 3)
     rooms = WebSocketGroups("room")
     callbacks = weakref.WeakValueDictionary()
     told = []

@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from flask_wshandler.slow import SlowCallbackWatch
+from flask_wshandler.handlers.slow_callbacks import SlowCallbackWatch
 
 
 class Handler:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from flask_wshandler import faults
-from flask_wshandler.timer import Timer
+from flask_wshandler.runtime import faults
+from flask_wshandler.runtime.timer import Timer
 
 from .rig import ManualClock, wait_for
 

@@ -12,7 +12,8 @@ import flask
 from flask.json.provider import DefaultJSONProvider
 from flask.sessions import SecureCookieSessionInterface
 
-from flask_wshandler import WebSocketHandler, signals
+from flask_wshandler import WebSocketHandler
+from flask_wshandler.handlers import signals
 
 MOMENT_S = 0.2
 """So long does a hook misbehave."""

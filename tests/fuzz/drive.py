@@ -3,9 +3,9 @@
 from websockets.frames import Close, Opcode
 from websockets.protocol import Protocol, Side, State
 
-from flask_wshandler import connection as product
-from flask_wshandler.errors import check_close
-from flask_wshandler.settings import ClientSettings, Settings
+from flask_wshandler.protocol import connection as product
+from flask_wshandler.protocol.errors import check_close
+from flask_wshandler.settings import Settings, limits_of
 
 NO_STATUS_RECEIVED = 1005
 
@@ -38,6 +38,9 @@ class MemoryTransport:
 
     def now_s(self):
         return self.time_s
+
+    def report(self, fault):
+        raise fault
 
     def unacknowledged_bytes(self):
         return 0
@@ -91,9 +94,7 @@ class Driver:
             ping_interval=20.0,
             ping_timeout=20.0,
         )
-        self.connection = product.Connection(
-            self.callbacks, ClientSettings.of(object(), settings), deflate
-        )
+        self.connection = product.Connection(self.callbacks, limits_of(object(), settings), deflate)
         self.client_deflate = client_deflate
         self.is_drained = False
         self.connection.attach(self.transport)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from flask_wshandler import WebSocketHandler
 from flask_wshandler.bus import Kind, Malformed
-from flask_wshandler.bus.contract import Bus
+from flask_wshandler.bus.base import Bus
 from flask_wshandler.bus.envelope import Envelope, decode, encode
-from flask_wshandler.hub import Hub
-from flask_wshandler.presence import Account
+from flask_wshandler.collections.presence import Account
+from flask_wshandler.collections.registry import Hub
 from tests.core.rig import ManualClock
 
 from .drive import Driver

@@ -10,7 +10,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Opcode
 from websockets.utils import apply_mask
 
-from flask_wshandler.reader import Failed, MessageReader, PeerClosed, Reply
+from flask_wshandler.protocol.message_reader import Failed, MessageReader, PeerClosed, Reply
 from tests.core.rig import events_of
 
 from .drive import Driver

@@ -44,8 +44,9 @@ def test_a_process_for_a_request_that_is_interrupted(forking):
     """Ctrl+C comes to all of a terminal's processes: the last callback runs."""
     with forking.raw("/record/recorder/interrupted"):
         forking.wait_for_event("open", "interrupted")
-        (child,) = children_of(forking.process.pid)
-        forking.signal_process(child, signal.SIGINT)
+        pid = forking.process.pid
+        forking.wait_for(lambda: len(children_of(pid)) == 1, "end of what answered before")
+        forking.signal_process(children_of(pid)[0], signal.SIGINT)
         assert forking.wait_for_event("close", "interrupted")["code"] == 1006
 
 

@@ -2,11 +2,7 @@
 
 from flask import Flask
 
-from flask_wshandler import (
-    WebSocketHandler,
-    WebSockets,
-    accept_websocket_request,
-)
+from flask_wshandler import WebSocketHandler, WebSockets, accept_websocket_request
 
 
 def create_app(**config):

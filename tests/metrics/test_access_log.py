@@ -87,7 +87,7 @@ def test_costs_nothing_unless_it_is_wanted(client, caplog, monkeypatch):
     """The handshake's request is not made again for a line that nobody gets."""
     made = []
     monkeypatch.setattr(
-        "flask_wshandler.context.snapshot.RequestSnapshot.request",
+        "flask_wshandler.handlers.request_snapshot.RequestSnapshot.request",
         lambda self: made.append(self),
     )
     caplog.set_level(logging.WARNING, LOGGER)

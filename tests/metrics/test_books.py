@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_wshandler.bus.run_directory import RunDirectory
-from flask_wshandler.metrics.books import Books
-from flask_wshandler.metrics.figures import add, counters_of, dump, load
+from flask_wshandler.monitoring.samples import add, counters_of, dump, load
+from flask_wshandler.monitoring.totals_files import Books
+from flask_wshandler.runtime.run_directory import RunDirectory
 
 COUNTER, GAUGE = ("accepted",), ("connections",)
 

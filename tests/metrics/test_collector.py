@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from flask_wshandler import WebSocketHandler, WebSockets
-from flask_wshandler.metrics.families import FAMILIES
-from flask_wshandler.metrics.times import MOST_HANDLERS, OTHERS
+from flask_wshandler.monitoring.callback_histogram import MOST_HANDLERS, OTHERS
+from flask_wshandler.monitoring.metric_families import FAMILIES
 from flask_wshandler.prometheus import PrometheusMetrics, collector
 from flask_wshandler.testing import worker_of
 from tests.deadlines import DEADLINE_S

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from flask_wshandler.metrics.families import FAMILIES
+from flask_wshandler.monitoring.metric_families import FAMILIES
 
 from .queries import assert_can_be_asked, checked
 from .scrape import with_everything

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from flask_wshandler.metrics.ledger import Ledger
+from flask_wshandler.monitoring.server_totals import Ledger
 from tests.deadlines import DEADLINE_S
 
 

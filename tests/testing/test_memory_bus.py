@@ -6,7 +6,7 @@ import time
 import pytest
 
 from flask_wshandler.bus import Kind
-from flask_wshandler.bus.memory import MemoryBus, MemoryNetwork
+from flask_wshandler.testing.memory_bus import MemoryBus, MemoryNetwork
 from tests.deadlines import DEADLINE_S
 
 

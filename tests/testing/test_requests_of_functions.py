@@ -11,7 +11,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_wshandler import WebSocketHandler, WebSockets
-from flask_wshandler.signals import message_received, websocket_connected
+from flask_wshandler.handlers.signals import message_received, websocket_connected
 from flask_wshandler.testing import HandshakeRefused
 from tests.core.rig import wait_for
 from tests.deadlines import DEADLINE_S

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...room import Room
-from .facts import Facts
+from ...transports.capacity import Room
+from .evidence import Facts
 from .findings import Finding, Severity
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from .facts import Facts
+from .evidence import Facts
 from .findings import Finding, Severity
-from .visit import FORGED_ADDRESS, Visit
+from .site_probe import FORGED_ADDRESS, Visit
 
 
 def host_lost(facts: Facts) -> Finding | None:

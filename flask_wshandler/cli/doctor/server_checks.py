@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ...room import RefusalReason
-from .facts import Facts
+from ...transports.capacity import RefusalReason
+from .evidence import Facts
 from .findings import Finding, Severity
-from .visit import Trouble
+from .site_probe import Trouble
 
 
 def unreachable(facts: Facts) -> Finding | None:

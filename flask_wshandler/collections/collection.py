@@ -1,0 +1,216 @@
+"""A set of handlers to broadcast to, ASP.NET's `WebSocketCollection`, in all processes at once."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from ..bus import Bus
+from ..handlers.handler import WebSocketHandler
+from ..handlers.near_misses import warn_of_near_misses
+from ..protocol.errors import CloseCode
+from ..protocol.frames import Sendable
+from . import registry, serialization
+from .presence import Presence
+
+MAX_NAME_BYTES = 255
+
+_WATCHING = ("on_presence", "on_metadata_update")
+"""The callbacks of who watches a collection."""
+
+
+class WebSocketCollection:
+    """The clients of a chat, a game, a page: a set of handlers.
+
+    `name` makes it one collection in every process of the app, as `WSHANDLER_BUS` says, whatever
+    process a client is connected to; a second object with the same name is the same collection.
+    Without a name it is this process's and this object's own. `bus` is for programs outside of the
+    app (see `flask_wshandler.bus.connect`).
+
+    The set (`in`, `len`, iteration, `remove`, `clear`) is of the members in this process;
+    `broadcast`, `close_all`, `count` and `presence` concern all. All methods may be called by any
+    thread; in an app's callbacks and views they find the app by themselves, elsewhere if there is
+    only one in the process. A handler that is closed leaves by itself, before its `on_close`.
+    Members are told apart by identity, whatever their `__eq__` says.
+    """
+
+    def __init__(self, name: str | None = None, *, bus: Bus | None = None) -> None:
+        self.name = name
+        self._bus = bus
+        if name is None:
+            self._topic = registry.private_topic()
+        else:
+            self._topic = "c:" + checked_name(name, "a collection's name")
+
+    def _hub(self) -> registry.Hub:
+        if self.name is None:
+            found = registry.here()
+        elif self._bus is None:
+            found = registry.current()
+        else:
+            found = registry.of_bus(self._bus)
+        if self._watches and found.watch(self._topic, self):
+            self.__dict__.setdefault("_watched_in", []).append(weakref.ref(found))
+        return found
+
+    @property
+    def _watches(self) -> bool:
+        return any(self._has_own(name) for name in _WATCHING)
+
+    def _has_own(self, name: str) -> bool:
+        """Whether a callback is overridden, or assigned to this object."""
+        if name in self.__dict__:
+            return self.__dict__[name] is not None
+        return getattr(type(self), name) is not getattr(WebSocketCollection, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name in _WATCHING:
+            self._note_watching()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name in _WATCHING:
+            self._note_watching()
+
+    def _note_watching(self) -> None:
+        """A callback was assigned, or taken away."""
+        watches = self._watches
+        hubs = self.__dict__.get("_watched_in", []) if watches else self._forget_hubs()
+        for found in [reference() for reference in hubs]:
+            if found is not None and watches:
+                found.watch(self._topic, self)
+            elif found is not None:
+                found.unwatch(self._topic, self)
+
+    def _forget_hubs(self) -> list[weakref.ref[registry.Hub]]:
+        forgotten: list[weakref.ref[registry.Hub]] = self.__dict__.pop("_watched_in", [])
+        return forgotten
+
+    def _release(self) -> None:
+        """Nothing: a collection is kept by the app, and watched as long as it is."""
+
+    # The set of members in this process.
+
+    def add(self, handler: WebSocketHandler, /, **metadata: Any) -> bool:
+        """Add `handler`. False if it was in already, or has closed.
+
+        `metadata` is what `presence` tells of it in all processes: JSON, at most 4096 bytes. What
+        is broadcast from now on by any process reaches `handler`, also if it is not open yet; to
+        make sure of that, the first member in a process may wait for Redis, one second at most.
+
+        Raises TypeError for what is no handler, and TypeError or ValueError for metadata that is
+        no JSON or too large.
+        """
+        if not isinstance(handler, WebSocketHandler):
+            raise TypeError(f"a member is a WebSocketHandler, not {type(handler).__name__}")
+        return self._hub().add(self._topic, handler, metadata)
+
+    def update_metadata(self, handler: WebSocketHandler, /, **changes: Any) -> bool:
+        """Change what `presence` tells of `handler`. False if it is not in.
+
+        `changes` are laid over the metadata that it has, as by `dict.update`, in one step. All who
+        watch the collection are told, in all processes: see `on_metadata_update`. Never waits.
+
+        Raises TypeError or ValueError for metadata that is no JSON or too large, as `add` does.
+        """
+        return self._hub().update_metadata(self._topic, handler, changes)
+
+    def remove(self, handler: WebSocketHandler) -> bool:
+        """Take `handler` out. Says whether it was in; a closed one has left by itself."""
+        return self._hub().remove(self._topic, handler)
+
+    def discard(self, handler: WebSocketHandler) -> None:
+        """Take `handler` out if it is in."""
+        self.remove(handler)
+
+    def clear(self) -> None:
+        """Take all members in this process out. Nobody is disconnected."""
+        for handler in self._now():
+            self.remove(handler)
+
+    def __contains__(self, handler: object) -> bool:
+        """Whether `handler` is a member in this process."""
+        part = self._hub().part(self._topic)
+        return part is not None and handler in part
+
+    def __len__(self) -> int:
+        """How many members there are in this process."""
+        part = self._hub().part(self._topic)
+        return 0 if part is None else len(part)
+
+    def __iter__(self) -> Iterator[WebSocketHandler]:
+        """Over those who are in at this moment; adding and removing meanwhile changes nothing."""
+        return iter(self._now())
+
+    # All members, in all processes.
+
+    def broadcast(self, message: Sendable, *, exclude: WebSocketHandler | None = None) -> None:
+        """Send a text (str) or binary (bytes-like) message to all, but `exclude`.
+
+        Never waits, for a client or another process. It is encoded once, and a member's failure
+        touches no other. Raises TypeError for another type, ValueError past 32 MiB.
+        """
+        self._hub().broadcast(self._topic, message, exclude)
+
+    def broadcast_json(self, obj: Any, *, exclude: WebSocketHandler | None = None) -> None:
+        """Send `obj` as JSON in a text message to all, by the app's JSON provider."""
+        self.broadcast(serialization.dumps(obj), exclude=exclude)
+
+    def close_all(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close all members. Never waits; raises what `WebSocketHandler.close` does."""
+        self._hub().close_all(self._topic, code, reason)
+
+    def count(self) -> int:
+        """How many members there are. See `presence`."""
+        return self._hub().count(self._topic)
+
+    def presence(self) -> list[Presence]:
+        """All members: (process, connection id, metadata) each.
+
+        The first call in a process asks the others and waits for them, one second at most; what
+        was asked for in the last minute is kept up to date and is there at once. A process that
+        was killed counts until its lease is over: `WSHANDLER_PRESENCE_LEASE`.
+        """
+        return self._hub().members(self._topic)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        warn_of_near_misses(cls, _WATCHING)
+        for name in _WATCHING:
+            if inspect.iscoroutinefunction(getattr(cls, name)):
+                raise TypeError(f"{cls.__name__}.{name} is async; callbacks are plain functions")
+
+    def on_presence(self, joined: list[Presence], left: list[Presence]) -> None:
+        """Members have joined or left, in whatever process.
+
+        Override it in a subclass, or assign a function to the object; None ends that. It is called
+        in every process that has used this collection, one call after the other, in a thread for
+        that, inside an app context. What it raises is logged.
+        """
+
+    def on_metadata_update(self, updated: list[Presence]) -> None:
+        """The metadata of members is another now: see `update_metadata`.
+
+        To be overridden or assigned like `on_presence`, and called like it, in one order with it.
+        """
+
+    def __repr__(self) -> str:
+        name = "" if self.name is None else f" {self.name!r}"
+        return f"<{type(self).__name__}{name}>"
+
+    def _now(self) -> tuple[WebSocketHandler, ...]:
+        part = self._hub().part(self._topic)
+        return () if part is None else part.now()
+
+
+def checked_name(name: object, what: str) -> str:
+    """`name`, if it can be one. Raises ValueError."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{what} is a non-empty str, not {name!r}")
+    size = len(name.encode())
+    if size > MAX_NAME_BYTES:
+        raise ValueError(f"{what} has {size} bytes, but at most {MAX_NAME_BYTES} are possible")
+    return name

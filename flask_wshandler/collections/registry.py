@@ -1,0 +1,545 @@
+"""The collections of one app in one process: their members here, and the bus to the others.
+
+Every `WebSocketCollection` is a name; what it stands for in this process is a `Part`, made with
+its first member and dropped with its last. Two collections with one name are one.
+
+Invariants: `_lock` guards the parts and their members; neither the bus nor the account of members
+waits for anything when it is called under it. Nothing starts before the first use, and a forked
+child begins with nothing.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import os
+import socket
+import struct
+import weakref
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from ..bus import Bus, Envelope, Kind, Malformed, NoBus
+from ..bus.rpc import DEFAULT_TIMEOUT_S, Answer, Answers, Inquiries, Respond
+from ..handlers.handler import (
+    WebSocketHandler,
+    close_member,
+    connection_id_of,
+    deliver,
+    deliver_all,
+    deliver_to_each,
+    join,
+    leave,
+)
+from ..protocol.errors import check_close
+from ..protocol.frames import OutgoingMessage, Sendable
+from ..runtime import lifecycle, locks, logs
+from ..runtime.timer import Clock, MonotonicClock, Timer
+from .local_members import Part, Waiting
+from .presence import Account, Presence, checked_metadata
+from .presence_watchers import Watcher, Watchers
+
+logger = logs.logger(__package__)
+
+DEFAULT_LEASE_S = 5.0
+
+_EVERY_PROCESS = ""
+"""The topic of what concerns no single collection."""
+
+_LOOK_S = 0.5
+"""How soon a process that listens idly notices that it is asked."""
+
+_MOST_EMPTY_WATCHED = 1000
+"""Groups without members whose assigned callbacks are remembered."""
+
+_CODE = struct.Struct("!H")
+_FIRST_ANSWER_S = 1.0
+"""For the processes to tell of their members, when somebody asks for the first time."""
+
+
+class Hub:
+    """What the collections of one app share in this process. Any thread."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        lease_s: float = DEFAULT_LEASE_S,
+        clock: Clock | None = None,
+        call: Callable[..., None] | None = None,
+        make_timer: Callable[[Clock], Timer] = Timer,
+        respond: Respond | None = None,
+    ) -> None:
+        """`call(function, *args)` calls what belongs to the user, in the context he expects;
+        `respond` answers what other processes ask."""
+        self.bus = bus
+        self._lease_s = lease_s
+        self._clock = clock or MonotonicClock()
+        self._call = call or _call
+        self._make_timer = make_timer
+        self._respond = respond
+        self._begin()
+        lifecycle.register(self, lifecycle.Stage.COLLECTIONS)
+
+    def _begin(self) -> None:
+        self.lock = locks.Lock()
+        # Guarded by lock.
+        self._parts: dict[str, Part] = {}
+        # Members who were gone before they were open. Its methods are atomic: the garbage collector
+        # adds to it.
+        self._gone: collections.deque[Waiting] = collections.deque()
+        self._start_lock = locks.Lock()
+        # Guarded by _start_lock.
+        self._has_started = False
+        self._is_attached = False
+        self._watchers = Watchers(self._call)
+        #: Its name to the others: host, process id and a random number.
+        self.process = _process_name()
+        self._account = Account(
+            self.process,
+            self.bus,
+            self._clock,
+            self._lease_s,
+            self._watchers.tell,
+            self._watchers.tell_updated,
+            self._come_back_in,
+        )
+        self._inquiries = Inquiries(self.process, self.bus, self._respond)
+        self._timer = self._make_timer(self._clock)
+        self.due_tick: int | None = None  # the timer's
+
+    # Members.
+
+    def part(self, topic: str) -> Part | None:
+        """The members here, None if there are none."""
+        self._drop_gone()
+        return self._parts.get(topic)
+
+    def topics(self) -> list[str]:
+        """The topics that have members here."""
+        self._drop_gone()
+        with self.lock:
+            return list(self._parts)
+
+    def add(self, topic: str, handler: WebSocketHandler, metadata: dict[str, Any]) -> bool:
+        """Add a member. False if it was in already, or has closed.
+
+        When this returns, whatever any process publishes reaches the member, provided the bus is
+        up. Raises TypeError or ValueError for metadata that can't be told to others.
+        """
+        metadata = checked_metadata(metadata)
+        if locks.put_off(self.add, topic, handler, metadata):
+            return True
+        self.bus.serve_clients()
+        self._start()
+        connection_id = connection_id_of(handler)
+        with self.lock:
+            part = self._parts.get(topic)
+            if part is None:
+                part = self._parts[topic] = Part(self, topic)
+                self.bus.subscribe(topic)
+            elif handler in part:
+                return False
+            else:
+                self._note_left(topic, part.pop_former(handler))
+            part.put(handler, connection_id, self._gone.append)
+            has_joined = join(handler, part)
+            if has_joined:
+                self._account.joined(topic, connection_id, metadata)
+            else:
+                part.pop(handler)
+                self._drop_if_empty(part)
+        if has_joined and handler._peer is not None:  # perhaps since a moment ago
+            part.opened(handler)
+        self.bus.wait_until_subscribed()
+        return has_joined
+
+    def remove(self, topic: str, handler: WebSocketHandler) -> bool:
+        """Take a member out. Says whether it was in."""
+        if locks.put_off(self.remove, topic, handler):
+            part = self._parts.get(topic)
+            return part is not None and handler in part
+        with self.lock:
+            part = self._parts.get(topic)
+            connection_id = None if part is None else part.pop(handler)
+            if part is None or connection_id is None:
+                return False
+            leave(handler, part)
+            self._note_left(topic, connection_id)
+            is_last = self._drop_if_empty(part)
+        if is_last:
+            self.bus.wait_until_subscribed(0)
+        return True
+
+    def update_metadata(
+        self, topic: str, handler: WebSocketHandler, changes: dict[str, Any]
+    ) -> bool:
+        """Change what others are told of a member. Says whether it is in.
+
+        Raises TypeError or ValueError for metadata that can't be told to others.
+        """
+        changes = checked_metadata(changes)
+        with self.lock:
+            part = self._parts.get(topic)
+            connection_id = None if part is None else part.id_of(handler)
+            if connection_id is None:
+                return False
+            return self._account.updated(topic, connection_id, changes)
+
+    def _drop_gone(self) -> None:
+        """Take out the members who were gone before they were open."""
+        while self._gone:
+            try:
+                waiting = self._gone.popleft()
+            except IndexError:
+                return  # another thread was quicker
+            part = waiting.part
+            with self.lock:
+                self._note_left(part.topic, part.pop_gone(waiting))
+                if self._parts.get(part.topic) is part:
+                    self._drop_if_empty(part)
+
+    # With `lock` held.
+
+    def _note_left(self, topic: str, connection_id: str | None) -> None:
+        if connection_id is not None:
+            self._account.left(topic, connection_id)
+
+    def _drop_if_empty(self, part: Part) -> bool:
+        if part:
+            return False
+        del self._parts[part.topic]
+        self.bus.unsubscribe(part.topic)
+        return True
+
+    # To all members, everywhere.
+
+    def broadcast(self, topic: str, message: Sendable, exclude: WebSocketHandler | None) -> None:
+        """Send a message to all members but one."""
+        outgoing = OutgoingMessage(message)
+        if not locks.put_off(self._broadcast, topic, outgoing, exclude):
+            self._broadcast(topic, outgoing, exclude)
+
+    def _broadcast(
+        self, topic: str, outgoing: OutgoingMessage, exclude: WebSocketHandler | None
+    ) -> None:
+        self.bus.publish(Kind.TEXT if outgoing.is_text else Kind.BINARY, topic, outgoing.payload)
+        self._deliver(topic, outgoing, exclude)
+        self.bus.hand_over()
+
+    def close_all(self, topic: str, code: int, reason: str) -> None:
+        """Close all members. Raises what `check_close` does."""
+        check_close(code, reason)
+        if locks.put_off(self.close_all, topic, code, reason):
+            return
+        self.bus.publish(Kind.CLOSE, topic, _CODE.pack(code) + reason.encode())
+        self._close(topic, code, reason)
+        self.bus.hand_over()
+
+    def _deliver(
+        self, topic: str, outgoing: OutgoingMessage, exclude: WebSocketHandler | None = None
+    ) -> None:
+        part = self._parts.get(topic)
+        if part is not None:
+            deliver_to_each(part.now(), outgoing, exclude)
+
+    def _close(self, topic: str, code: int, reason: str) -> None:
+        part = self._parts.get(topic)
+        if part is not None:
+            for handler in part.now():
+                close_member(handler, code, reason)
+
+    # Presence.
+
+    def members(self, topic: str) -> list[Presence]:
+        """Everybody who is in a collection, in all processes."""
+        self._drop_gone()
+        if self._is_alone:
+            return []
+        self._start()
+        return self._account.members(topic, _FIRST_ANSWER_S)
+
+    def count(self, topic: str) -> int:
+        """How many they are."""
+        self._drop_gone()
+        if self._is_alone:
+            return 0
+        self._start()
+        return self._account.count(topic, _FIRST_ANSWER_S)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether there is nobody to ask, nor a member here: so there is no need to be found."""
+        return not self._has_started and self.bus.peer_count() == 0
+
+    def watch(self, topic: str, watcher: Watcher) -> bool:
+        """Have `watcher` told from now on. False if that is so already."""
+        self._start()
+        if not self._watchers.add(topic, watcher):
+            return False
+        self._account.follow(topic)
+        self._come_back_in(self._lease_s / 3)
+        return True
+
+    def unwatch(self, topic: str, watcher: Watcher) -> None:
+        """Tell `watcher` no more."""
+        if self._watchers.remove(topic, watcher):
+            self._account.unfollow(topic)
+
+    def _unfollow_unwatched(self) -> None:
+        for topic in self._watchers.forget_unwatched():
+            self._account.unfollow(topic)
+
+    def _release_empty(self) -> None:
+        """Of the watched collections without members let go what nobody else keeps.
+
+        All but those that were watched last, for an app may watch a room before anybody is in it.
+        """
+        topics = self._watchers.topics()
+        if len(topics) > _MOST_EMPTY_WATCHED:
+            empty = [topic for topic in topics if not self._account.has_members(topic)]
+            for topic in empty[:-_MOST_EMPTY_WATCHED]:
+                for watcher in self._watchers.of(topic):
+                    watcher._release()
+
+    def _come_back_in(self, seconds: float) -> None:
+        self._timer.wake(self, seconds)
+
+    def watched(self) -> list[tuple[str, Watcher]]:
+        """The topics with who watches each."""
+        return self._watchers.watched()
+
+    @property
+    def news_count(self) -> int:
+        """How many news there have been for those who watch."""
+        return self._watchers.news_count
+
+    @property
+    def has_told_all(self) -> bool:
+        """Whether every watcher has been told all that is known here."""
+        return self._watchers.is_idle
+
+    # The bus.
+
+    def _start(self) -> None:
+        """Be heard of by the other processes, and hear of them."""
+        if self._has_started:
+            return
+        with self._start_lock:
+            if self._has_started:
+                return
+            self._attach()
+            self.bus.wait_until_subscribed()
+            if not isinstance(self.bus, NoBus):
+                lifecycle.stop_at_exit()
+                self._account.begin()
+                self._timer.wake(self, self._lease_s / 3)
+            self._has_started = True
+
+    def _attach(self) -> None:
+        """With _start_lock held."""
+        if not self._is_attached:
+            self._is_attached = True
+            self.bus.attach(self._receive)
+            self.bus.subscribe(_EVERY_PROCESS)
+
+    def be_reachable(self) -> float | None:
+        """See to it that other processes can ask this one, though it uses no collection.
+
+        Never waits. Returns in how many seconds to call it again; None: not any more.
+        """
+        self.bus.serve_clients()
+        if self._has_started or isinstance(self.bus, NoBus):
+            return None
+        with self._start_lock:
+            if not self._is_attached:
+                self._attach()
+                is_idle = self.bus.listen_idly()
+            else:
+                is_idle = self.bus.look()
+        self._account.tidy()
+        return _LOOK_S if is_idle else self._lease_s
+
+    def listen(self, timeout_s: float) -> bool:
+        """Have what others say come here, if there are any; False if the bus is not up in time."""
+        if self._is_alone:
+            return self.bus.is_up
+        with self._start_lock:
+            self._attach()
+        return self.bus.wait_until_subscribed(timeout_s)
+
+    def ask(
+        self,
+        verb: str,
+        arguments: dict[str, Any],
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        is_enough: Callable[[Answer], bool] | None = None,
+        known: Collection[str] = (),
+    ) -> Answers:
+        """Ask every other process of the app; wait for all, or for an answer that `is_enough`.
+
+        Waits for `timeout_s` at most. See `answers` for what can be asked, and `Inquiries.ask`
+        for `known`.
+        """
+        with self._start_lock:
+            self._attach()
+        return self._inquiries.ask(verb, arguments, timeout_s, is_enough, known)
+
+    def answer(self, verb: str, arguments: dict[str, Any]) -> Answer:
+        """What this process answers if another one asks."""
+        return self._inquiries.answer(verb, arguments)
+
+    def on_time(self, now_s: float) -> float:
+        """The timer: tell the others that this process lives."""
+        del now_s
+        self._drop_gone()
+        self._release_empty()
+        self._unfollow_unwatched()
+        return self._account.on_time()
+
+    def _receive(self, envelopes: list[Envelope]) -> None:
+        # What a client gets of all that has come together goes out in one write.
+        waiting: dict[int, tuple[WebSocketHandler, list[OutgoingMessage]]] = {}
+        for envelope in envelopes:
+            try:
+                if envelope.kind is Kind.TEXT or envelope.kind is Kind.BINARY:
+                    self._gather(envelope, waiting)
+                else:
+                    _deliver_all(waiting)
+                    self._take(envelope)
+            except Malformed as fault:
+                self.bus.refuse(str(fault))
+        _deliver_all(waiting)
+
+    def _gather(
+        self,
+        envelope: Envelope,
+        waiting: dict[int, tuple[WebSocketHandler, list[OutgoingMessage]]],
+    ) -> None:
+        part = self._parts.get(envelope.topic)
+        if part is None:
+            return
+        is_text = envelope.kind is Kind.TEXT
+        if is_text:
+            _check_text(envelope.body)
+        message = OutgoingMessage.of_payload(envelope.body, is_text)
+        for handler in part.now():
+            found = waiting.get(id(handler))
+            if found is None:
+                waiting[id(handler)] = handler, [message]
+            else:
+                found[1].append(message)
+
+    def _take(self, envelope: Envelope) -> None:
+        if envelope.kind is Kind.PRESENCE:
+            self._account.receive(envelope.body)
+        elif envelope.kind is Kind.QUESTION:
+            self._inquiries.take_question(envelope.body)
+        elif envelope.kind is Kind.ANSWER:
+            self._inquiries.take_answer(envelope.topic, envelope.body)
+        else:
+            self._close(envelope.topic, *_close_of(envelope.body))
+
+    # The end.
+
+    def stop(self) -> None:
+        """The process ends, and its members are gone."""
+        self._timer.stop()
+        if self._has_started:
+            self._account.end()
+        self._watchers.stop()
+
+    def hurry(self) -> None:
+        """Nothing: `stop` waits for nobody."""
+
+    def forget(self) -> None:
+        """In a forked child: another process, without members."""
+        self._begin()
+
+
+def _deliver_all(waiting: dict[int, tuple[WebSocketHandler, list[OutgoingMessage]]]) -> None:
+    for handler, messages in waiting.values():
+        if len(messages) == 1:
+            deliver(handler, messages[0])
+        else:
+            deliver_all(handler, messages)
+    waiting.clear()
+
+
+def _call(function: Callable[..., None], *args: Any) -> None:
+    function(*args)
+
+
+def _process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
+
+
+def _check_text(body: bytes) -> None:
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise Malformed(f"a text message that is no UTF-8: {error.reason}") from None
+
+
+def _close_of(body: bytes) -> tuple[int, str]:
+    try:
+        (code,) = _CODE.unpack_from(body)
+        reason = str(body[_CODE.size :], "utf-8")
+        check_close(code, reason)
+    except (struct.error, ValueError) as error:
+        raise Malformed(f"a close that can't be sent: {error}") from None
+    return code, reason
+
+
+# Which hub a collection belongs to.
+
+
+class _OfThisProcess:
+    """What there is once in each process."""
+
+    #: For collections without a name, and for all where there is no app.
+    hub = lifecycle.MadeOnFirstUse(lambda _: Hub(NoBus()))
+
+
+_here = _OfThisProcess()
+
+_names: Iterator[int] = itertools.count(1)
+
+
+def private_topic() -> str:
+    """A topic for a collection without a name, of the hub that is `here`."""
+    return f"#{next(_names)}"
+
+
+def here() -> Hub:
+    """The hub that carries nothing to other processes."""
+    return _here.hub
+
+
+_find: Callable[[], Hub] = here
+
+
+def use(find: Callable[[], Hub]) -> None:
+    """Find the hub of a named collection by `find` from now on."""
+    global _find
+    _find = find
+
+
+def current() -> Hub:
+    """The hub of the app that runs. Raises RuntimeError if several could be meant."""
+    return _find()
+
+
+_of_bus: weakref.WeakKeyDictionary[Bus, Hub] = weakref.WeakKeyDictionary()
+_of_bus_lock = lifecycle.ModuleLock()
+
+
+def of_bus(bus: Bus) -> Hub:
+    """The hub of a bus that was connected to outside of an app."""
+    with _of_bus_lock:
+        hub = _of_bus.get(bus)
+        if hub is None:
+            hub = _of_bus[bus] = Hub(bus)
+        return hub

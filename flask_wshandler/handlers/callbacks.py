@@ -1,0 +1,217 @@
+"""The user's callbacks: in Flask's contexts, and with what happens when they raise.
+
+Invariant: nothing that a callback, an `on_error` or a teardown function raises goes further than
+this module, and what it raises closes this client and no other. All of one client's callbacks run
+in one `contextvars.Context`, which no other client's do.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+from flask import got_request_exception
+
+from ..protocol.errors import CloseCode
+from ..runtime import logs
+from ..runtime.redaction import shown_path
+from .access_log import log_close
+from .app_records import records_of
+from .callback_context import FLASKS_VARIABLES, context_of
+from .context import connect
+from .handler import become_open, late_callback, leave_all
+from .signals import (
+    announced,
+    announced_message,
+    followed,
+    message_received,
+    websocket_connected,
+    websocket_disconnected,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..protocol.connection import Connection
+    from ..protocol.frames import Message
+    from .callback_context import CallbackContext
+    from .handler import WebSocketHandler
+    from .request_snapshot import RequestSnapshot
+    from .slow_callbacks import Running
+
+
+FAILURES_KEY = "flask_wshandler.failures"
+"""Under which the WSGI environ of a test's handshake has a list for what is raised here."""
+
+
+class HandlerCallbacks:
+    """Calls one handler. In the connection's turn, except where noted."""
+
+    __slots__ = ("_handler", "_running", "_snapshot")
+
+    def __init__(
+        self,
+        handler: WebSocketHandler,
+        snapshot: RequestSnapshot,
+        running: Running,
+    ) -> None:
+        """In `running` stands each callback while it runs, by its thread."""
+        self._handler = handler
+        self._snapshot = snapshot
+        self._running = running
+
+    @property
+    def handler(self) -> WebSocketHandler:
+        """Whose callbacks these are. Any thread."""
+        return self._handler
+
+    @property
+    def snapshot(self) -> RequestSnapshot:
+        """The handshake's request. Any thread."""
+        return self._snapshot
+
+    def opened(self, connection: Connection) -> int | None:
+        """Make the handler's methods work, and call `on_open`."""
+        handler = self._handler
+        connect(handler.context, connection)
+        become_open(handler, connection)
+        self._snapshot.opened()
+        on_open: Callable[..., None] = handler.on_open
+        if websocket_connected.receivers:
+            on_open = announced(on_open, handler, self._snapshot.app)
+        return self.call(on_open)
+
+    def message_received(self, message: Message) -> int | None:
+        """Call `on_text` or `on_binary`, which call `on_message` unless overridden."""
+        handler = self._handler
+        name = handler._text_callback if type(message) is str else handler._binary_callback
+        if name is None:
+            name = late_callback(handler, isinstance(message, str))
+            if name is None:
+                self._log_unsupported(message)
+                return CloseCode.UNSUPPORTED_DATA
+        callback = getattr(handler, name)
+        if message_received.receivers:
+            callback = announced_message(callback, handler, self._snapshot.app)
+        return self.call(callback, message)
+
+    def _log_unsupported(self, message: Message) -> None:
+        """Say once of a class what it does not take."""
+        kind = "text" if isinstance(message, str) else "binary"
+        app = self._snapshot.app
+        reason = (
+            f"{self._handler._shown_name} overrides neither on_message nor on_{kind}: a client "
+            f"that sent a {kind} message is closed with {CloseCode.UNSUPPORTED_DATA:d}"
+        )
+        logged = records_of(app).reasons_logged
+        if reason not in logged:
+            logged.add(reason)
+            app.logger.warning("%s", reason)
+
+    def session_check_came(self) -> int | None:
+        """Call `check_session`, with the session as it is now."""
+        handler = self._handler
+        self._snapshot.reopen_session()
+        answers: list[bool] = []
+
+        def check_session() -> None:
+            answers.append(handler.check_session())
+
+        code = self.call(check_session)
+        if code is None and not answers[0]:
+            return CloseCode.SESSION_ENDED
+        return code
+
+    def closed(self, code: int, reason: str) -> None:
+        """Call `on_close`, and log the end."""
+        handler = self._handler
+        handler.close_code = code
+        handler.close_reason = reason
+        leave_all(handler)
+        on_close: Callable[..., None] = handler.on_close
+        if websocket_disconnected.receivers:
+            on_close = followed(on_close, handler, self._snapshot.app)
+        self.call(on_close)
+        variables = self._snapshot.variables
+        (Context() if variables is None else variables).run(log_close, handler)
+        self._snapshot.closed()
+
+    def call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
+        """Call `callback`, with the message if there is one, in Flask's contexts.
+
+        Returns None, or the close code for what it has raised, which `on_error` has been told.
+        """
+        snapshot = self._snapshot
+        context = context_of(snapshot)
+        kept = snapshot.variables
+        variables = Context() if kept is None else kept
+        error = variables.run(self._run, context, callback, message)
+        if kept is not None or len(variables) > FLASKS_VARIABLES:
+            variables.run(context.leave)
+            snapshot.variables = variables
+        return None if error is None else self.failed(error)
+
+    def _run(
+        self, context: CallbackContext, callback: Callable[..., None], message: Message | None
+    ) -> BaseException | None:
+        """Call `callback` in `context`; returns what it or a teardown function raises."""
+        error: BaseException | None = None
+        context.enter()
+        running, ident = self._running, threading.get_ident()
+        running[ident] = callback
+        try:
+            if message is None:
+                callback()
+            else:  # not by *args, which takes a detour through C
+                callback(message)
+        except BaseException as raised:
+            # Also what is no Exception: a CancelledError or gevent's Timeout that got away would
+            # end the thread that serves the others.
+            error = raised
+            self.report(callback, raised)
+        try:
+            context.end(error)
+        except BaseException as raised:
+            error = error or raised
+            self.report_teardown(callback, raised)
+        running.pop(ident, None)  # a callback may have run another app's in this very thread
+        return error
+
+    def failed(self, error: BaseException) -> int:
+        """Call `on_error`, unless it has been called; returns the close code."""
+        handler = self._handler
+        if handler.error is None:
+            handler.error = error
+            self.call(handler.on_error)
+        return CloseCode.INTERNAL_ERROR
+
+    def report(self, callback: Callable[..., None], error: BaseException) -> None:
+        """Log what `callback` has raised, and tell the receivers of `got_request_exception`."""
+        self._log("", callback, error)
+        app = self._snapshot.app
+        try:
+            if isinstance(error, Exception):
+                got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
+        except BaseException as raised:
+            self._log("a receiver of got_request_exception for ", callback, raised)
+
+    def report_teardown(self, callback: Callable[..., None], error: BaseException) -> None:
+        """Log what a teardown function has raised after `callback`."""
+        self._log("a teardown function after ", callback, error)
+
+    def _log(self, where: str, callback: Callable[..., None], error: BaseException) -> None:
+        snapshot = self._snapshot
+        name = getattr(callback, "__name__", "callback")
+        records_of(snapshot.app).failures.add(name)
+        logs.Logger(snapshot.app.logger).error(
+            "Exception in %s%s.%s on %s",
+            where,
+            type(self._handler).__qualname__,
+            name,
+            shown_path(snapshot.get("PATH_INFO", "")),
+            error=error,
+        )
+        failures = snapshot.get(FAILURES_KEY)
+        if failures is not None:
+            failures.append(error)

@@ -1,0 +1,425 @@
+"""The user's side of one client: subclass `WebSocketHandler`, override what is of interest.
+
+No Flask here: what runs the callbacks, and in which context, is `callbacks`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from ..protocol.errors import CloseCode
+from ..protocol.frames import Message, OutgoingMessage, Sendable
+from ..runtime import faults, logs
+from ..runtime.first_use import ModuleLock
+from .early import EarlyMessages
+from .near_misses import warn_of_near_misses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..protocol.limits import QueuePolicy, RatePolicy
+    from .context import WebSocketContext
+
+
+logger = logs.logger(__package__)
+
+
+class Peer(Protocol):
+    """The connection, as a handler sees it."""
+
+    received_messages: int
+    received_bytes: int
+    sent_messages: int
+    sent_bytes: int
+    dropped_messages: int
+
+    @property
+    def age_s(self) -> float: ...
+
+    @property
+    def queued_bytes(self) -> int: ...
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def send(self, message: Sendable) -> bool: ...
+
+    def deliver(self, message: OutgoingMessage) -> bool: ...
+
+    def deliver_all(self, messages: list[OutgoingMessage]) -> None: ...
+
+    def close(self, code: int = ..., reason: str = ...) -> None: ...
+
+    def give_up(self, fault: Exception) -> None: ...
+
+
+_CALLBACKS = (
+    "on_open",
+    "on_message",
+    "on_text",
+    "on_binary",
+    "on_error",
+    "on_close",
+    "check_session",
+)
+_SETTINGS = (
+    "max_message_size",
+    "max_queue_size",
+    "queue_policy",
+    "ping_interval",
+    "ping_timeout",
+    "message_rate",
+    "message_rate_policy",
+    "recheck_session_s",
+)
+
+
+class Membership(Protocol):
+    """A collection, as a handler sees it."""
+
+    topic: str
+
+    def opened(self, handler: WebSocketHandler) -> None: ...
+
+    def discard(self, handler: WebSocketHandler) -> None: ...
+
+
+_membership_lock = ModuleLock()
+"""Guards `_memberships`, `_has_closed` and the making of `_early` of all handlers: joining is rare
+and quick. Reentrant: garbage may be collected meanwhile, and its `__del__` may join or leave."""
+
+_FEW_MEMBERSHIPS = 8
+"""So many are kept in a tuple, which takes a quarter of a dict's memory."""
+
+
+class _NoContext:
+    """In the place of a handler's `context` until it is accepted."""
+
+    def __get__(self, handler: WebSocketHandler | None, cls: type) -> _NoContext:
+        if handler is None:
+            return self
+        raise AttributeError(
+            f"{cls.__name__} has no context yet: it has one from accept_websocket_request() on, "
+            "so use it in on_open() or later; what the constructor needs of the request the view "
+            "can pass to it"
+        )
+
+
+class WebSocketHandler:
+    """One client. Make an instance in the view, from whatever the request knows, and give it to
+    `accept_websocket_request`.
+
+    The callbacks of one client run one at a time and in order, those of different clients in
+    parallel; so what an instance keeps in attributes needs no lock, what it shares does. In all
+    of them `current_app`, `g` (a fresh one each time), `request`, `session`, `url_for` and
+    Flask-Login's `current_user` work and are those of the handshake.
+
+    An exception in a callback is logged, sent through `got_request_exception`, kept in `error`,
+    given to `on_error`, and closes this client with 1011.
+
+    A class or an instance may set, over the app's settings: `max_message_size` and
+    `max_queue_size` (bytes), `queue_policy` ("close", "drop_oldest", "drop_newest"),
+    `ping_interval` and `ping_timeout` (seconds, None for none), `message_rate` (messages per
+    second, or that and a burst), `message_rate_policy` ("close", "slow_down"), and
+    `recheck_session_s`. `context` is there from the accepting on, `error` in `on_error`,
+    `close_code` and `close_reason` in `on_close`.
+    """
+
+    #: Bytes of one message, after decompression; larger: 1009. Default: the app's setting.
+    max_message_size: int
+    #: Bytes this client may leave untaken. Default: the app's setting.
+    max_queue_size: int
+    #: What happens past `max_queue_size`: "close" (with 1013, the default), "drop_oldest"
+    #: or "drop_newest" (and `send` returns False).
+    queue_policy: QueuePolicy | str
+    #: Seconds between two pings, None for none. Default: the app's setting.
+    ping_interval: float | None
+    #: Seconds that the client may be silent after a ping, None for ever. Default: the app's
+    #: setting.
+    ping_timeout: float | None
+    #: Messages per second that the client may send: a number, `(per_second, burst)`, or None for
+    #: any. Default: the app's setting.
+    message_rate: float | tuple[float, float] | None
+    #: What happens past `message_rate`: "close" (with 1008) or "slow_down" (nothing is read from
+    #: the client for a while). Default: the app's setting.
+    message_rate_policy: RatePolicy | str
+
+    #: Seconds between two calls of `check_session`, None for none.
+    recheck_session_s: float | None = None
+
+    #: The exception that a callback raised, when `on_error` runs.
+    error: BaseException | None = None
+    #: When `on_close` runs: the code of the first close frame, whoever sent it; 1005 when the
+    #: client's had none, 1006 when there was no frame.
+    close_code: int | None = None
+    #: When `on_close` runs: the reason that stood in the first close frame.
+    close_reason: str = ""
+    #: The handshake, from the moment of `accept_websocket_request`.
+    context: WebSocketContext = _NoContext()  # type: ignore[assignment]  # an instance's own hides it
+
+    _is_accepted = False
+    _peer: Peer | None = None
+    #: Of a handler that has joined a collection before it was open.
+    _early: EarlyMessages | None = None
+    _early_id: str | None = None
+    _has_closed = False
+    # A dict when they are many, so that one more costs the same: its order is that of joining.
+    _memberships: tuple[Membership, ...] | dict[Membership, None] = ()
+
+    # The method that takes each kind of message, None where nothing is overridden.
+    _text_callback: ClassVar[str | None] = None
+    _binary_callback: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._text_callback = _overridden(cls, "on_text", "on_message")
+        cls._binary_callback = _overridden(cls, "on_binary", "on_message")
+        warn_of_near_misses(cls, (*_CALLBACKS, *_SETTINGS))
+        for name in _CALLBACKS:
+            if inspect.iscoroutinefunction(getattr(cls, name)):
+                raise TypeError(f"{cls.__name__}.{name} is async; callbacks are plain functions")
+
+    # Callbacks.
+
+    def on_open(self) -> None:
+        """The client is connected. First and once."""
+
+    def on_message(self, message: Message) -> None:
+        """A message came: str for a text message, bytes for a binary one.
+
+        A kind of message that no callback is overridden for closes the client with 1003.
+        """
+
+    def on_text(self, message: str) -> None:
+        """A text message came. Calls `on_message` unless overridden."""
+        self.on_message(message)
+
+    def on_binary(self, message: bytes) -> None:
+        """A binary message came. Calls `on_message` unless overridden."""
+        self.on_message(message)
+
+    def on_error(self) -> None:
+        """A callback raised `self.error`. At most once; `on_close` follows."""
+
+    def check_session(self) -> bool:
+        """Whether the client may stay; asked every `recheck_session_s`. False: close 4401.
+
+        A callback like the others. Unless overridden, it is whether Flask-Login loads the same
+        user as at the handshake, from a session that is opened anew where that can change
+        anything: one that the server keeps. A cookie that keeps the session itself says for
+        ever what it said.
+        """
+        return self.context.is_user_unchanged()
+
+    def on_close(self) -> None:
+        """The client is gone. Last, exactly once, however that came about."""
+
+    # What a handler can do. Any thread.
+
+    def send(self, message: Sendable) -> bool:
+        """Send a text (str) or binary (bytes-like) message. Any thread; never waits.
+
+        Messages arrive in the order of the calls. False when the client has gone or is closing,
+        or does not take what it is sent. Raises TypeError for another type, and RuntimeError
+        before the handler is accepted.
+        """
+        peer = self._peer
+        if peer is None:
+            raise self._not_connected()
+        return peer.send(message)
+
+    def send_json(self, obj: Any) -> bool:
+        """Send `obj` as JSON in a text message, by the app's JSON provider.
+
+        Raises what `send` and the provider raise.
+        """
+        if self._peer is None:
+            raise self._not_connected()
+        return self._peer.send(self.context.application.json.dumps(obj))
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close after what has been sent. Any thread; never waits; a second call does nothing.
+
+        `code` is 1000 to 1014 without the reserved ones, or 3000 to 4999; `reason` is at most
+        123 bytes of UTF-8; TypeError or ValueError otherwise. `on_close` follows when the client
+        has answered, or after `WSHANDLER_CLOSE_TIMEOUT`.
+        """
+        if self._peer is None:
+            raise self._not_connected()
+        self._peer.close(code, reason)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a message can be sent at this moment."""
+        return self._peer is not None and self._peer.is_open
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that were sent and that the client has not taken yet."""
+        return 0 if self._peer is None else self._peer.queued_bytes
+
+    @property
+    def dropped_messages(self) -> int:
+        """Messages that the full queue has dropped."""
+        return 0 if self._peer is None else self._peer.dropped_messages
+
+    @property
+    def _shown_name(self) -> str:
+        """What logs and metrics call handlers of this kind: there are few of these names."""
+        return type(self).__qualname__
+
+    def _not_connected(self) -> RuntimeError:
+        return RuntimeError(
+            f"{type(self).__name__} is not connected yet: give it to "
+            "accept_websocket_request(), and send in on_open() or later"
+        )
+
+
+def _overridden(cls: type[WebSocketHandler], *names: str) -> str | None:
+    """The first of `names` that `cls` has a method of its own for."""
+    for name in names:
+        if getattr(cls, name) is not getattr(WebSocketHandler, name):
+            return name
+    return None
+
+
+def late_callback(handler: WebSocketHandler, is_text: bool) -> str | None:
+    """The method for a kind of message that the class had none for when it was made.
+
+    It may have got one since, or the instance: `handler.on_message = …`.
+    """
+    for name in ("on_text" if is_text else "on_binary", "on_message"):
+        callback = getattr(handler, name)
+        if getattr(callback, "__func__", None) is not getattr(WebSocketHandler, name):
+            return name
+    return None
+
+
+# Of many clients: the fault of one, which is closed for it, does not concern the next.
+
+
+def deliver(handler: WebSocketHandler, message: OutgoingMessage) -> None:
+    """Send a message that is sent to others, too, or keep it until the handler is open."""
+    receiver = handler._peer or handler._early  # in this order: see `become_open`
+    if receiver is not None:
+        try:
+            receiver.deliver(message)
+        except Exception as fault:
+            receiver.give_up(fault)
+
+
+def deliver_to_each(
+    handlers: Iterable[WebSocketHandler], message: OutgoingMessage, exclude: WebSocketHandler | None
+) -> None:
+    """Send a message to all of these but one, as `deliver` does."""
+    for handler in handlers:
+        peer = handler._peer or handler._early
+        if peer is not None and handler is not exclude:
+            try:
+                peer.deliver(message)
+            except Exception as fault:
+                peer.give_up(fault)
+
+
+def deliver_all(handler: WebSocketHandler, messages: list[OutgoingMessage]) -> None:
+    """Send messages that came together, as `deliver` does."""
+    receiver = handler._peer or handler._early
+    if receiver is not None:
+        try:
+            receiver.deliver_all(messages)
+        except Exception as fault:
+            receiver.give_up(fault)
+
+
+def close_member(handler: WebSocketHandler, code: int, reason: str) -> None:
+    """Close a handler, or have it closed when it opens."""
+    receiver = handler._peer or handler._early
+    if receiver is not None:
+        try:
+            receiver.close(code, reason)
+        except Exception as fault:
+            receiver.give_up(fault)
+
+
+def become_open(handler: WebSocketHandler, peer: Peer) -> None:
+    """The handler is connected: it is sent what has come for it, and can send."""
+    with _membership_lock:
+        early = handler._early
+        if early is None:
+            handler._peer = peer
+    if early is not None:
+        # Those who still find `_early` come after this, and through it to the peer.
+        early.hand_on_to(peer)
+        handler._peer = peer
+    for membership in _memberships_of(handler):
+        try:
+            membership.opened(handler)
+        except Exception as fault:
+            peer.give_up(fault)
+
+
+def join(handler: WebSocketHandler, membership: Membership) -> bool:
+    """Have `handler` leave `membership` at its end. False when it has ended."""
+    with _membership_lock:
+        if handler._has_closed:
+            return False
+        if handler._peer is None and handler._early is None:
+            handler._early = EarlyMessages()
+        joined = handler._memberships
+        if isinstance(joined, dict):
+            joined[membership] = None
+        elif len(joined) < _FEW_MEMBERSHIPS:
+            handler._memberships = (*joined, membership)
+        else:
+            handler._memberships = dict.fromkeys((*joined, membership))
+        return True
+
+
+def leave(handler: WebSocketHandler, membership: Membership) -> None:
+    """Forget one `join`."""
+    with _membership_lock:
+        joined = handler._memberships
+        if isinstance(joined, dict):
+            joined.pop(membership, None)
+        else:
+            handler._memberships = tuple(each for each in joined if each is not membership)
+
+
+def memberships(handler: WebSocketHandler) -> list[str]:
+    """The topics of the collections that `handler` is in."""
+    return [membership.topic for membership in _memberships_of(handler)]
+
+
+def _memberships_of(handler: WebSocketHandler) -> tuple[Membership, ...]:
+    with _membership_lock:
+        return tuple(handler._memberships)
+
+
+def connection_id_of(handler: WebSocketHandler) -> str:
+    """What `handler` is called in other processes: its `context.connection_id`, now or later."""
+    context: WebSocketContext | None = getattr(handler, "context", None)
+    if context is not None:
+        return context.connection_id
+    # Atomic: two threads get the same.
+    early_id: str = vars(handler).setdefault("_early_id", new_connection_id())
+    return early_id
+
+
+def new_connection_id() -> str:
+    """A name that no other connection has in any process."""
+    return os.urandom(8).hex()
+
+
+def leave_all(handler: WebSocketHandler) -> None:
+    """The handler has ended: take it out of its collections, and let it into none."""
+    with _membership_lock:
+        handler._has_closed = True
+        memberships, handler._memberships = handler._memberships, ()
+    for membership in memberships:
+        try:
+            membership.discard(handler)
+        except Exception as fault:
+            faults.note("turn")
+            logger.error("a handler has not left the collection %r", membership.topic, error=fault)

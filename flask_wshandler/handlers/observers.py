@@ -1,0 +1,70 @@
+"""Who watches an app's callbacks: what measures them, and what traces them.
+
+Which callbacks are watched is decided when a connection is accepted, so an app that nobody watches
+does nothing for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from flask import Flask
+
+from .callbacks import HandlerCallbacks
+from .wrapped import Wrapped
+
+if TYPE_CHECKING:
+    from ..protocol.frames import Message
+    from .handler import WebSocketHandler
+    from .request_snapshot import RequestSnapshot
+    from .slow_callbacks import Running
+
+Around = Callable[..., None]
+"""Is called with a callback and its arguments: calls it with them, and lets out what it raises."""
+
+_KEY = "wshandler.observers"
+
+
+class Observer(Protocol):
+    """What wants to know of an app's WebSockets."""
+
+    def handshake_came(self) -> None:
+        """A handshake is about to be accepted or refused. In its request; must not wait."""
+
+    def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Around:
+        """A handshake is accepted, in this request. Returns what goes around each callback."""
+
+
+def observe(app: Flask, observer: Observer) -> None:
+    """Have `observer` told of all connections that are accepted from now on."""
+    app.extensions.setdefault(_KEY, []).append(observer)
+
+
+def observers_of(app: Flask) -> Sequence[Observer]:
+    """Who watches `app`."""
+    observers: Sequence[Observer] = app.extensions.get(_KEY, ())
+    return observers
+
+
+class ObservedCallbacks(HandlerCallbacks):
+    """Calls one handler, with somebody around."""
+
+    __slots__ = ("_arounds",)
+
+    def __init__(
+        self,
+        handler: WebSocketHandler,
+        snapshot: RequestSnapshot,
+        running: Running,
+        arounds: Sequence[Around],
+    ) -> None:
+        super().__init__(handler, snapshot, running)
+        self._arounds = arounds
+
+    def call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
+        """As without them, but through each of them."""
+        for around in self._arounds:
+            callback = Wrapped(callback, functools.partial(around, callback))
+        return super().call(callback, message)

@@ -1,0 +1,181 @@
+"""What this process tells others that ask: its connections, its figures; and closes one for them.
+
+    connections    after: a connection id, or ""
+                   -> connections: a page of rows in the order of their ids; has_more
+    stats          -> engine, bus: as `Stats` and `BusStats`; process: `ProcessFacts`
+    close          id, code, reason
+                   -> has_closed: whether the connection was here
+
+A row is a `Row`. The bus's thread answers, from memory: nothing here runs code of the
+app, whose session interface, request class and user loader may take their time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from ..handlers.callbacks import HandlerCallbacks
+from ..handlers.flask_sock import FunctionHandler
+from ..protocol.errors import check_close
+from ..runtime import faults
+from ..settings import Transport
+from ..transports import handoff
+from ..transports.engine import most_descriptors
+
+if TYPE_CHECKING:
+    from ..bus import Bus
+    from ..bus.rpc import Answer
+    from ..protocol.connection import Connection
+    from ..transports.engine import Engine
+
+ROWS_PER_PAGE = 300
+"""A page of the longest texts, each character escaped by JSON, fits into an answer."""
+
+_LONGEST_TEXT = 120
+"""Of what a client or the app has chosen."""
+
+
+class Row(TypedDict):
+    """One open connection."""
+
+    id: str
+    #: The handler's class, or the function's name.
+    handler: str
+    #: Flask-Login's id or REMOTE_USER; None if neither is known without the app's code.
+    user: str | None
+    address: str | None
+    path: str
+    #: Seconds since it was accepted.
+    age_s: float
+    #: Messages.
+    received: int
+    sent: int
+    #: What the client has not taken.
+    queued_bytes: int
+
+
+class ProcessFacts(TypedDict):
+    """What a process is and may do: for the doctor."""
+
+    pid: int
+    #: Whether a WebSocket has come to it, if only the doctor's: shells and scripts have none.
+    has_served: bool
+    host: str
+    #: gunicorn's; empty in another server.
+    worker_class: str
+    #: How many gunicorn was started with; None in another server.
+    worker_count: int | None
+    #: Clients that it can serve at once, where each keeps a thread of the server; None: as many as
+    #: it may have.
+    client_threads: int | None
+    #: In a gevent worker: the modules of the standard library that block.
+    unpatched_modules: list[str]
+    #: Files that it may have open; None: any number.
+    descriptor_limit: int | None
+    #: `WSHANDLER_MAX_CONNECTIONS`.
+    max_connections: int
+    #: Faults that it has survived: where, and how many, as "timer 3".
+    faults: list[str]
+
+
+class Answerer:
+    """Answers for one app in one process. Any thread."""
+
+    def __init__(self, engine: Engine, bus: Bus) -> None:
+        self._engine = engine
+        self._bus = bus
+
+    def respond(self, verb: str, arguments: dict[str, Any]) -> Answer | None:
+        """The answer to a question; None to what is none. Never waits."""
+        match verb, arguments:
+            case "connections", {"after": str(after)}:
+                return self._page(after)
+            case "stats", {}:
+                return self._stats()
+            case "close", {"id": str(wanted), "code": int(code), "reason": str(reason)}:
+                return self._close(wanted, code, reason)
+        return None
+
+    def _page(self, after: str) -> Answer:
+        found = self._by_id()
+        rest = [each for each in found if each > after]
+        ids = heapq.nsmallest(ROWS_PER_PAGE, rest)
+        rows = [_row(each, *found[each]) for each in ids]
+        return {"connections": rows, "has_more": len(rest) > len(ids)}
+
+    def _by_id(self) -> dict[str, tuple[Connection, HandlerCallbacks]]:
+        found = {}
+        for connection in self._engine.connections():
+            callbacks = connection.callbacks
+            if isinstance(callbacks, HandlerCallbacks):  # else it has just ended, or is no client's
+                found[callbacks.snapshot.connection_id] = connection, callbacks
+        return found
+
+    def _stats(self) -> Answer:
+        return {
+            "engine": dataclasses.asdict(self._engine.stats()),
+            "bus": dataclasses.asdict(self._bus.stats()),
+            "process": process_facts(self._engine),
+        }
+
+    def _close(self, wanted: str, code: int, reason: str) -> Answer:
+        try:
+            check_close(code, reason)
+        except ValueError:
+            return {"has_closed": False}
+        found = self._by_id().get(wanted)
+        if found is not None:
+            found[0].close(code, reason)
+        return {"has_closed": found is not None}
+
+
+def _row(connection_id: str, connection: Connection, callbacks: HandlerCallbacks) -> Row:
+    snapshot = callbacks.snapshot
+    user, address = snapshot.known_user(), snapshot.get("REMOTE_ADDR")
+    return Row(
+        id=connection_id,
+        handler=_shortened(_name_of(callbacks)),
+        user=None if user is None else _shortened(user),
+        address=None if address is None else _shortened(str(address)),
+        # WSGI has the bytes of the path as characters.
+        path=_shortened(snapshot.get("PATH_INFO", "").encode("latin-1").decode(errors="replace")),
+        age_s=round(connection.age_s, 3),
+        received=connection.received_messages,
+        sent=connection.sent_messages,
+        queued_bytes=connection.queued_bytes,
+    )
+
+
+def _name_of(callbacks: HandlerCallbacks) -> str:
+    handler = callbacks.handler
+    if isinstance(handler, FunctionHandler):
+        return handler.function_name
+    return type(handler).__qualname__
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def process_facts(engine: Engine) -> ProcessFacts:
+    """Look at this process. Any thread."""
+    limit = most_descriptors()
+    server = handoff.server_process()
+    keeps_threads = server.keeps_sockets or engine.settings.transport is Transport.BLOCKING
+    return ProcessFacts(
+        pid=os.getpid(),
+        has_served=engine.has_served,
+        host=socket.gethostname(),
+        worker_class=server.worker_class,
+        worker_count=server.worker_count,
+        client_threads=server.request_threads if keeps_threads else None,
+        unpatched_modules=list(server.unpatched_modules),
+        descriptor_limit=None if limit == sys.maxsize else limit,
+        max_connections=engine.settings.max_connections,
+        faults=[f"{where} {count}" for where, count in sorted(faults.counts().items())],
+    )

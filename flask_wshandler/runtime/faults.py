@@ -1,0 +1,34 @@
+"""What has gone wrong inside of this package, or in a log handler that it called: counted.
+
+Each of these was survived: where it came, the work goes on. A fault of a callback is not among
+them; it is counted with its app (`Stats.failures`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from . import first_use
+from .counter import Tally
+
+
+class _OfThisProcess:
+    tally = first_use.MadeOnFirstUse["Tally[str]"](lambda _: Tally())
+
+
+_here = _OfThisProcess()
+
+
+def note(where: str) -> None:
+    """Count one. `where` is a thread of this package, or what it was doing: one of few names."""
+    _here.tally.add(where)
+
+
+def counts() -> Mapping[str, int]:
+    """How many there have been in this process since its start, by where."""
+    return _here.tally.counts()
+
+
+def forget() -> None:
+    """In a forked child: nothing has gone wrong yet."""
+    first_use.forget(_here)

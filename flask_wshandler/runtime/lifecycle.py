@@ -1,0 +1,135 @@
+"""The end of a process, and its forks: who is told, and in which order.
+
+Invariant: nothing is registered with the interpreter before something runs in this very process,
+so a server's master that only imports an app stops nothing, and a forked child stops only what
+it has started itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import enum
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+from . import faults, first_use, logs
+from .first_use import MadeOnFirstUse as MadeOnFirstUse
+from .first_use import ModuleLock as ModuleLock
+
+logger = logs.logger(__package__)
+
+_LAST_LINES_S = 1.0
+"""For a slow log handler, at the very end."""
+
+
+class Stage(enum.IntEnum):
+    """The order of stopping."""
+
+    CONNECTIONS = 0
+    COLLECTIONS = 1
+    """After the last callbacks, which broadcast that somebody has gone."""
+    BUS = 2
+    FIGURES = 3
+    """When there is nothing more to count."""
+
+
+class Lived(Protocol):
+    """What has threads or descriptors."""
+
+    def stop(self) -> None:
+        """The process ends: end everything, in bounded time."""
+
+    def hurry(self) -> None:
+        """The process was told to end once more: give up waiting. In a signal handler."""
+
+    def forget(self) -> None:
+        """In a forked child: have nothing of the parent's."""
+
+
+_lived: dict[Stage, weakref.WeakSet[Lived]] = {stage: weakref.WeakSet() for stage in Stage}
+_exit_pid: int | None = None
+_ending_pid: int | None = None
+
+
+def register(lived: Lived, stage: Stage) -> None:
+    """Have `lived` told of forks, and of the end once `stop_at_exit` has been called."""
+    _lived[stage].add(lived)
+
+
+def registered(stage: Stage) -> list[Lived]:
+    """What is to be stopped at `stage`, and still exists."""
+    return list(_lived[stage])
+
+
+def stop_at_exit() -> None:
+    """Something runs: have all that is registered stopped when this process ends."""
+    global _exit_pid
+    if _exit_pid != os.getpid():
+        _exit_pid = os.getpid()
+        atexit.register(_stop_all)
+        # `atexit` comes when the threads of executors have ended, and in them a server may have
+        # requests that take long. Not documented, but what `concurrent.futures` uses itself.
+        register_early: Callable[[Callable[[], None]], None] | None
+        register_early = getattr(threading, "_register_atexit", None)
+        if register_early is not None:
+            with contextlib.suppress(RuntimeError):  # the end has come already
+                register_early(_note_end)
+
+
+def is_ending() -> bool:
+    """Whether the main thread is done, and the interpreter waits for others to end."""
+    return _ending_pid == os.getpid()
+
+
+def _note_end() -> None:
+    global _ending_pid
+    _ending_pid = os.getpid()
+
+
+def _stop_all() -> None:
+    if _exit_pid != os.getpid():
+        return  # a forked child that inherited the registration
+    _hear_of_signals()
+    for stage in Stage:
+        for lived in list(_lived[stage]):
+            try:
+                lived.stop()
+            except Exception as error:
+                faults.note("stop")
+                logger.error("%r did not stop", lived, error=error)
+    logs.flush(_LAST_LINES_S)
+
+
+def _hear_of_signals() -> None:
+    """Have a signal during the stop hurry it up, rather than count for nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGTERM", "SIGINT", "SIGQUIT"):
+        number = getattr(signal, name, None)
+        if number is not None:  # Windows has no SIGQUIT
+            signal.signal(number, _hurry)
+
+
+def _hurry(number: int, frame: object) -> None:
+    del number, frame
+    for stage in Stage:
+        for lived in list(_lived[stage]):
+            lived.hurry()
+
+
+def _forget_all() -> None:
+    faults.forget()
+    logs.forget()
+    for stage in Stage:
+        for lived in list(_lived[stage]):
+            lived.forget()
+    first_use.forget_all()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,86 @@
+"""What the extension keeps in `app.extensions`, for whoever has the app."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ..handlers.app_records import EXTENSION_KEY
+from ..runtime.first_use import MadeOnFirstUse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+
+    from ..collections.registry import Hub
+    from ..handlers.slow_callbacks import SlowCallbackWatch
+    from ..runtime.counter import Tally
+    from ..runtime.log_throttle import LogThrottle
+    from ..settings import Settings
+    from ..transports.engine import Engine
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Services:
+    """What serves an app in one process."""
+
+    engine: Engine
+    hub: Hub
+    slow_callbacks: SlowCallbackWatch
+
+
+class AppState:
+    """All of one app, and of it in this process."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        log_throttle: LogThrottle,
+        make_services: Callable[[], Services],
+    ) -> None:
+        """`make_services` is called when one of them is used, again in a forked child."""
+        #: What tells the app from others on this machine, in all its processes: see `identity`.
+        self.name = name
+        self.settings = settings
+        #: For lines that clients can provoke.
+        self.log_throttle = log_throttle
+        self.reasons_logged: set[str] = set()
+        #: Whether the first WebSocket has come, and the configuration has been looked at once more.
+        self.has_compared_config = False
+        self._make_services = make_services
+
+    _services = MadeOnFirstUse["Services"](lambda state: state._make_services())
+    engine = MadeOnFirstUse["Engine"](lambda state: state._services.engine)
+    hub = MadeOnFirstUse["Hub"](lambda state: state._services.hub)
+    slow_callbacks = MadeOnFirstUse["SlowCallbackWatch"](
+        lambda state: state._services.slow_callbacks
+    )
+
+    @property
+    def failures(self) -> Tally[str]:
+        """Exceptions of callbacks in this process, by the callbacks' names."""
+        return self.engine.failures
+
+
+def set_state(app: Flask, state: AppState) -> None:
+    """Have `state` be that of `app`."""
+    app.extensions[EXTENSION_KEY] = state
+
+
+def find_state(app: Flask) -> AppState | None:
+    """The state of `app`; None if it was given to no `WebSockets` object."""
+    state = app.extensions.get(EXTENSION_KEY)
+    return state if isinstance(state, AppState) else None
+
+
+def state_of(app: Flask) -> AppState:
+    """The state of `app`. Raises RuntimeError if it was given to no `WebSockets` object."""
+    state = find_state(app)
+    if state is None:
+        raise RuntimeError(
+            f"the app {app.name!r} has no WebSockets: call WebSockets(app), or "
+            "init_app(app) of the WebSockets object"
+        )
+    return state
