@@ -1,0 +1,439 @@
+"""The sending half of a connection: what is sent, queued and held back, and the close frame.
+
+No socket: a `Transport` writes.
+
+Invariants:
+- `send`, `close` and `abort` may be called by any thread and never wait for the peer.
+- `_lock` guards what the comments below say. It is held while a non-blocking write runs, never
+  while a callback runs. What a thread wants that has it already, by a `__del__` or a signal handler
+  that came amid such a write, is done in the next turn.
+- Nothing is sent behind a close frame.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from .closing_handshake import TRANSITIONS, Cause, State
+from .errors import CloseCode, check_close
+from .frames import OutgoingMessage, close_frame, message_frame
+from .limits import ClientSettings, QueuePolicy
+from .send_queue import Budget, Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+    from .frames import Sendable
+
+_OPEN = State.OPEN
+_CLOSED = State.CLOSED
+
+_LONGEST_HOLD_S = 1.0
+"""Nothing waits while it holds a connection's lock. So whoever can't have it for so long waits for
+itself, or will do so in a chain of others."""
+_MOST_PENDING = 1000
+
+
+class Transport(Protocol):
+    """What a connection needs of the socket it is on."""
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write without waiting; return how many bytes were taken. Raises OSError when lost."""
+
+    def request_turn(self) -> None:
+        """See to it that a turn of this connection runs soon. Any thread."""
+
+    def request_wake(self, seconds: float) -> None:
+        """See to it that `on_time` of this connection is called in `seconds`. Any thread."""
+
+    def now_s(self) -> float:
+        """The time that `on_time` is given."""
+
+    def unacknowledged_bytes(self) -> int:
+        """Of what was taken by `write`: what the peer's system has not; 0 where nobody knows."""
+
+    def report(self, fault: Exception) -> None:
+        """Tell operators of a fault of this package's, for which the connection was closed."""
+
+
+class _NoTransport:
+    """Before `attach` and after `detach`: takes everything, for nobody."""
+
+    def write(self, data: bytes | memoryview) -> int:
+        return len(data)
+
+    def request_turn(self) -> None:
+        pass
+
+    def request_wake(self, seconds: float) -> None:
+        pass
+
+    def now_s(self) -> float:
+        return 0.0
+
+    def unacknowledged_bytes(self) -> int:
+        return 0
+
+    def report(self, fault: Exception) -> None:
+        pass
+
+
+NO_TRANSPORT = _NoTransport()
+
+
+class SendingHalf:
+    """Of a connection, all that any thread may call. The rest of it is in derived classes."""
+
+    __slots__ = (
+        "_deflate",
+        "_held",
+        "_is_lost",
+        "_lock",
+        "_pending",
+        "_room_made",
+        "_settings",
+        "_state",
+        "_transport",
+        "close_code",
+        "close_reason",
+        "dropped_messages",
+        "is_closed",
+        "is_corked",
+        "outbox",
+        "sent_bytes",
+        "sent_messages",
+    )
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        deflate: PerMessageDeflate | None,
+        budget: Budget | None,
+    ) -> None:
+        """`budget` bounds the queues of many connections."""
+        self._settings = settings
+        self._deflate = deflate
+        self._transport: Transport = NO_TRANSPORT
+        self._lock = threading.Lock()
+        #: What could not be done because the lock was not to be had. Its operations are atomic.
+        self._pending: collections.deque[Callable[[], object]] | None = None
+
+        # Guarded by _lock.
+        self._state = State.OPEN
+        self._is_lost = False
+        #: Whether what is sent is held back until `uncork`. Set by the turn, without the lock.
+        self.is_corked = False
+        # A frame that is held back while nothing is queued. With another both are in the outbox,
+        # and are held until the end of the turn. None whenever it is not corked.
+        self._held: bytes | None = None
+        #: What the peer has not taken yet. For the transport: to look at.
+        self.outbox = Outbox(settings.max_queue_size, budget)
+        self._room_made: threading.Event | None = None
+        self.sent_messages = 0
+        #: What the system has taken of the frames; the transport counts it, in `write`.
+        self.sent_bytes = 0
+        self.dropped_messages = 0
+        #: Whether nothing more is to be read. What is queued may still have to be written.
+        self.is_closed = False
+        #: Of the first close frame, whoever sent it; None until then.
+        self.close_code: int | None = None
+        self.close_reason = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can still be sent."""
+        return self._state is _OPEN
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self.outbox.queued_bytes
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the network is gone, so that nothing queued will ever be taken."""
+        return self._is_lost
+
+    # Any thread.
+
+    def send(self, message: Sendable) -> bool:
+        """Send or queue a message. False once the connection is closing or the peer too slow."""
+        if self._deflate is not None:
+            return self.deliver(OutgoingMessage(message))
+        frame = message_frame(message)
+        lock = self._lock
+        if not lock.acquire(False) and not self._wait_for_lock():  # `with` takes half as long again
+            return self._put_off(functools.partial(self.send, message))
+        try:
+            return self._send_or_queue(frame)
+        finally:
+            lock.release()
+
+    def deliver(self, message: OutgoingMessage) -> bool:
+        """Send or queue a message that others are sent, too."""
+        deflate = self._deflate
+        frame = message.plain_frame if deflate is None else None
+        if frame is None:
+            frame = message.frame(deflate)
+        lock = self._lock
+        if not lock.acquire(False) and not self._wait_for_lock():
+            return self._put_off(functools.partial(self.deliver, message))
+        try:
+            return self._send_or_queue(frame)
+        finally:
+            lock.release()
+
+    def deliver_all(self, messages: list[OutgoingMessage]) -> None:
+        """Send or queue messages that came together, with one write."""
+        frames = [message.frame(self._deflate) for message in messages]
+        if not self._wait_for_lock():
+            self._put_off(functools.partial(self.deliver_all, messages))
+            return
+        try:
+            was_corked, self.is_corked = self.is_corked, True
+            try:
+                for frame in frames:
+                    self._send_or_queue(frame)
+            finally:
+                self.is_corked = was_corked
+            if not was_corked:
+                self._flush()
+        finally:
+            self._lock.release()
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Start the closing handshake, after what is queued. Nothing happens when it has begun.
+
+        Raises TypeError or ValueError for a code or reason that may not be sent.
+        """
+        check_close(code, reason)
+        if not self._wait_for_lock():
+            self._put_off(functools.partial(self.close, code, reason))
+            return
+        try:
+            if self._state is _OPEN:
+                self._start_close(code, reason)
+        finally:
+            self._lock.release()
+
+    def abort(self) -> None:
+        """Give the connection up without a close frame; `closed` will run with 1006."""
+        with self._lock:
+            self._lose()
+
+    def give_up(self, fault: Exception) -> None:
+        """Close with 1011 after a fault of this package's. Never raises.
+
+        So whoever was amid many connections goes on with the next.
+        """
+        if self._state is not _OPEN and not self.outbox.queued_bytes:
+            return  # it is closed already, perhaps for the same
+        transport = self._transport
+        try:
+            if self._state is _OPEN:
+                self.close(CloseCode.INTERNAL_ERROR)
+            else:  # its close frame can't be written
+                self.abort()
+        except Exception:
+            with contextlib.suppress(Exception):
+                self.abort()
+        transport.report(fault)
+
+    def uncork(self) -> None:
+        """Let go of what is held back. Any number of times. Never raises."""
+        lock = self._lock
+        lock.acquire()
+        try:
+            frame = self._held
+            if frame is not None:
+                self._held = None
+                taken = self._write(frame)
+                if taken < len(frame):
+                    self.outbox.put_rest(frame, taken, self._write)
+            elif self.outbox.queued_bytes:
+                self._flush()
+            # Last: who sees without the lock that it is not corked sees all of it written.
+            self.is_corked = False
+        except Exception as error:
+            fault = error
+        else:
+            return
+        finally:
+            lock.release()
+        self.give_up(fault)
+
+    def flush(self) -> None:
+        """Write what is queued, as far as the peer takes it."""
+        with self._lock:
+            self._flush()
+
+    def wait_for_room(self, size: int) -> bool:
+        """Wait until `size` more bytes fit into the queue. False once the connection is closing.
+
+        Only for threads that nobody else waits for. Bounded by the ping time-out, which a peer
+        that takes anything puts off.
+        """
+        while True:
+            with self._lock:
+                if self._state is not _OPEN:
+                    return False
+                if not self.outbox.is_over(size):
+                    return True
+                if self._room_made is None:
+                    self._room_made = threading.Event()
+                self._room_made.clear()
+                room_made = self._room_made
+            room_made.wait()
+
+    # For want of _lock.
+
+    def _wait_for_lock(self) -> bool:
+        """Take _lock. False if this thread seems to have it already."""
+        return self._lock.acquire(timeout=_LONGEST_HOLD_S)
+
+    def _put_off(self, do: Callable[[], object]) -> bool:
+        """Have it done in the next turn. True, as for a message that is queued."""
+        if self._pending is None:
+            self._pending = collections.deque(maxlen=_MOST_PENDING)
+        self._pending.append(do)
+        self._transport.request_turn()
+        return True
+
+    def do_pending(self) -> None:
+        """Do what was put off. In the turn that was asked for then."""
+        while self._pending:
+            self._pending.popleft()()
+
+    # With _lock held: of derived classes.
+
+    def _await_end(self) -> None:
+        """Begin to wait for the peer: nothing more will be sent after what is queued."""
+        raise NotImplementedError
+
+    def _read_to_the_end(self) -> None:
+        """Read on, whoever has paused it, for the peer's close frame."""
+        raise NotImplementedError
+
+    def _take_no_more_messages(self) -> None:
+        """Our close frame is queued, or the peer is gone: its messages do not count any more."""
+        raise NotImplementedError
+
+    # With _lock held.
+
+    def _send_or_queue(self, frame: bytes) -> bool:
+        if self._state is not _OPEN:
+            return False
+        outbox = self.outbox
+        if self.is_corked and self._held is None and not outbox.queued_bytes:
+            self._held = frame
+        elif outbox.queued_bytes or self.is_corked:
+            if self._held is not None:
+                self._queue_held()
+            if outbox.is_over(len(frame)) and not self._make_room(len(frame)):
+                return False
+            self._put(frame)
+        else:
+            # As _put does, which would cost another 0.1 µs.
+            try:
+                taken = self._transport.write(frame)
+            except OSError:
+                self._lose()
+            else:
+                if taken < len(frame):
+                    outbox.put_rest(frame, taken, self._write)
+        if self._is_lost:
+            return False
+        self.sent_messages += 1
+        return True
+
+    def _put(self, frame: bytes) -> None:
+        if self.is_corked:
+            if self._held is not None:
+                self._queue_held()
+            self.outbox.append(frame)
+        else:
+            self.outbox.put(frame, self._write)
+
+    def _queue_held(self) -> None:
+        if self._held is not None:
+            self.outbox.append(self._held)
+            self._held = None
+
+    def _put_last(self, frame: bytes) -> None:
+        self.is_corked = False
+        self._queue_held()
+        self.outbox.append(frame)
+        self._flush()
+        self._take_no_more_messages()
+        self._await_end()
+
+    def _start_close(self, code: int, reason: str) -> None:
+        self._note_close(code, reason)
+        self._move(Cause.CLOSED_HERE)
+        self._read_to_the_end()
+        self._put_last(close_frame(code, reason))
+        self._tell_waiting()
+
+    def _note_close(self, code: int, reason: str) -> None:
+        if self.close_code is None:
+            self.close_code = code
+            self.close_reason = reason
+
+    def _make_room(self, size: int) -> bool:
+        """Make room for a message by the queue's policy. False when it is not to be sent."""
+        if self.is_corked:
+            self._flush()
+            if not self.outbox.is_over(size):
+                return self._state is _OPEN
+        if self._settings.queue_policy is QueuePolicy.DROP_OLDEST:
+            self.dropped_messages += self.outbox.drop_oldest(size)
+            return True
+        if self._settings.queue_policy is QueuePolicy.DROP_NEWEST:
+            self.dropped_messages += 1
+            return False
+        self.dropped_messages += 1 + self.outbox.drop_all()
+        self._start_close(
+            CloseCode.TRY_AGAIN_LATER,
+            f"over {self._settings.max_queue_size} bytes were not taken",
+        )
+        return False
+
+    def _flush(self) -> None:
+        self._queue_held()
+        self.outbox.flush(self._write)
+        if not self.outbox.queued_bytes:
+            self._tell_waiting()
+
+    def _move(self, cause: Cause) -> None:
+        """Take a step of the closing handshake."""
+        self._state = TRANSITIONS[self._state][cause]
+        if self._state is _CLOSED:
+            self._take_no_more_messages()
+            self.is_closed = True
+
+    def _tell_waiting(self) -> None:
+        if self._room_made is not None:
+            self._room_made.set()
+
+    def _write(self, data: bytes | memoryview) -> int:
+        if self._is_lost:
+            return len(data)  # nobody will take it: nothing is to be queued
+        try:
+            return self._transport.write(data)
+        except OSError:
+            self._lose()
+            return len(data)
+
+    def _lose(self) -> None:
+        self._is_lost = True
+        self._move(Cause.LOST)
+        self._held = None
+        self.outbox.clear()
+        self._tell_waiting()
+        self._transport.request_turn()
