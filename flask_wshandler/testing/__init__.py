@@ -9,8 +9,14 @@ With pytest nothing needs to be enabled: see docs/howto/testing.md. Importing th
 import this module.
 """
 
-from .app_under_test import Worker, worker_of
-from .client import WebSocketClient, WebSocketClientMixin, enable, websocket_connect
+from .app_under_test import Worker
+from .client import (
+    WebSocketClient,
+    WebSocketClientMixin,
+    enable,
+    websocket_connect,
+    worker_of,
+)
 from .clock import Clock
 from .errors import ConnectionClosed, HandshakeRefused, TimedOut
 from .websocket import ClientWebSocket

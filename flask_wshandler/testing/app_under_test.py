@@ -127,8 +127,11 @@ class Worker:
     `worker_of(app)` makes the first; `other_process` makes others, with the same clock and bus.
     """
 
-    def __init__(self, app: Flask, machine: Machine) -> None:
+    def __init__(
+        self, app: Flask, machine: Machine, connect: Callable[..., ClientWebSocket]
+    ) -> None:
         self._machine = machine
+        self._connect = connect
         self._app = weakref.ref(app)
         self._lock = threading.Lock()
         # Guarded by _lock.
@@ -169,9 +172,7 @@ class Worker:
         self, path: str, *, client: FlaskClient | None = None, **options: Any
     ) -> ClientWebSocket:
         """Connect a client, `app.test_client()` if none is given; see `websocket_connect`."""
-        from .client import websocket_connect
-
-        return websocket_connect(client or self.app.test_client(), path, **options)
+        return self._connect(client or self.app.test_client(), path, **options)
 
     @contextlib.contextmanager
     def other_process(self, create_app: Callable[[], Flask]) -> Iterator[Worker]:
@@ -187,7 +188,7 @@ class Worker:
         app = create_app()
         if not isinstance(app, Flask) or app is self._app():
             raise ValueError(f"another process needs an app of its own, not {app!r}")
-        worker = Worker(app, self._machine)
+        worker = Worker(app, self._machine, self._connect)
         try:
             yield worker
         except BaseException as error:
@@ -348,17 +349,13 @@ class Worker:
         return self._engine.busy()
 
 
-def worker_of(app: Flask) -> Worker:
-    """What an app under test runs on; it is made at the first call, and at the first connection.
-
-    From then on its time stands, and its bus is one in memory, whatever `WSHANDLER_BUS` says.
-    Raises RuntimeError for an app without `WebSockets`.
-    """
+def worker_on(app: Flask, connect: Callable[..., ClientWebSocket]) -> Worker:
+    """The worker of `app`, made at the first call; `connect` is its `websocket_connect`."""
     with _making:
         worker = app.extensions.get(_WORKER_KEY)
         if isinstance(worker, Worker) and worker.serves(app):
             return worker
-        return Worker(app, Machine())
+        return Worker(app, Machine(), connect)
 
 
 def _comes_true(question: Callable[[], bool], seconds: float) -> bool:

@@ -26,7 +26,7 @@ from ..extension import initialized, known_apps
 from ..handlers.callbacks import FAILURES_KEY
 from ..transports.handoff import SOCKET_KEY
 from ..upgrade.app_state import find_state
-from .app_under_test import Worker, worker_of
+from .app_under_test import Worker, worker_on
 from .errors import HandshakeRefused
 from .failures import Failures
 from .patience import DEFAULT_TIMEOUT_S, Patience
@@ -100,6 +100,15 @@ def websocket_connect(
     websocket = _handshake(client, path, options, protocol, propagate_exceptions)
     _open(websocket, Patience(timeout))
     return websocket
+
+
+def worker_of(app: Flask) -> Worker:
+    """What an app under test runs on; it is made at the first call, and at the first connection.
+
+    From then on its time stands, and its bus is one in memory, whatever `WSHANDLER_BUS` says.
+    Raises RuntimeError for an app without `WebSockets`.
+    """
+    return worker_on(app, websocket_connect)
 
 
 class WebSocketClientMixin:

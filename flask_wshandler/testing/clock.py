@@ -10,24 +10,21 @@ import math
 import threading
 import weakref
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from ..runtime.timer import Clock as AnyClock
 from ..runtime.timer import Timer
 from .patience import DEFAULT_TIMEOUT_S
 
-if TYPE_CHECKING:
-    from .served import Served
-
 _START_S = 1000.0
 
 
 class Machine(Protocol):
-    """All whose time it is."""
+    """All whose time it is. What it calls stuck is its own matter, and only given back to it."""
 
-    def stuck(self) -> Collection[Served]: ...
+    def stuck(self) -> Collection[Any]: ...
 
-    def settle(self, but: Collection[Served] = (), timeout: float = ...) -> None: ...
+    def settle(self, but: Collection[Any] = (), timeout: float = ...) -> None: ...
 
 
 class SteppedTimer(Timer):
