@@ -6,13 +6,13 @@ No Flask here: what runs the callbacks, and in which context, is `callbacks`.
 from __future__ import annotations
 
 import inspect
-import os
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..protocol.errors import CloseCode
 from ..protocol.frames import Message, OutgoingMessage, Sendable
 from ..runtime import faults, logs
 from ..runtime.first_use import ModuleLock
+from ..runtime.identity import new_connection_id
 from .early import EarlyMessages
 from .near_misses import warn_of_near_misses
 
@@ -405,11 +405,6 @@ def connection_id_of(handler: WebSocketHandler) -> str:
     # Atomic: two threads get the same.
     early_id: str = vars(handler).setdefault("_early_id", new_connection_id())
     return early_id
-
-
-def new_connection_id() -> str:
-    """A name that no other connection has in any process."""
-    return os.urandom(8).hex()
 
 
 def leave_all(handler: WebSocketHandler) -> None:

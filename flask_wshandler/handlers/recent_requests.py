@@ -10,7 +10,7 @@ it. What Werkzeug has computed from the environ (`args`, `cookies`) stays, if it
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import Request
 from werkzeug.datastructures import (
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from flask import Flask
     from werkzeug.routing import MapAdapter
-
-    from .request_snapshot import RequestSnapshot
 
 _MOST = 1024
 """At 4 to 5 kB each."""
@@ -139,6 +137,12 @@ def _is_plain(cls: object) -> bool:
     )
 
 
+class HasRecentRequest(Protocol):
+    """A request's snapshot, as far as it concerns us."""
+
+    recent: RecentRequest | None
+
+
 class _Recent:
     """The snapshots that have a recent request. Any thread."""
 
@@ -146,9 +150,9 @@ class _Recent:
 
     def __init__(self) -> None:
         # Guarded by _lock, as `recent` of snapshots is. In the order in which they came.
-        self._snapshots: dict[int, RequestSnapshot] = {}
+        self._snapshots: dict[int, HasRecentRequest] = {}
 
-    def add(self, snapshot: RequestSnapshot, request: RecentRequest) -> None:
+    def add(self, snapshot: HasRecentRequest, request: RecentRequest) -> None:
         """Keep `request`, unless there is one, and let go of one that was not used lately."""
         gone = None
         with self._lock:
@@ -162,7 +166,7 @@ class _Recent:
         if gone is not None:
             break_cycle(gone[1].request)
 
-    def remove(self, snapshot: RequestSnapshot) -> None:
+    def remove(self, snapshot: HasRecentRequest) -> None:
         """Keep none for `snapshot` from now on."""
         with self._lock:
             gone, snapshot.recent = snapshot.recent, UNKEPT
@@ -170,7 +174,7 @@ class _Recent:
         if gone is not None and gone is not UNKEPT:
             break_cycle(gone.request)
 
-    def _take_unused(self) -> tuple[RequestSnapshot, RecentRequest]:
+    def _take_unused(self) -> tuple[HasRecentRequest, RecentRequest]:
         """The oldest that was not used since its last turn; each is passed over once."""
         while True:
             key = next(iter(self._snapshots))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flask import Flask, Request
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 
-from .handler import new_connection_id
+from ..runtime.identity import new_connection_id
 from .recent_requests import UNKEPT, RecentRequest, break_cycle, recent_requests
 from .request_attributes import changed_attributes, set_attributes
 from .tracked import TrackedDict

@@ -1,4 +1,4 @@
-"""What an app is called by its processes, the same from everywhere.
+"""Names: of an app, the same from everywhere, and of a connection, in all processes.
 
 An app goes by the file of the module it is made in, as the system has it: without symbolic links,
 and whatever name the module was imported by (`shop.web`, `src.shop.web`, `__main__`). A server
@@ -26,6 +26,11 @@ def app_name(import_name: str, root_path: str) -> str:
         return f"{import_name} in {_canonical(root_path)}"
     path = _canonical(file)
     return str(path.parent if path.stem == "__init__" else path.with_suffix(""))
+
+
+def new_connection_id() -> str:
+    """A name that no other connection has in any process."""
+    return os.urandom(8).hex()
 
 
 def _canonical(spelling: str) -> Path:

@@ -63,6 +63,15 @@ def test_a_module_imports_its_own_folder_and_floors_below(name):
     assert not above
 
 
+def test_no_module_imports_itself_by_way_of_others():
+    """Inside a folder, too: what can't be read from the ground up is one module."""
+    below = {name: imports_of(path)[0] - {name} for name, path in MODULES.items()}
+    while ground := [name for name, known in below.items() if not known & below.keys()]:
+        for name in ground:
+            del below[name]
+    assert not below
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if place_of(name) in WITHOUT_FLASK])
 def test_the_engine_runs_without_flask(name):
     """So do the protocol and the bus: another program may publish."""
