@@ -35,22 +35,32 @@ class Turn:
         fcntl.flock(self._room, fcntl.LOCK_UN)
         fcntl.flock(self._door, fcntl.LOCK_UN)
 
+    def close(self):
+        self._room.close()
+        self._door.close()
 
-_turn = Turn()
+
+TURN = pytest.StashKey[Turn]()
+
+
+def pytest_configure(config):
+    config.stash[TURN] = turn = Turn()
+    config.add_cleanup(turn.close)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item, nextitem):
     """Run a test with its fixtures when it is its turn; those to be alone one after the other."""
+    turn = item.config.stash[TURN]
     if is_alone(item):
-        _turn.have()
+        turn.have()
     else:
-        _turn.share()
+        turn.share()
     try:
         return (yield)
     finally:
         if not (is_alone(item) and nextitem is not None and is_alone(nextitem)):
-            _turn.leave()
+            turn.leave()
 
 
 def is_alone(item):
@@ -65,9 +75,21 @@ def pytest_collection_modifyitems(items):
 
 
 def group_of(item):
-    """Tests that are alone, that share a server, or else of a module."""
+    """Tests that are alone, that share a server, that share another fixture; else each its own."""
     if is_alone(item):
         return "alone"
     module = item.nodeid.partition("::")[0]
+    folder = str(Path(module).parent)
     kind = getattr(item, "callspec", None) and item.callspec.params.get("session_server")
-    return f"{Path(module).parent}-{kind}" if kind else module
+    if kind:
+        return f"{folder}-{kind}"
+    scopes = scopes_of(item)
+    if "package" in scopes:
+        return folder
+    return item.nodeid if scopes <= {"function"} else module
+
+
+def scopes_of(item):
+    """The scopes of the fixtures of a test that are ours; a plugin's have no place in the tree."""
+    found = item._fixtureinfo.name2fixturedefs.values()  # pytest tells it nowhere else
+    return {each[-1].scope for each in found if each[-1].baseid}
