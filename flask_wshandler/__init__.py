@@ -38,7 +38,7 @@ from .handlers.context import WebSocketContext
 from .handlers.handler import WebSocketHandler
 from .handlers.signals import message_received, websocket_connected, websocket_disconnected
 from .protocol.errors import CloseCode, SettingError, SocketUnreachable, WebSocketError
-from .transports.engine import Stats
+from .transports.stats import Stats
 from .upgrade.accept import UpgradeRequired, accept_websocket_request, is_websocket_request
 from .upgrade.http_handler import HttpContext, HttpHandler
 

@@ -27,7 +27,8 @@ from .runtime.log_throttle import LogThrottle
 from .runtime.redaction import without_password
 from .runtime.timer import Clock, MonotonicClock, Timer
 from .settings import Settings
-from .transports.engine import Engine, Stats
+from .transports.engine import Engine
+from .transports.stats import Stats
 from .upgrade.app_state import AppState, Services, find_state, set_state, state_of
 from .upgrade.request_thread import use_request_threads
 from .upgrade.response import let_upgrades_leave

@@ -25,7 +25,7 @@ from ..protocol.errors import check_close
 from ..runtime import faults
 from ..settings import Transport
 from ..transports import handoff
-from ..transports.engine import most_descriptors
+from ..transports.capacity import most_descriptors
 
 if TYPE_CHECKING:
     from ..bus import Bus

@@ -14,7 +14,7 @@ from .metric_families import CALLBACK_SECONDS, GAUGES
 
 if TYPE_CHECKING:
     from ..bus import BusStats
-    from ..transports.engine import Stats
+    from ..transports.stats import Stats
     from .callback_histogram import CallbackTimes
 
 Figures = dict[tuple[str, ...], float]

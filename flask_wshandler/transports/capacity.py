@@ -7,8 +7,14 @@ forgotten because the handshake's response never left.
 from __future__ import annotations
 
 import enum
+import sys
 import threading
 from collections.abc import Callable
+
+try:
+    import resource
+except ImportError:  # pragma: no cover - not a Unix
+    resource = None  # type: ignore[assignment]
 
 _SPARE_DESCRIPTORS = 100
 
@@ -114,3 +120,11 @@ class Seat:
 
     def __del__(self) -> None:
         self.leave()
+
+
+def most_descriptors() -> int:
+    """How many files this process may have open."""
+    if resource is None:
+        return sys.maxsize
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if most == resource.RLIM_INFINITY else most

@@ -1,4 +1,4 @@
-"""All WebSockets of one app in one process: their count, their transports, their end.
+"""All WebSockets of one app in one process: which there are, and what serves and ends them.
 
 Invariant: threads and descriptors are made at the first connection, after any fork, never at
 import or in `init_app`; a forked child starts without any.
@@ -9,92 +9,35 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import socket
-import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from ..protocol.errors import CloseCode
 from ..protocol.send_queue import Budget
-from ..runtime import faults, lifecycle, locks, logs, threads
+from ..runtime import faults, lifecycle, locks, logs
 from ..runtime.counter import Tally
 from ..runtime.timer import Clock, MonotonicClock, Target, Timer
 from ..settings import Settings, Transport
-from . import handoff, wsgi_server
+from . import handoff
 from .blocking import BlockingTransport
-from .capacity import RefusalReason, Room
+from .capacity import RefusalReason, Room, most_descriptors
+from .shutdown import LOOK_FOR_STOP_S, StopWatch, close_spread, is_told_to_stop, wait_until
+from .stats import Stats, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ..protocol.connection import Connection
     from .channel import Channel
     from .epoll import EpollTransport
 
-try:
-    import resource
-except ImportError:  # pragma: no cover - not a Unix
-    resource = None  # type: ignore[assignment]
-
 logger = logs.logger(__package__)
 
-_CLOSES_PER_SECOND = 200
-"""A stop is spread only as far as there are clients: one client is closed at once."""
-
-_LOOK_FOR_STOP_S = 0.5
-"""How soon the end is noticed while the worker still serves its last requests."""
-
-_LOOK_FOR_HURRY_S = 0.05
-_HURRIED_S = 0.5
-"""For the last callbacks, when a second signal has come."""
-
 _LAST_THREADS_S = 5.0
-"""For those of the pollers and the timer, after all connections."""
+"""For the threads of the pollers and the timer, after all connections."""
 
 _SHARE_OF_TIME_TO_STOP = 0.7
 """Of what the server gives a worker for its end; the rest is for noticing, and for the bus."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Stats:
-    """What an app's WebSockets in this process have done and are doing.
-
-    What is counted "since the start" never gets less, whoever connects and leaves.
-    """
-
-    #: Open connections.
-    connections: int
-    #: Connections that there may be: `WSHANDLER_MAX_CONNECTIONS`, or what descriptors allow.
-    max_connections: int
-    #: Connections that have been opened since the start.
-    accepted: int
-    #: Messages that handlers have received since the start.
-    messages_received: int
-    #: Messages that were sent or queued since the start, one per client of a broadcast.
-    messages_sent: int
-    #: Messages that a full queue has dropped since the start.
-    messages_dropped: int
-    #: Bytes of frames, with their heads and pings, that have come since the start.
-    bytes_received: int
-    #: Bytes of frames, with their heads and pings, that the system has taken since the start.
-    bytes_sent: int
-    #: Bytes that clients have not taken yet.
-    queued_bytes: int
-    #: Bytes that they may leave untaken together: `WSHANDLER_MAX_TOTAL_QUEUE_SIZE`.
-    max_queued_bytes: int
-    #: Threads for callbacks.
-    threads: int
-    #: Threads that there may be: `WSHANDLER_THREADS`.
-    max_threads: int
-    #: Connections that have ended since the start, by `close_code`.
-    closes: Mapping[int, int]
-    #: Handshakes that were refused since the start, by reason, such as "full" or "origin".
-    refusals: Mapping[str, int]
-    #: Exceptions of callbacks since the start, by the callback's name.
-    failures: Mapping[str, int]
-    #: Faults of this package and of log handlers since the start, of the whole process, by where:
-    #: the name of a thread without "wshandler-", "turn", "log", "put off".
-    faults: Mapping[str, int]
 
 
 class Engine:
@@ -116,7 +59,7 @@ class Engine:
     def _start_afresh(self) -> None:
         #: What the clients of this process may leave untaken.
         self.budget = Budget(self.settings.max_total_queue_size)
-        #: How many of them there may be.
+        #: How many clients there may be.
         self.room = Room(
             self.settings.max_connections, self.settings.max_connections_per_ip, most_descriptors
         )
@@ -126,14 +69,14 @@ class Engine:
         self._open: set[Channel] = set()
         self._lingering: set[Channel] = set()
         self._accepted = 0
-        self._ended = _Totals()
-        #: What ended, was refused and has raised, with why or where. Any thread.
+        self._ended = Totals()
+        #: Counts of ends by close code, refusals by reason, exceptions by callback. Any thread.
         self.closes: Tally[int] = Tally()
         self.refusals: Tally[RefusalReason] = Tally()
         self.failures: Tally[str] = Tally()
         self._epoll: EpollTransport | None = None
         self._timer: Timer | None = None
-        self._stop_watch: _StopWatch | None = None
+        self._stop_watch: StopWatch | None = None
         self._stop_code: int | None = None
         self._has_stopped = threading.Event()
         # Not under _lock: a signal handler writes it.
@@ -145,32 +88,32 @@ class Engine:
         return len(self._open)
 
     def connections(self) -> list[Connection]:
-        """Those that are open. Any thread."""
+        """The open connections. Any thread."""
         with self._lock:
             return [channel.connection for channel in self._open]
 
     @property
     def is_stopping(self) -> bool:
         """Whether new connections are to be refused because this process ends."""
-        return self._stop_code is not None or _is_told_to_stop()
+        return self._stop_code is not None or is_told_to_stop()
 
     @property
     def has_served(self) -> bool:
-        """Whether a WebSocket has come to this process, be it one that is not counted."""
+        """Whether a WebSocket has been served in this process, be it one that is not counted."""
         return self._timer is not None
 
     def have_woken(self, target: Target, seconds: float) -> None:
-        """Have the timer wake `target` so long after it was started, in whatever process."""
+        """Have the timer wake `target` so many seconds after its start, in every process."""
         self._targets.append((target, seconds))
 
     def can_use_epoll(self, server_socket: handoff.ServerSocket) -> bool:
-        """Which way `server_socket` will be served."""
+        """Whether `server_socket` will be served on epoll, rather than in its request's thread."""
         return self.settings.transport is not Transport.BLOCKING and (
             not server_socket.epoll_obstacle
         )
 
     def prepare(self, server_socket: handoff.ServerSocket) -> None:
-        """Have what it takes to serve `server_socket`, before the handshake is answered.
+        """Start what serves `server_socket`, before the handshake is answered.
 
         Raises OSError or RuntimeError where the system has no descriptor or thread for it now.
         """
@@ -205,7 +148,7 @@ class Engine:
         BlockingTransport(self._started_timer()).serve(server_socket.sock, connection, early, self)
 
     def stats(self) -> Stats:
-        """Count everything. Any thread."""
+        """The figures at this moment. Any thread."""
         with self._lock:
             totals = dataclasses.replace(self._ended)
             count = sum([channel.connection.is_counted for channel in self._open])
@@ -220,11 +163,11 @@ class Engine:
             connections=count,
             max_connections=self.room.max_seats,
             accepted=accepted,
-            messages_received=totals.received,
-            messages_sent=totals.sent,
-            messages_dropped=totals.dropped,
-            bytes_received=totals.received_bytes,
-            bytes_sent=totals.sent_bytes,
+            messages_received=totals.messages_received,
+            messages_sent=totals.messages_sent,
+            messages_dropped=totals.messages_dropped,
+            bytes_received=totals.bytes_received,
+            bytes_sent=totals.bytes_sent,
             queued_bytes=sum([connection.queued_bytes for connection in connections]),
             max_queued_bytes=self.budget.max_bytes,
             threads=epoll.thread_count if epoll is not None else 0,
@@ -239,8 +182,8 @@ class Engine:
         """Close all connections, spread over the drain time, and end the threads.
 
         Waits for the last callbacks and for the peers, at most `WSHANDLER_DRAIN_SECONDS` and
-        twice `WSHANDLER_CLOSE_TIMEOUT`, and less if the server gives less. No client can be
-        accepted any more. A second call waits for the first.
+        twice `WSHANDLER_CLOSE_TIMEOUT`, and less if the server gives less. New clients are
+        refused from now on. A second call waits for the first.
         """
         with self._lock:
             is_first = self._stop_code is None
@@ -259,14 +202,14 @@ class Engine:
         return self.settings.drain_seconds + 2 * self.settings.close_timeout
 
     def hurry(self) -> None:
-        """Close all at once, and wait for nobody."""
+        """Have `stop` close all at once, and wait for no client. In a signal handler."""
         self._is_hurried = True
 
     def _stop_all(self, code: int) -> None:
         settings = self.settings
         # gunicorn kills what has not ended by then; the bus comes after us.
         scale = min(1.0, _SHARE_OF_TIME_TO_STOP * handoff.time_to_stop_s() / self._most_to_stop_s)
-        self._close_all(code, settings.drain_seconds * scale)
+        close_spread(self.connections(), code, settings.drain_seconds * scale, self._must_hurry)
         self._wait_for_last(settings.close_timeout * scale)
         with self._lock:
             left = [*self._open, *self._lingering]
@@ -282,40 +225,20 @@ class Engine:
         if self._timer is not None:
             self._timer.stop()
 
-    def _close_all(self, code: int, most_s: float) -> None:
-        with self._lock:
-            channels = list(self._open)
-        if not channels:
-            return
-        spread_s = min(most_s, len(channels) / _CLOSES_PER_SECOND)
-        started_s = time.monotonic()
-        for index, channel in enumerate(channels):
-            self._pause_until(started_s + spread_s * index / len(channels))
-            try:
-                channel.connection.close(code)
-            except Exception as fault:
-                channel.connection.give_up(fault)
+    def _must_hurry(self) -> bool:
+        return self._is_hurried
 
-    def _pause_until(self, until_s: float) -> None:
-        while not self._is_hurried:
-            rest_s = until_s - time.monotonic()
-            if rest_s <= 0:
-                return
-            time.sleep(min(rest_s, _LOOK_FOR_HURRY_S))
-
-    def _wait_for_last(self, seconds: float) -> None:
-        until_s = time.monotonic() + seconds
+    def _wait_for_last(self, most_s: float) -> None:
         with self._has_one_gone:
-            while self._open or self._lingering:
-                rest_s = until_s - time.monotonic()
-                if rest_s <= 0 or (self._is_hurried and rest_s < seconds - _HURRIED_S):
-                    return
-                self._has_one_gone.wait(min(rest_s, _LOOK_FOR_HURRY_S))
+            wait_until(self._is_empty, self._has_one_gone, most_s, self._must_hurry)
 
-    # What the channels tell.
+    def _is_empty(self) -> bool:
+        return not self._open and not self._lingering
+
+    # Called by channels.
 
     def started(self, channel: Channel) -> None:
-        """A channel is served."""
+        """Take note of a channel that is served from now on."""
         with self._lock:
             self._accepted += channel.connection.is_counted
             self._open.add(channel)
@@ -324,7 +247,7 @@ class Engine:
             channel.connection.close(code)
 
     def finished(self, channel: Channel) -> None:
-        """A channel has run its last callback; its socket lingers."""
+        """Take note of a channel that has run its last callback; its socket lingers."""
         with self._lock:
             self._open.discard(channel)
             self._lingering.add(channel)
@@ -333,7 +256,7 @@ class Engine:
             self.closes.add(CloseCode.ABNORMAL_CLOSURE if code is None else code)
 
     def released(self, channel: Channel) -> None:
-        """A channel has closed its socket."""
+        """Take note of a channel that has closed its socket."""
         with self._has_one_gone:
             self._lingering.discard(channel)
             if channel.connection.is_counted:
@@ -368,64 +291,14 @@ class Engine:
         with self._lock:
             if self._stop_watch is not None:
                 return
-            self._stop_watch = _StopWatch(self)
-        timer.wake(self._stop_watch, _LOOK_FOR_STOP_S)
+            self._stop_watch = StopWatch(self.stop)
+        timer.wake(self._stop_watch, LOOK_FOR_STOP_S)
 
     def forget(self) -> None:
-        """In a forked child: have nothing of the parent's."""
+        """Start anew in a forked child, without what the parent has."""
         if self._epoll is not None:
             self._epoll.forget()
         self._start_afresh()
-
-
-@dataclasses.dataclass(slots=True)
-class _Totals:
-    """Sums over connections."""
-
-    received: int = 0
-    sent: int = 0
-    dropped: int = 0
-    received_bytes: int = 0
-    sent_bytes: int = 0
-
-    def add(self, connection: Connection) -> None:
-        self.received += connection.received_messages
-        self.sent += connection.sent_messages
-        self.dropped += connection.dropped_messages
-        self.received_bytes += connection.received_bytes
-        self.sent_bytes += connection.sent_bytes
-
-
-class _StopWatch:
-    """Looks whether the worker has been told to stop."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.due_tick: int | None = None
-        self._engine = engine
-        self._thread = threads.BackgroundThread(
-            "stop", engine.stop, logger, may_wait_for_logs=True, is_repeated=False
-        )
-
-    def on_time(self, now_s: float) -> float | None:
-        del now_s
-        if not _is_told_to_stop():
-            return _LOOK_FOR_STOP_S
-        if not self._thread.start():  # in Python 3.12 none can at the interpreter's end
-            self._thread.end()
-            self._engine.stop()
-        return None
-
-
-def _is_told_to_stop() -> bool:
-    return lifecycle.is_ending() or wsgi_server.is_stopping()
-
-
-def most_descriptors() -> int:
-    """How many files this process may have open."""
-    if resource is None:
-        return sys.maxsize
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if most == resource.RLIM_INFINITY else most
 
 
 def _send_small_writes_at_once(sock: socket.socket) -> None:

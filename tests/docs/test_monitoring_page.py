@@ -18,7 +18,7 @@ from flask_wshandler.bus import BusStats
 from flask_wshandler.monitoring.callback_histogram import BOUNDS_S, MOST_HANDLERS, OTHERS
 from flask_wshandler.monitoring.metric_families import FAMILIES
 from flask_wshandler.transports.capacity import RefusalReason
-from flask_wshandler.transports.engine import Stats
+from flask_wshandler.transports.stats import Stats
 from tests.deadlines import DEADLINE_S
 from tests.metrics.queries import assert_can_be_asked
 

@@ -13,7 +13,7 @@ from ...collections.registry import Hub
 from ...monitoring import operator_proof
 from ...monitoring.process_report import ProcessFacts
 from ...monitoring.request_report import setup_of
-from ...transports.engine import most_descriptors
+from ...transports.capacity import most_descriptors
 from ...upgrade.app_state import state_of
 from ..routes import routes_of
 from ..workers import Workers
