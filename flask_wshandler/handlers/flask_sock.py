@@ -93,7 +93,7 @@ class Socket:
             data = str(data)
         message = OutgoingMessage(data)
         # 14: the longest header a frame can have.
-        if not self._connection.wait_for_room(len(message) + 14):
+        if not self._connection.wait_until_writable(len(message) + 14):
             raise self._closed()
         if not self._connection.deliver(message):
             raise self._closed()

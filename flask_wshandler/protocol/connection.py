@@ -27,7 +27,7 @@ from .message_reader import (
     PeerClosed,
     Reply,
 )
-from .send_queue import Budget
+from .send_queue import QueueBudget
 from .token_bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Connection(Listening):
         settings: ClientSettings,
         deflate: PerMessageDeflate | None = None,
         *,
-        budget: Budget | None = None,
+        budget: QueueBudget | None = None,
         seat: Place | None = None,
         is_counted: bool = True,
     ) -> None:
@@ -172,10 +172,10 @@ class Connection(Listening):
         for index, event in enumerate(events):
             if index == last and not was_corked:
                 with self._lock:
-                    self._queue_held()
+                    self._queue_corked_frame()
                     self.is_corked = False
             self._take(event)
-        if self.outbox.queued_bytes:
+        if self.send_queue.queued_bytes:
             self.flush()
 
     def _may_send_so_much(self) -> bool:
@@ -194,7 +194,7 @@ class Connection(Listening):
             self.close(CloseCode.POLICY_VIOLATION, reason)
             return False
         with self._lock:
-            self._held_until_s = now_s + wait_s
+            self._paused_until_s = now_s + wait_s
             self._stop_reading(PAUSED_BY_RATE)
         self._transport.request_wake(wait_s)
         return True
@@ -219,7 +219,7 @@ class Connection(Listening):
         """
         self.uncork()
         with self._lock:
-            if self.outbox.queued_bytes:
+            if self.send_queue.queued_bytes:
                 self._move(Cause.ENDED_BY_PEER)
                 self._await_end()
             else:
@@ -228,7 +228,7 @@ class Connection(Listening):
     def finish(self) -> None:
         """Run the last callback, after the connection `is_closed`. The last turn's last act."""
         with self._lock:
-            self._tell_waiting()
+            self._wake_waiting()
         code = CloseCode.ABNORMAL_CLOSURE if self.close_code is None else self.close_code
         self.close_code = code
         callbacks, self._callbacks = self._callbacks, _NO_CALLBACKS
@@ -258,7 +258,7 @@ class Connection(Listening):
             with self._lock:
                 # RFC 6455 section 5.5.3: not every ping has to be answered. Who sends pings and
                 # reads nothing gets no more than fits.
-                if self._state is _OPEN and not self.outbox.is_over(len(event.data)):
+                if self._state is _OPEN and not self.send_queue.is_over(len(event.data)):
                     self._put(event.data)
         elif isinstance(event, PeerClosed):
             self._answer_close(event)

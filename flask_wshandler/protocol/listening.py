@@ -13,7 +13,7 @@ from .closing_handshake import Cause, State
 from .frames import ping_frame
 from .keepalive import STOOD_STILL_S, has_kept_pace, time_to_take_s
 from .limits import ClientSettings
-from .send_queue import Budget
+from .send_queue import QueueBudget
 from .sending import NO_TRANSPORT, SendingHalf, Transport
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Listening(SendingHalf):
         "_asked_position",
         "_awaited_pongs",
         "_checked_at_s",
-        "_held_until_s",
+        "_paused_until_s",
         "_pauses",
         "_pinged_at_s",
         "_taken_position",
@@ -49,7 +49,7 @@ class Listening(SendingHalf):
         self,
         settings: ClientSettings,
         deflate: PerMessageDeflate | None,
-        budget: Budget | None,
+        budget: QueueBudget | None,
     ) -> None:
         super().__init__(settings, deflate, budget)
         #: By the transport's clock.
@@ -76,7 +76,7 @@ class Listening(SendingHalf):
 
         # Guarded by _lock.
         self._pauses = 0
-        self._held_until_s = 0.0
+        self._paused_until_s = 0.0
         #: Whether the transport is to read; False holds up the peer, by TCP.
         self.wants_data = True
 
@@ -93,8 +93,8 @@ class Listening(SendingHalf):
         """The socket is gone. After the last turn."""
         with self._lock:
             self._is_lost = True
-            self._held = None
-            self.outbox.clear()
+            self._corked_frame = None
+            self.send_queue.clear()
             self._transport = NO_TRANSPORT
 
     @property
@@ -172,7 +172,11 @@ class Listening(SendingHalf):
     def on_time(self, now_s: float) -> float | None:
         """Do what is due; return in how many seconds to look again, or None."""
         if self._state is _OPEN:
-            waits_s = (self._hold(now_s), self._keep_alive(now_s), self._have_checked(now_s))
+            waits_s = (
+                self._resume_after_rate_pause(now_s),
+                self._keep_alive(now_s),
+                self._have_checked(now_s),
+            )
             return min((seconds for seconds in waits_s if seconds is not None), default=None)
         if self._state is State.CLOSING:
             rest_s = self._waits_since_s + self._settings.close_timeout - now_s
@@ -188,15 +192,15 @@ class Listening(SendingHalf):
         self.is_overdue = True
         self._transport.request_turn()
 
-    def _hold(self, now_s: float) -> float | None:
+    def _resume_after_rate_pause(self, now_s: float) -> float | None:
         """Read on when the peer's time is over; else in how many seconds, or None."""
-        if not self._held_until_s:
+        if not self._paused_until_s:
             return None
         with self._lock:
-            rest_s = self._held_until_s - now_s
+            rest_s = self._paused_until_s - now_s
             if rest_s > 0:
                 return rest_s
-            self._held_until_s = 0.0
+            self._paused_until_s = 0.0
             self._read_on(PAUSED_BY_RATE)
         return None
 
@@ -241,7 +245,7 @@ class Listening(SendingHalf):
         self._pinged_at_s = now_s
         if not self._awaited_pongs:
             self._waits_since_s = now_s
-        elif self.outbox.queued_bytes:
+        elif self.send_queue.queued_bytes:
             return  # the last one may not have left yet
         self._awaited_pongs += 1  # before the ping: a quick peer answers before the next line
         with self._lock:
@@ -257,13 +261,13 @@ class Listening(SendingHalf):
 
     def _note_asked(self) -> None:
         """What was sent last is to be answered."""
-        self._asked_position = self.sent_bytes + self.outbox.queued_bytes
+        self._asked_position = self.sent_bytes + self.send_queue.queued_bytes
         self._taken_position, _ = self._taken()
 
     def _taken(self) -> tuple[int, int]:
         """Bytes that the peer has taken of what was sent, and those that it has not."""
         unacknowledged = self._transport.unacknowledged_bytes()
-        return self.sent_bytes - unacknowledged, self.outbox.queued_bytes + unacknowledged
+        return self.sent_bytes - unacknowledged, self.send_queue.queued_bytes + unacknowledged
 
     def _await_end(self) -> None:
         self._waits_since_s = self._transport.now_s()

@@ -24,7 +24,7 @@ _LARGEST_WRITE_BYTES = 256 * 1024
 """Queued frames are joined up to this size, so that one system call sends many."""
 
 
-class Budget:
+class QueueBudget:
     """What the queues of all connections hold together, and may hold. Any thread."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -48,7 +48,7 @@ class Budget:
         return self._used_bytes + size > self.max_bytes
 
 
-class Outbox:
+class SendQueue:
     """Whole frames in order, the first of them perhaps begun.
 
     Invariants: `queued_bytes` is 0 if and only if nothing is queued. A frame that has been given
@@ -65,7 +65,7 @@ class Outbox:
         "queued_bytes",
     )
 
-    def __init__(self, max_bytes: int, budget: Budget | None = None) -> None:
+    def __init__(self, max_bytes: int, budget: QueueBudget | None = None) -> None:
         self._max_bytes = max_bytes
         self._budget = budget
         self._charged_bytes = 0

@@ -22,7 +22,7 @@ from .closing_handshake import TRANSITIONS, Cause, State
 from .errors import CloseCode, check_close
 from .frames import OutgoingMessage, close_frame, message_frame
 from .limits import ClientSettings, QueuePolicy
-from .send_queue import Budget, Outbox
+from .send_queue import QueueBudget, SendQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,12 +91,12 @@ class SendingHalf:
     """Of a connection, all that any thread may call. The rest of it is in derived classes."""
 
     __slots__ = (
+        "_corked_frame",
         "_deflate",
-        "_held",
+        "_drained",
         "_is_lost",
         "_lock",
         "_pending",
-        "_room_made",
         "_settings",
         "_state",
         "_transport",
@@ -105,7 +105,7 @@ class SendingHalf:
         "dropped_messages",
         "is_closed",
         "is_corked",
-        "outbox",
+        "send_queue",
         "sent_bytes",
         "sent_messages",
     )
@@ -114,7 +114,7 @@ class SendingHalf:
         self,
         settings: ClientSettings,
         deflate: PerMessageDeflate | None,
-        budget: Budget | None,
+        budget: QueueBudget | None,
     ) -> None:
         """`budget` bounds the queues of many connections."""
         self._settings = settings
@@ -129,12 +129,12 @@ class SendingHalf:
         self._is_lost = False
         #: Whether what is sent is held back until `uncork`. Set by the turn, without the lock.
         self.is_corked = False
-        # A frame that is held back while nothing is queued. With another both are in the outbox,
+        # A frame that is held back while nothing is queued. With another both are in the queue,
         # and are held until the end of the turn. None whenever it is not corked.
-        self._held: bytes | None = None
+        self._corked_frame: bytes | None = None
         #: What the peer has not taken yet. For the transport: to look at.
-        self.outbox = Outbox(settings.max_queue_size, budget)
-        self._room_made: threading.Event | None = None
+        self.send_queue = SendQueue(settings.max_queue_size, budget)
+        self._drained: threading.Event | None = None
         self.sent_messages = 0
         #: What the system has taken of the frames; the transport counts it, in `write`.
         self.sent_bytes = 0
@@ -153,7 +153,7 @@ class SendingHalf:
     @property
     def queued_bytes(self) -> int:
         """Bytes that the peer has not taken yet."""
-        return self.outbox.queued_bytes
+        return self.send_queue.queued_bytes
 
     @property
     def is_lost(self) -> bool:
@@ -232,7 +232,7 @@ class SendingHalf:
 
         So whoever was amid many connections goes on with the next.
         """
-        if self._state is not _OPEN and not self.outbox.queued_bytes:
+        if self._state is not _OPEN and not self.send_queue.queued_bytes:
             return  # it is closed already, perhaps for the same
         transport = self._transport
         try:
@@ -250,13 +250,13 @@ class SendingHalf:
         lock = self._lock
         lock.acquire()
         try:
-            frame = self._held
+            frame = self._corked_frame
             if frame is not None:
-                self._held = None
+                self._corked_frame = None
                 taken = self._write(frame)
                 if taken < len(frame):
-                    self.outbox.put_rest(frame, taken, self._write)
-            elif self.outbox.queued_bytes:
+                    self.send_queue.put_rest(frame, taken, self._write)
+            elif self.send_queue.queued_bytes:
                 self._flush()
             # Last: who sees without the lock that it is not corked sees all of it written.
             self.is_corked = False
@@ -273,7 +273,7 @@ class SendingHalf:
         with self._lock:
             self._flush()
 
-    def wait_for_room(self, size: int) -> bool:
+    def wait_until_writable(self, size: int) -> bool:
         """Wait until `size` more bytes fit into the queue. False once the connection is closing.
 
         Only for threads that nobody else waits for. Bounded by the ping time-out, which a peer
@@ -283,13 +283,13 @@ class SendingHalf:
             with self._lock:
                 if self._state is not _OPEN:
                     return False
-                if not self.outbox.is_over(size):
+                if not self.send_queue.is_over(size):
                     return True
-                if self._room_made is None:
-                    self._room_made = threading.Event()
-                self._room_made.clear()
-                room_made = self._room_made
-            room_made.wait()
+                if self._drained is None:
+                    self._drained = threading.Event()
+                self._drained.clear()
+                drained = self._drained
+            drained.wait()
 
     # For want of _lock.
 
@@ -329,13 +329,13 @@ class SendingHalf:
     def _send_or_queue(self, frame: bytes) -> bool:
         if self._state is not _OPEN:
             return False
-        outbox = self.outbox
-        if self.is_corked and self._held is None and not outbox.queued_bytes:
-            self._held = frame
-        elif outbox.queued_bytes or self.is_corked:
-            if self._held is not None:
-                self._queue_held()
-            if outbox.is_over(len(frame)) and not self._make_room(len(frame)):
+        send_queue = self.send_queue
+        if self.is_corked and self._corked_frame is None and not send_queue.queued_bytes:
+            self._corked_frame = frame
+        elif send_queue.queued_bytes or self.is_corked:
+            if self._corked_frame is not None:
+                self._queue_corked_frame()
+            if send_queue.is_over(len(frame)) and not self._apply_queue_policy(len(frame)):
                 return False
             self._put(frame)
         else:
@@ -346,7 +346,7 @@ class SendingHalf:
                 self._lose()
             else:
                 if taken < len(frame):
-                    outbox.put_rest(frame, taken, self._write)
+                    send_queue.put_rest(frame, taken, self._write)
         if self._is_lost:
             return False
         self.sent_messages += 1
@@ -354,21 +354,21 @@ class SendingHalf:
 
     def _put(self, frame: bytes) -> None:
         if self.is_corked:
-            if self._held is not None:
-                self._queue_held()
-            self.outbox.append(frame)
+            if self._corked_frame is not None:
+                self._queue_corked_frame()
+            self.send_queue.append(frame)
         else:
-            self.outbox.put(frame, self._write)
+            self.send_queue.put(frame, self._write)
 
-    def _queue_held(self) -> None:
-        if self._held is not None:
-            self.outbox.append(self._held)
-            self._held = None
+    def _queue_corked_frame(self) -> None:
+        if self._corked_frame is not None:
+            self.send_queue.append(self._corked_frame)
+            self._corked_frame = None
 
     def _put_last(self, frame: bytes) -> None:
         self.is_corked = False
-        self._queue_held()
-        self.outbox.append(frame)
+        self._queue_corked_frame()
+        self.send_queue.append(frame)
         self._flush()
         self._take_no_more_messages()
         self._await_end()
@@ -378,26 +378,26 @@ class SendingHalf:
         self._move(Cause.CLOSED_HERE)
         self._read_to_the_end()
         self._put_last(close_frame(code, reason))
-        self._tell_waiting()
+        self._wake_waiting()
 
     def _note_close(self, code: int, reason: str) -> None:
         if self.close_code is None:
             self.close_code = code
             self.close_reason = reason
 
-    def _make_room(self, size: int) -> bool:
+    def _apply_queue_policy(self, size: int) -> bool:
         """Make room for a message by the queue's policy. False when it is not to be sent."""
         if self.is_corked:
             self._flush()
-            if not self.outbox.is_over(size):
+            if not self.send_queue.is_over(size):
                 return self._state is _OPEN
         if self._settings.queue_policy is QueuePolicy.DROP_OLDEST:
-            self.dropped_messages += self.outbox.drop_oldest(size)
+            self.dropped_messages += self.send_queue.drop_oldest(size)
             return True
         if self._settings.queue_policy is QueuePolicy.DROP_NEWEST:
             self.dropped_messages += 1
             return False
-        self.dropped_messages += 1 + self.outbox.drop_all()
+        self.dropped_messages += 1 + self.send_queue.drop_all()
         self._start_close(
             CloseCode.TRY_AGAIN_LATER,
             f"over {self._settings.max_queue_size} bytes were not taken",
@@ -405,10 +405,10 @@ class SendingHalf:
         return False
 
     def _flush(self) -> None:
-        self._queue_held()
-        self.outbox.flush(self._write)
-        if not self.outbox.queued_bytes:
-            self._tell_waiting()
+        self._queue_corked_frame()
+        self.send_queue.flush(self._write)
+        if not self.send_queue.queued_bytes:
+            self._wake_waiting()
 
     def _move(self, cause: Cause) -> None:
         """Take a step of the closing handshake."""
@@ -417,9 +417,9 @@ class SendingHalf:
             self._take_no_more_messages()
             self.is_closed = True
 
-    def _tell_waiting(self) -> None:
-        if self._room_made is not None:
-            self._room_made.set()
+    def _wake_waiting(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
 
     def _write(self, data: bytes | memoryview) -> int:
         if self._is_lost:
@@ -433,7 +433,7 @@ class SendingHalf:
     def _lose(self) -> None:
         self._is_lost = True
         self._move(Cause.LOST)
-        self._held = None
-        self.outbox.clear()
-        self._tell_waiting()
+        self._corked_frame = None
+        self.send_queue.clear()
+        self._wake_waiting()
         self._transport.request_turn()

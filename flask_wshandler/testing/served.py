@@ -45,7 +45,7 @@ class Served:
         channel = self._channel
         if (
             channel is not None
-            and channel.connection.outbox.queued_bytes
+            and channel.connection.send_queue.queued_bytes
             and _is_ready(channel.socket, WRITABLE)
         ):
             return False
@@ -74,7 +74,7 @@ class Served:
     def taken_bytes(self) -> int | None:
         """How much the client has taken, while there is more for it; else None."""
         connection = None if self._channel is None else self._channel.connection
-        if connection is None or not connection.outbox.queued_bytes:
+        if connection is None or not connection.send_queue.queued_bytes:
             return None
         return connection.sent_bytes
 

@@ -167,7 +167,7 @@ class _BlockingChannel(Channel):
             return events
         if self.connection.wants_data or (self.has_finished and not self.has_peer_ended):
             events |= READABLE
-        if self.connection.outbox.queued_bytes:
+        if self.connection.send_queue.queued_bytes:
             events |= WRITABLE
         return events
 

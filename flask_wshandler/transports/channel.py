@@ -309,7 +309,7 @@ class Channel:
                 connection.check_session()
         if events & ~WRITABLE and connection.wants_data:
             self._read(events)
-        if connection.outbox.queued_bytes:
+        if connection.send_queue.queued_bytes:
             connection.flush()
         if connection.is_closed:
             self._finish()
@@ -371,7 +371,7 @@ class Channel:
             self._linger(READABLE)
 
     def _end_stream(self) -> None:
-        if not self._has_ended_stream and not self.connection.outbox.queued_bytes:
+        if not self._has_ended_stream and not self.connection.send_queue.queued_bytes:
             self._has_ended_stream = True
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_WR)
@@ -381,7 +381,7 @@ class Channel:
         if connection.is_lost:
             self.release()
             return
-        if connection.outbox.queued_bytes:
+        if connection.send_queue.queued_bytes:
             connection.flush()
         self._end_stream()
         if not self._discard():
@@ -400,7 +400,7 @@ class Channel:
                 return False
             if not data:
                 self.has_peer_ended = True
-                return self.connection.outbox.queued_bytes > 0
+                return self.connection.send_queue.queued_bytes > 0
             if not self.connection.discard(len(data)):
                 return False
         self._host.request_turn(self, READABLE)

@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..protocol.errors import CloseCode
-from ..protocol.send_queue import Budget
+from ..protocol.send_queue import QueueBudget
 from ..runtime import faults, lifecycle, locks, logs
 from ..runtime.counter import Tally
 from ..runtime.timer import Clock, MonotonicClock, Target, Timer
@@ -58,7 +58,7 @@ class Engine:
 
     def _start_afresh(self) -> None:
         #: What the clients of this process may leave untaken.
-        self.budget = Budget(self.settings.max_total_queue_size)
+        self.budget = QueueBudget(self.settings.max_total_queue_size)
         #: How many clients there may be.
         self.room = Room(
             self.settings.max_connections, self.settings.max_connections_per_ip, most_descriptors

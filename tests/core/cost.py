@@ -20,7 +20,7 @@ from flask_wshandler.handlers.callbacks import HandlerCallbacks
 from flask_wshandler.handlers.context import WebSocketContext
 from flask_wshandler.handlers.request_snapshot import RequestSnapshot
 from flask_wshandler.protocol.connection import Connection
-from flask_wshandler.protocol.send_queue import Budget
+from flask_wshandler.protocol.send_queue import QueueBudget
 from flask_wshandler.runtime.timer import MonotonicClock, Timer
 from flask_wshandler.settings import Settings, limits_of
 from flask_wshandler.transports.channel import READABLE, Channel
@@ -216,7 +216,7 @@ def serve(app, sock, handler):
     connection = Connection(
         callbacks,
         limits_of(handler, settings),
-        budget=Budget(settings.max_total_queue_size),
+        budget=QueueBudget(settings.max_total_queue_size),
     )
     channel = Channel(Host(), connection, sock, Owner())
     connection.attach(channel)

@@ -15,7 +15,7 @@ from websockets.frames import Opcode
 
 from flask_wshandler.protocol.connection import Connection
 from flask_wshandler.protocol.frames import OutgoingMessage
-from flask_wshandler.protocol.send_queue import Budget
+from flask_wshandler.protocol.send_queue import QueueBudget
 from flask_wshandler.settings import Settings, limits_of
 from flask_wshandler.transports.channel import READABLE
 from tests.deadlines import DEADLINE_S
@@ -260,7 +260,7 @@ def test_drop_newest_keeps_what_is_queued(rig):
 
 def test_all_queues_together_are_bounded(rig):
     """Whoever is sent a message and has a queue then is closed; who reads gets all."""
-    budget = Budget(500_000)
+    budget = QueueBudget(500_000)
     slow = [rig.serve(receive_buffer=5000, budget=budget) for _ in range(5)]
     peer, callbacks = rig.serve(budget=budget)
     reader = FrameReader(peer)
@@ -603,7 +603,9 @@ def test_waiting_for_room(rig):
 
     def send():
         for _ in range(50):
-            results.append(connection.wait_for_room(30_010) and connection.send(bytes(30_000)))
+            results.append(
+                connection.wait_until_writable(30_010) and connection.send(bytes(30_000))
+            )
 
     thread = threading.Thread(target=send)
     thread.start()

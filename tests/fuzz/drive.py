@@ -158,7 +158,7 @@ class Driver:
         connection = self.connection
         assert not (connection.is_open and connection.is_closed)
         assert connection.queued_bytes >= 0
-        assert connection.outbox.queued_bytes <= 4000 + 2000 or connection.is_closed
+        assert connection.send_queue.queued_bytes <= 4000 + 2000 or connection.is_closed
         if not connection.is_open:
             assert not connection.send("never")
         if connection.is_closed:
