@@ -225,7 +225,7 @@ def services_on(
 ) -> Services:
     """What serves an app whose connections `engine` has, and whose collections use `bus`."""
     settings = engine.settings
-    slow_callbacks = SlowCallbackWatch(settings.slow_callback_s, logs.Logger(app.logger))
+    slow_callbacks = SlowCallbackWatch(settings.slow_callback_s, logs.of_app(app))
     if settings.slow_callback_s is not None:
         engine.have_woken(slow_callbacks, slow_callbacks.interval_s)
     call = _call_in_context_of(app)

@@ -107,7 +107,7 @@ class HandlerCallbacks:
         logged = records_of(app).reasons_logged
         if reason not in logged:
             logged.add(reason)
-            app.logger.warning("%s", reason)
+            logs.of_app(app).warning("%s", reason)
 
     def session_check_came(self) -> int | None:
         """Call `check_session`, with the session as it is now."""
@@ -204,7 +204,7 @@ class HandlerCallbacks:
         snapshot = self._snapshot
         name = getattr(callback, "__name__", "callback")
         records_of(snapshot.app).failures.add(name)
-        logs.Logger(snapshot.app.logger).error(
+        logs.of_app(snapshot.app).error(
             "Exception in %s%s.%s on %s",
             where,
             type(self._handler).__qualname__,

@@ -16,8 +16,12 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from . import faults, first_use, locks, threads
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 _MOST_WAITING = 1000
 """Lines that wait for a slow handler; what comes past it is dropped and counted."""
@@ -131,6 +135,15 @@ class Logger:
 def logger(name: str) -> Logger:
     """The logger of a module of this package."""
     return Logger(logging.getLogger(name))
+
+
+def of_app(app: Flask) -> Logger:
+    """The logger of `app`; this package's while that can't be had."""
+    try:
+        return Logger(app.logger)  # made at its first use, with handlers of the app's
+    except Exception:
+        faults.note("log")
+        return logger("flask_wshandler")
 
 
 class _Writer:

@@ -28,6 +28,7 @@ from ..protocol import opening_handshake
 from ..protocol.connection import Callbacks, Connection
 from ..protocol.errors import SocketUnreachable
 from ..protocol.origins import ANY, SAME_ORIGIN, is_origin_allowed
+from ..runtime import logs
 from ..runtime.counter import Tally
 from ..runtime.redaction import one_line, shown
 from ..settings import Settings, Transport, keys_set_late, limits_of
@@ -76,7 +77,7 @@ def is_websocket_request() -> bool:
         reason = one_line(str(error))
         if reason not in state.reasons_logged:
             state.reasons_logged.add(reason)
-            current_app.logger.warning("No WebSockets here: %s", reason)
+            logs.of_app(_current_app()).warning("No WebSockets here: %s", reason)
         return False
     return True
 
@@ -178,7 +179,7 @@ def _compare_config(app: Flask, state: AppState) -> None:
     state.has_compared_config = True
     late = keys_set_late(app.config, state.settings)
     if late:
-        app.logger.warning(
+        logs.of_app(app).warning(
             "%s: changed after WebSockets(app) had read the settings, and without effect. Set it "
             "before, or call init_app(app) when all is set.",
             ", ".join(late),
@@ -281,7 +282,7 @@ def _check_origin(state: AppState, require_same_origin: bool | None) -> None:
         return
     state.engine.refusals.add(RefusalReason.ORIGIN)
     if state.log_throttle.admits(shown(origin)):
-        current_app.logger.warning(
+        logs.of_app(_current_app()).warning(
             "A WebSocket from %s was refused, because %s",
             shown(origin),
             _why_refused(origin, allowed),
@@ -325,7 +326,7 @@ def _take_seat(
     if room.has_too_many(client):
         refusals.add(RefusalReason.ADDRESS)
         if state.log_throttle.admits(client):
-            current_app.logger.warning(
+            logs.of_app(_current_app()).warning(
                 "A WebSocket from %s was refused: there are %d of %s already",
                 shown(request.remote_addr),
                 room.max_per_client,
@@ -339,7 +340,7 @@ def _take_seat(
     if seat is None:
         refusals.add(RefusalReason.FULL)
         if state.log_throttle.admits(RefusalReason.FULL):
-            current_app.logger.warning(
+            logs.of_app(_current_app()).warning(
                 "A WebSocket was refused: there are %d already, of %d (WSHANDLER_MAX_CONNECTIONS, "
                 "or fewer if the limit of open files, `ulimit -n`, is lower)",
                 room.taken,
@@ -353,7 +354,7 @@ def _take_seat(
     except (OSError, RuntimeError) as error:
         seat.leave()
         refusals.add(RefusalReason.FULL)
-        current_app.logger.warning("A WebSocket was refused: %s", error)
+        logs.of_app(_current_app()).warning("A WebSocket was refused: %s", error)
         raise ServiceUnavailable(
             "There is no room for a WebSocket at this moment.", retry_after=_RETRY_AFTER_S
         ) from None

@@ -23,6 +23,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from ..handlers.callback_context import request_variables
 from ..protocol import opening_handshake
+from ..runtime import logs
 from ..transports.wsgi_server import note_calling_thread
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ class _ThreadedDispatch:
         except RuntimeError as error:
             app = self._app_of()
             if app is not None:
-                app.logger.warning("A WebSocket was refused: %s", error)
+                logs.of_app(app).warning("A WebSocket was refused: %s", error)
             refusal = ServiceUnavailable("There is no thread for you.", retry_after=_RETRY_AFTER_S)
             return refusal(environ, start_response)
         return thread.answer()
