@@ -29,6 +29,7 @@ from .signals import (
     websocket_connected,
     websocket_disconnected,
 )
+from .wrapped import name_of, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +78,7 @@ class HandlerCallbacks:
         connect(handler.context, connection)
         become_open(handler, connection)
         self._snapshot.opened()
-        on_open: Callable[..., None] = handler.on_open
+        on_open: Callable[..., None] = named(handler.on_open, handler, "on_open")
         if websocket_connected.receivers:
             on_open = announced(on_open, handler, self._snapshot.app)
         return self.call(on_open)
@@ -91,7 +92,7 @@ class HandlerCallbacks:
             if name is None:
                 self._log_unsupported(message)
                 return CloseCode.UNSUPPORTED_DATA
-        callback = getattr(handler, name)
+        callback = named(getattr(handler, name), handler, name)
         if message_received.receivers:
             callback = announced_message(callback, handler, self._snapshot.app)
         return self.call(callback, message)
@@ -118,7 +119,7 @@ class HandlerCallbacks:
         def check_session() -> None:
             answers.append(handler.check_session())
 
-        code = self.call(check_session)
+        code = self.call(named(check_session, handler, "check_session"))
         if code is None and not answers[0]:
             return CloseCode.SESSION_ENDED
         return code
@@ -129,7 +130,7 @@ class HandlerCallbacks:
         handler.close_code = code
         handler.close_reason = reason
         leave_all(handler)
-        on_close: Callable[..., None] = handler.on_close
+        on_close: Callable[..., None] = named(handler.on_close, handler, "on_close")
         if websocket_disconnected.receivers:
             on_close = followed(on_close, handler, self._snapshot.app)
         self.call(on_close)
@@ -183,7 +184,7 @@ class HandlerCallbacks:
         handler = self._handler
         if handler.error is None:
             handler.error = error
-            self.call(handler.on_error)
+            self.call(named(handler.on_error, handler, "on_error"))
         return CloseCode.INTERNAL_ERROR
 
     def report(self, callback: Callable[..., None], error: BaseException) -> None:
@@ -202,13 +203,11 @@ class HandlerCallbacks:
 
     def _log(self, where: str, callback: Callable[..., None], error: BaseException) -> None:
         snapshot = self._snapshot
-        name = getattr(callback, "__name__", "callback")
-        records_of(snapshot.app).failures.add(name)
+        records_of(snapshot.app).failures.add(name_of(callback))
         logs.of_app(snapshot.app).error(
-            "Exception in %s%s.%s on %s",
+            "Exception in %s%s on %s",
             where,
-            type(self._handler).__qualname__,
-            name,
+            self._handler._shown_callback(name_of(callback)),
             shown_path(snapshot.get("PATH_INFO", "")),
             error=error,
         )

@@ -125,6 +125,16 @@ class Socket:
         return ConnectionClosed(self.close_reason, self.close_message)
 
 
+def function_name(function: Callable[..., Any]) -> str:
+    """What logs and metrics call a function, or what stands for one: a partial, an object."""
+    while not hasattr(function, "__qualname__"):
+        inner = getattr(function, "__wrapped__", None) or getattr(function, "func", None)
+        if inner is None:
+            return type(function).__qualname__
+        function = inner
+    return str(function.__qualname__)
+
+
 class FunctionHandler(WebSocketHandler):
     """Runs a function in the thread of its request, from `on_open` until it returns."""
 
@@ -161,17 +171,16 @@ class FunctionHandler(WebSocketHandler):
 
     @property
     def _shown_name(self) -> str:
-        return getattr(self._function, "__qualname__", "function")
+        return function_name(self._function)
+
+    def _shown_callback(self, name: str) -> str:
+        # It is one function to its author; the others are receivers' of signals.
+        return self._shown_name if name == "function" else super()._shown_callback(name)
 
     def on_open(self) -> None:
         """Let the function begin."""
         if not self._request_thread.begin():
             self.close(CloseCode.INTERNAL_ERROR)
-
-    @property
-    def function_name(self) -> str:
-        """What the function is called."""
-        return str(getattr(self._function, "__qualname__", "function"))
 
     def on_message(self, message: Message) -> None:
         """Keep a message for `receive`; hold the client up when there are many."""
@@ -222,7 +231,7 @@ class FunctionHandler(WebSocketHandler):
 
     def run(self) -> None:
         """Call the function, inside its request."""
-        threading.current_thread().name = f"wshandler-{self.function_name}"
+        threading.current_thread().name = f"wshandler-{self._shown_name}"
         try:
             self.function()
         except BaseException as error:

@@ -270,6 +270,10 @@ class WebSocketHandler:
         """What logs and metrics call handlers of this kind: there are few of these names."""
         return type(self).__qualname__
 
+    def _shown_callback(self, name: str) -> str:
+        """What logs call one of its callbacks."""
+        return f"{self._shown_name}.{name}"
+
     def _not_connected(self) -> RuntimeError:
         return RuntimeError(
             f"{type(self).__name__} is not connected yet: give it to "

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from flask import Flask
 
+from . import wrapped
 from .callbacks import HandlerCallbacks
-from .wrapped import Wrapped
 
 if TYPE_CHECKING:
     from ..protocol.frames import Message
@@ -66,5 +66,5 @@ class ObservedCallbacks(HandlerCallbacks):
     def call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
         """As without them, but through each of them."""
         for around in self._arounds:
-            callback = Wrapped(callback, functools.partial(around, callback))
+            callback = wrapped.around(callback, functools.partial(around, callback))
         return super().call(callback, message)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import blinker
 
-from .wrapped import Wrapped
+from .wrapped import Wrapped, around
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -45,7 +45,7 @@ def announced(callback: Callable[..., None], handler: WebSocketHandler, app: Fla
         websocket_connected.send(app, _async_wrapper=app.ensure_sync, handler=handler)
         callback()
 
-    return Wrapped(callback, call)
+    return around(callback, call)
 
 
 def announced_message(
@@ -57,7 +57,7 @@ def announced_message(
         message_received.send(app, _async_wrapper=app.ensure_sync, handler=handler, message=message)
         callback(message)
 
-    return Wrapped(callback, call)
+    return around(callback, call)
 
 
 def followed(callback: Callable[..., None], handler: WebSocketHandler, app: Flask) -> Wrapped:
@@ -69,4 +69,4 @@ def followed(callback: Callable[..., None], handler: WebSocketHandler, app: Flas
         finally:
             websocket_disconnected.send(app, _async_wrapper=app.ensure_sync, handler=handler)
 
-    return Wrapped(callback, call)
+    return around(callback, call)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..runtime.logs import Logger
 
-from ..runtime.redaction import shown
+from ..runtime.redaction import shown_path
+from .wrapped import name_of
 
 _LOOKS = 4
 """In the time that is too long: a callback is reported a quarter of it late at most."""
@@ -61,10 +62,20 @@ class SlowCallbackWatch:
         if frame is not None:
             stack = "".join(traceback.format_stack(frame))
         self._logger.warning(
-            "%s.%s on %s has been running for over %g seconds; its client waits for it:\n%s",
-            type(handler).__qualname__,
-            callback.__name__,
-            shown(getattr(getattr(handler, "context", None), "path", "?")),
+            "%s on %s has been running for over %g seconds; its client waits for it:\n%s",
+            _shown(handler, name_of(callback)),
+            _path_of(handler),
             self.slow_s,
             stack,
         )
+
+
+def _shown(handler: Any, name: str) -> str:
+    shown_callback: Callable[[str], str] | None = getattr(handler, "_shown_callback", None)
+    return name if shown_callback is None else shown_callback(name)
+
+
+def _path_of(handler: Any) -> str:
+    # Not by its request, whose class may be the app's.
+    snapshot = getattr(getattr(handler, "context", None), "_snapshot", None)
+    return "?" if snapshot is None else shown_path(snapshot.get("PATH_INFO", ""))

@@ -20,7 +20,6 @@ import sys
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..handlers.callbacks import HandlerCallbacks
-from ..handlers.flask_sock import FunctionHandler
 from ..protocol.errors import check_close
 from ..runtime import faults
 from ..settings import Transport
@@ -139,7 +138,7 @@ def _row(connection_id: str, connection: Connection, callbacks: HandlerCallbacks
     user, address = snapshot.known_user(), snapshot.get("REMOTE_ADDR")
     return Row(
         id=connection_id,
-        handler=_shortened(_name_of(callbacks)),
+        handler=_shortened(callbacks.handler._shown_name),
         user=None if user is None else _shortened(user),
         address=None if address is None else _shortened(str(address)),
         # WSGI has the bytes of the path as characters.
@@ -149,13 +148,6 @@ def _row(connection_id: str, connection: Connection, callbacks: HandlerCallbacks
         sent=connection.sent_messages,
         queued_bytes=connection.queued_bytes,
     )
-
-
-def _name_of(callbacks: HandlerCallbacks) -> str:
-    handler = callbacks.handler
-    if isinstance(handler, FunctionHandler):
-        return handler.function_name
-    return type(handler).__qualname__
 
 
 def _shortened(text: str) -> str:

@@ -3,11 +3,12 @@
 import logging
 import threading
 
+from flask_wshandler import WebSocketHandler
 from flask_wshandler.handlers.slow_callbacks import SlowCallbackWatch
 
 
-class Handler:
-    """Stands for a handler."""
+class Handler(WebSocketHandler):
+    """Of nobody."""
 
     def on_message(self, begun, go_on):
         begun.set()

@@ -9,6 +9,7 @@ from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_wshandler import WebSocketHandler, WebSockets, accept_websocket_request
+from flask_wshandler.handlers.signals import message_received
 from tests.notes import note
 
 app = Flask(__name__)
@@ -49,6 +50,30 @@ class Fails(WebSocketHandler):
 def function(ws, rest):
     ws.receive()
     raise ValueError("as it was told")
+
+
+class SlowLambda(WebSocketHandler):
+    def __init__(self):
+        self.on_text = lambda message: time.sleep(0.5)
+
+
+class SlowCheck(WebSocketHandler):
+    recheck_session_s = 0.1
+
+    def check_session(self):
+        time.sleep(0.5)
+        return True
+
+
+@app.get("/slow/<kind>")
+def slow(kind):
+    return accept_websocket_request(SlowLambda() if kind == "lambda" else SlowCheck())
+
+
+@message_received.connect_via(app)
+def receive(sender, handler, message):
+    if message == "slow receiver":
+        time.sleep(0.5)
 
 
 @app.get("/subprotocol")

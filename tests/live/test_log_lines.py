@@ -74,6 +74,22 @@ def test_a_path_in_a_slow_callbacks_line(server):
     check_lines(server)
 
 
+@pytest.mark.parametrize(
+    ("path", "message", "name"),
+    [
+        ("/slow/lambda", "x", "SlowLambda.on_text"),
+        ("/slow/check", "", "SlowCheck.check_session"),
+        ("/function/x", "slow receiver", "function.on_message"),
+    ],
+)
+def test_what_is_slow_is_called_as_its_author_calls_it(server, path, message, name):
+    """Also where it is no method, and where a receiver of a signal is slow."""
+    with raw(server, path) as client:
+        if message:
+            client.send(text(message))
+        assert f"{name} on {path} has" in wait_for_line(server, "has been running")
+
+
 def test_a_path_whose_response_was_replaced(server):
     """The line that says why the handler never opens."""
     with raw(server, f"/handler/{PATH}?replace=1") as client:
