@@ -12,10 +12,11 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from flask import got_request_exception
+from werkzeug.exceptions import HTTPException
 
 from ..protocol.errors import CloseCode
 from ..runtime import logs
-from ..runtime.redaction import shown_path
+from ..runtime.redaction import one_line, shown_path
 from .access_log import log_close
 from .app_records import records_of
 from .callback_context import FLASKS_VARIABLES, context_of
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
 
 FAILURES_KEY = "flask_wshandler.failures"
 """Under which the WSGI environ of a test's handshake has a list for what is raised here."""
+
+
+_CLIENT_ERRORS = (400, 499)
+"""The statuses of HTTP that say whose mistake it was."""
 
 
 class HandlerCallbacks:
@@ -158,6 +163,7 @@ class HandlerCallbacks:
     ) -> BaseException | None:
         """Call `callback` in `context`; returns what it or a teardown function raises."""
         error: BaseException | None = None
+        fault: BaseException | None = None
         context.enter()
         running, ident = self._running, threading.get_ident()
         running[ident] = callback
@@ -171,8 +177,9 @@ class HandlerCallbacks:
             # end the thread that serves the others.
             error = raised
             self.report(callback, raised)
+            fault = raised if self.is_fault(raised) else None
         try:
-            context.end(error)
+            context.end(fault)
         except BaseException as raised:
             error = error or raised
             self.report_teardown(callback, raised)
@@ -185,10 +192,23 @@ class HandlerCallbacks:
         if handler.error is None:
             handler.error = error
             self.call(named(handler.on_error, handler, "on_error"))
-        return CloseCode.INTERNAL_ERROR
+        return CloseCode.INTERNAL_ERROR if self.is_fault(error) else CloseCode.POLICY_VIOLATION
+
+    def is_fault(self, error: BaseException) -> bool:
+        """Whether it is no answer to a client that does wrong, as `abort(403)` in a view is one."""
+        if not isinstance(error, HTTPException) or self._snapshot.app.trap_http_exception(error):
+            return True
+        status = error.code if error.response is None else error.response.status_code
+        return status is None or not _CLIENT_ERRORS[0] <= status <= _CLIENT_ERRORS[1]
 
     def report(self, callback: Callable[..., None], error: BaseException) -> None:
-        """Log what `callback` has raised, and tell the receivers of `got_request_exception`."""
+        """Log what `callback` has raised, and tell the receivers of `got_request_exception`.
+
+        They are not told of an answer to the client, as they are not of a view's.
+        """
+        if not self.is_fault(error):
+            self._log_refusal(callback, error)
+            return
         self._log("", callback, error)
         app = self._snapshot.app
         try:
@@ -196,6 +216,15 @@ class HandlerCallbacks:
                 got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
         except BaseException as raised:
             self._log("a receiver of got_request_exception for ", callback, raised)
+
+    def _log_refusal(self, callback: Callable[..., None], refusal: BaseException) -> None:
+        logs.of_app(self._snapshot.app).warning(
+            "%s on %s refuses its client, which is closed with %d: %s",
+            self._handler._shown_callback(name_of(callback)),
+            shown_path(self._snapshot.get("PATH_INFO", "")),
+            CloseCode.POLICY_VIOLATION,
+            one_line(str(refusal)),
+        )
 
     def report_teardown(self, callback: Callable[..., None], error: BaseException) -> None:
         """Log what a teardown function has raised after `callback`."""

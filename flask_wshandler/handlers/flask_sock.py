@@ -238,7 +238,8 @@ class FunctionHandler(WebSocketHandler):
             # Also what is no Exception, as of a callback: nobody is above to deal with it.
             callbacks = self._callbacks()
             callbacks.report(self.function, error)
-            tell_teardown(error)
+            if callbacks.is_fault(error):
+                tell_teardown(error)
             self._end_code = callbacks.failed(error)
 
     def function(self) -> None:

@@ -117,7 +117,8 @@ class WebSocketHandler:
     Flask-Login's `current_user` work and are those of the handshake.
 
     An exception in a callback is logged, sent through `got_request_exception`, kept in `error`,
-    given to `on_error`, and closes this client with 1011.
+    given to `on_error`, and closes this client with 1011. `abort()` with a 4xx closes it with 1008,
+    and is one line in the log.
 
     A class or an instance may set, over the app's settings: `max_message_size` and
     `max_queue_size` (bytes), `queue_policy` ("close", "drop_oldest", "drop_newest"),
