@@ -16,12 +16,9 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from . import faults, first_use, locks, threads
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 _MOST_WAITING = 1000
 """Lines that wait for a slow handler; what comes past it is dropped and counted."""
@@ -137,7 +134,14 @@ def logger(name: str) -> Logger:
     return Logger(logging.getLogger(name))
 
 
-def of_app(app: Flask) -> Logger:
+class HasLogger(Protocol):
+    """An app, as far as it concerns us."""
+
+    @property
+    def logger(self) -> logging.Logger: ...
+
+
+def of_app(app: HasLogger) -> Logger:
     """The logger of `app`; this package's while that can't be had."""
     try:
         return Logger(app.logger)  # made at its first use, with handlers of the app's
