@@ -80,9 +80,10 @@ def group_of(item):
         return "alone"
     module = item.nodeid.partition("::")[0]
     folder = str(Path(module).parent)
-    kind = getattr(item, "callspec", None) and item.callspec.params.get("session_server")
-    if kind:
-        return f"{folder}-{kind}"
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    for fixture, place in (("session_server", folder), ("module_server", module)):
+        if fixture in params:
+            return f"{place}-{params[fixture]}"
     scopes = scopes_of(item)
     if "package" in scopes:
         return folder

@@ -53,13 +53,20 @@ def check_ends_its_client_only(server, where, error):
             assert client.read_close()[0] == 1011
         client.end()
         server.wait_for(lambda: len(events_of(server, id)) >= len(WHERES[where]), "callbacks")
-        assert events_of(server, id) == WHERES[where]
+        assert events_of(server, id) == WHERES[where], (where, error)
         other.send(text("and you?"))
         assert other.read_text() == "and you?"
     check_serves(server)
     assert server.worker_pid == pid
 
 
+@pytest.mark.matrix(
+    "ValueError-on_open",
+    "SystemExit-on_message",
+    "RecursionError-on_error",
+    "MemoryError-on_close",
+    "SystemExit-all",
+)
 @pytest.mark.parametrize("where", WHERES)
 @pytest.mark.parametrize("error", EXCEPTIONS)
 def test_a_callback_that_raises_ends_its_client_only(fault_server, where, error):
@@ -68,12 +75,12 @@ def test_a_callback_that_raises_ends_its_client_only(fault_server, where, error)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("error", OTHERS)
-def test_what_is_no_exception_ends_its_client_only(start, kind, error):
+def test_what_is_no_exception_ends_its_client_only(start, kind):
     """Such as `asyncio.CancelledError` and `gevent.Timeout`, which code in a callback may raise."""
     server = start(kind)
-    for where in WHERES:
-        check_ends_its_client_only(server, where, error)
+    for error in OTHERS:
+        for where in WHERES:
+            check_ends_its_client_only(server, where, error)
 
 
 def test_a_teardown_function_that_raises_ends_its_client_only(fault_server):

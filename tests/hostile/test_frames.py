@@ -93,6 +93,19 @@ def send_anyway(client, data):
         client.send(data)
 
 
+@pytest.mark.matrix(
+    "an unmasked text",
+    "RSV2",
+    "a ping of 126 bytes",
+    "the highest bit of the length",
+    "a message of a terabyte",
+    "a byte too many in fragments",
+    "empty fragments without end",
+    "a continuation of nothing",
+    "a reason that is a surrogate",
+    "opcode 3",
+    "close code 1005",
+)
 @pytest.mark.parametrize("what", BAD)
 def test_a_peer_that_breaks_the_protocol_is_failed(server, what):
     """With the code that says why, cut anywhere; then the stream ends without a reset."""
@@ -120,6 +133,7 @@ def broken_texts():
     yield b"\xed\xbf\xbf"  # a surrogate
 
 
+@pytest.mark.matrix()
 def test_broken_text_is_failed_wherever_it_is_broken(server):
     """In one frame, and in two fragments with any cut, a ping between them."""
     for data in broken_texts():
@@ -132,6 +146,7 @@ def test_broken_text_is_failed_wherever_it_is_broken(server):
                 assert client.read_close()[0] == 1007, (data, cut)
 
 
+@pytest.mark.matrix()
 def test_text_may_be_cut_inside_characters(server):
     """At every two places."""
     with server.raw("/echo") as client:
@@ -272,6 +287,12 @@ BAD_DEFLATE = {
 }
 
 
+@pytest.mark.matrix(
+    "a bomb",
+    "a bomb in fragments",
+    "a block of type 3",
+    "RSV1 on a continuation",
+)
 @pytest.mark.parametrize("what", BAD_DEFLATE)
 def test_bad_compression_is_failed(server, what):
     """Without being unpacked past the limit."""
@@ -302,6 +323,7 @@ ODD_DEFLATE = {
 }
 
 
+@pytest.mark.matrix("an empty payload", "as much as is allowed")
 @pytest.mark.parametrize("what", ODD_DEFLATE)
 def test_odd_compression_is_understood(server, what):
     """Whatever a compressor may write."""

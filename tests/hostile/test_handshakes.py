@@ -166,6 +166,19 @@ def exchange(server, data):
     return received
 
 
+@pytest.mark.matrix(
+    "a key of null bytes",
+    "the same key twice",
+    "two versions",
+    "a null byte in a value",
+    "lines that end in LF only",
+    "two Hosts",
+    "HTTP/1.0",
+    "no handshake but a frame",
+    "a body that is a request",
+    "chunks and a length",
+    whole=["gthread", "werkzeug"],  # gunicorn has one parser for all its workers
+)
 @pytest.mark.parametrize("what", REQUESTS)
 def test_what_is_no_handshake_is_refused(server, what):
     """And what is an odd one ends like any other; no handler opens for what comes behind it."""

@@ -42,6 +42,7 @@ def check_closed_once(server, id, *codes):
     assert names.count("close") == 1
 
 
+@pytest.mark.matrix("nothing", "half a large message", "a fragment")
 @pytest.mark.parametrize("what", HALF_FRAMES)
 def test_a_client_is_reset_amid_a_frame(server, what):
     """1006."""
@@ -53,6 +54,7 @@ def test_a_client_is_reset_amid_a_frame(server, what):
     check_closed_once(server, id, 1006)
 
 
+@pytest.mark.matrix("nothing", "half a large message", "a fragment")
 @pytest.mark.parametrize("what", HALF_FRAMES)
 def test_a_client_ends_its_stream_amid_a_frame(server, what):
     """1006; and our end of the stream is ended, too."""
@@ -210,6 +212,7 @@ def reset(sock):
     sock.close()
 
 
+@pytest.mark.matrix("half a handshake", "a message")
 @pytest.mark.parametrize("sent", ["nothing", "half a handshake", "a handshake", "a message"])
 def test_a_storm_of_clients_that_connect_and_reset(server, sent):
     """At any stage; the next client is served."""

@@ -75,6 +75,14 @@ FAILURES = {
 }
 
 
+@pytest.mark.matrix(
+    "unmasked",
+    "continuation of nothing",
+    "long ping",
+    "broken text",
+    "close of one byte",
+    "too large in fragments",
+)
 @pytest.mark.parametrize("what", FAILURES)
 def test_fails_a_peer_that_breaks_the_protocol(server, what):
     """A close frame with the code that says why, then the end of the stream, and `on_close`."""

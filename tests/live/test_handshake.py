@@ -4,6 +4,9 @@ import pytest
 
 from .wire import ACCEPT, RawClient
 
+#: gunicorn has one parser for all its workers; with TLS another scheme.
+BOTH_PARSERS = ["gthread", "tls", "werkzeug"]
+
 REFUSED_WITH_400 = {
     "no key": {"leave_out": ["Sec-WebSocket-Key"]},
     "empty key": {"change": {"Sec-WebSocket-Key": ""}},
@@ -41,6 +44,7 @@ def test_tokens_are_found_in_any_case_and_among_others(server):
         assert client.status == 101
 
 
+@pytest.mark.matrix("no key", "two keys", "no version", "a body", "HTTP/1.0", whole=BOTH_PARSERS)
 @pytest.mark.parametrize("what", REFUSED_WITH_400)
 def test_refuses_what_is_no_valid_handshake(server, what):
     """400, as an ordinary HTTP response; gunicorn refuses some by itself."""
@@ -85,6 +89,7 @@ def origin_header(server, pattern):
     return [("Origin", origin)]
 
 
+@pytest.mark.matrix("none at all", "the server's own", "another host", whole=BOTH_PARSERS)
 @pytest.mark.parametrize("case", ORIGINS)
 def test_admits_pages_of_its_own_origin_only(server, case):
     """The default: no other page may use a visitor's cookies. Not browsers: no Origin, passes."""
