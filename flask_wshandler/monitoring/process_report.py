@@ -23,7 +23,7 @@ from ..handlers.callbacks import HandlerCallbacks
 from ..protocol.errors import check_close
 from ..runtime import faults
 from ..settings import Transport
-from ..transports import handoff
+from ..transports import wsgi_server
 from ..transports.capacity import most_descriptors
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _shortened(text: str) -> str:
 def process_facts(engine: Engine) -> ProcessFacts:
     """Look at this process. Any thread."""
     limit = most_descriptors()
-    server = handoff.server_process()
+    server = wsgi_server.server_process()
     keeps_threads = server.keeps_sockets or engine.settings.transport is Transport.BLOCKING
     return ProcessFacts(
         pid=os.getpid(),

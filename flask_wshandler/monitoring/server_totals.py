@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from ..runtime import lifecycle, locks, logs, threads
 from ..runtime.run_directory import RunDirectory, UnsafeDirectory
-from ..transports import handoff
+from ..transports import wsgi_server
 from .samples import Figures, add, counters_of, dump, frozen, load
 from .totals_files import Books
 
@@ -149,7 +149,7 @@ class _Member:
     def __init__(self, app_name: str, tell: Callable[[], Figures]) -> None:
         """Raises OSError or `UnsafeDirectory`."""
         self._directory = RunDirectory(f"figures of {app_name}")
-        self._books = Books(self._directory, handoff.server_name())
+        self._books = Books(self._directory, wsgi_server.server_name())
         self._tell = tell
         self._lock = locks.Lock()
         # Guarded by _lock: what is in the file.

@@ -18,7 +18,7 @@ from ..runtime import faults, lifecycle, locks, logs
 from ..runtime.counter import Tally
 from ..runtime.timer import Clock, MonotonicClock, Target, Timer
 from ..settings import Settings, Transport
-from . import handoff
+from . import wsgi_server
 from .blocking import BlockingTransport
 from .capacity import RefusalReason, Room, most_descriptors
 from .shutdown import LOOK_FOR_STOP_S, StopWatch, close_spread, is_told_to_stop, wait_until
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..protocol.connection import Connection
     from .channel import Channel
     from .epoll import EpollTransport
+    from .handoff import ServerSocket
 
 logger = logs.logger(__package__)
 
@@ -106,13 +107,13 @@ class Engine:
         """Have the timer wake `target` so many seconds after its start, in every process."""
         self._targets.append((target, seconds))
 
-    def can_use_epoll(self, server_socket: handoff.ServerSocket) -> bool:
+    def can_use_epoll(self, server_socket: ServerSocket) -> bool:
         """Whether `server_socket` will be served on epoll, rather than in its request's thread."""
         return self.settings.transport is not Transport.BLOCKING and (
             not server_socket.epoll_obstacle
         )
 
-    def prepare(self, server_socket: handoff.ServerSocket) -> None:
+    def prepare(self, server_socket: ServerSocket) -> None:
         """Start what serves `server_socket`, before the handshake is answered.
 
         Raises OSError or RuntimeError where the system has no descriptor or thread for it now.
@@ -120,9 +121,7 @@ class Engine:
         if self.can_use_epoll(server_socket):
             self._started_epoll().start()
 
-    def adopt(
-        self, server_socket: handoff.ServerSocket, connection: Connection, head: bytes
-    ) -> None:
+    def adopt(self, server_socket: ServerSocket, connection: Connection, head: bytes) -> None:
         """Take the socket from its server, write `head`, and serve it; returns at once."""
         epoll = self._started_epoll()
         sock, early = server_socket.take(epoll.decoy)
@@ -136,9 +135,7 @@ class Engine:
             sock.close()
             raise
 
-    def serve(
-        self, server_socket: handoff.ServerSocket, connection: Connection, head: bytes
-    ) -> None:
+    def serve(self, server_socket: ServerSocket, connection: Connection, head: bytes) -> None:
         """Write `head` and serve the server's socket in this thread until it is over."""
         server_socket.sock.sendall(head)
         server_socket.exchange.end()
@@ -188,7 +185,7 @@ class Engine:
         with self._lock:
             is_first = self._stop_code is None
             if is_first:
-                self._stop_code = handoff.stop_close_code()
+                self._stop_code = wsgi_server.stop_close_code()
         if not is_first:
             self._has_stopped.wait(self._most_to_stop_s + _LAST_THREADS_S)
             return
@@ -208,7 +205,8 @@ class Engine:
     def _stop_all(self, code: int) -> None:
         settings = self.settings
         # gunicorn kills what has not ended by then; the bus comes after us.
-        scale = min(1.0, _SHARE_OF_TIME_TO_STOP * handoff.time_to_stop_s() / self._most_to_stop_s)
+        given_s = _SHARE_OF_TIME_TO_STOP * wsgi_server.time_to_stop_s()
+        scale = min(1.0, given_s / self._most_to_stop_s)
         close_spread(self.connections(), code, settings.drain_seconds * scale, self._must_hurry)
         self._wait_for_last(settings.close_timeout * scale)
         with self._lock:

@@ -24,7 +24,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from ..handlers.callback_context import request_variables
 from ..protocol import opening_handshake
 from ..runtime import logs
-from ..transports.wsgi_server import note_calling_thread
+from ..transports.handoff import note_calling_thread
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication

@@ -8,7 +8,7 @@ from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import Response
 
-from flask_wshandler.transports.wsgi_server import GunicornExchange
+from flask_wshandler.transports.handoff import GunicornExchange
 
 HANDSHAKE = (
     b"GET /echo HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
