@@ -39,7 +39,8 @@ from .handlers.handler import WebSocketHandler
 from .handlers.signals import message_received, websocket_connected, websocket_disconnected
 from .protocol.errors import CloseCode, SettingError, SocketUnreachable, WebSocketError
 from .transports.stats import Stats
-from .upgrade.accept import UpgradeRequired, accept_websocket_request, is_websocket_request
+from .upgrade.accept import accept_websocket_request
+from .upgrade.admission import UpgradeRequired, is_websocket_request
 from .upgrade.http_handler import HttpContext, HttpHandler
 
 __version__ = "0.1.0"

@@ -6,7 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ..handlers.app_records import EXTENSION_KEY
+from ..runtime import logs
 from ..runtime.first_use import MadeOnFirstUse
+from ..settings import Settings, keys_set_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from ..handlers.slow_callbacks import SlowCallbackWatch
     from ..runtime.counter import Tally
     from ..runtime.log_throttle import LogThrottle
-    from ..settings import Settings
     from ..transports.engine import Engine
 
 
@@ -47,8 +48,7 @@ class AppState:
         #: For lines that clients can provoke.
         self.log_throttle = log_throttle
         self.reasons_logged: set[str] = set()
-        #: Whether the first WebSocket has come, and the configuration has been looked at once more.
-        self.has_compared_config = False
+        self._has_compared_config = False
         self._make_services = make_services
 
     _services = MadeOnFirstUse["Services"](lambda state: state._make_services())
@@ -62,6 +62,19 @@ class AppState:
     def failures(self) -> Tally[str]:
         """Exceptions of callbacks in this process, by the callbacks' names."""
         return self.engine.failures
+
+    def compare_config(self, app: Flask) -> None:
+        """Log once, at the first WebSocket, what was set too late to have an effect."""
+        if self._has_compared_config:
+            return
+        self._has_compared_config = True
+        late = keys_set_late(app.config, self.settings)
+        if late:
+            logs.of_app(app).warning(
+                "%s: changed after WebSockets(app) had read the settings, and without effect. Set "
+                "it before, or call init_app(app) when all is set.",
+                ", ".join(late),
+            )
 
 
 def set_state(app: Flask, state: AppState) -> None:

@@ -14,7 +14,7 @@ from ..handlers.context import ITEMS_KEY, WebSocketContext, request_user
 from ..handlers.handler import WebSocketHandler
 from ..handlers.near_misses import warn_of_near_misses
 from ..protocol import opening_handshake
-from . import accept
+from . import accept, admission
 
 
 class HttpContext:
@@ -72,7 +72,7 @@ class HttpContext:
     @property
     def is_websocket_request(self) -> bool:
         """Whether the request asks to become a WebSocket, and can."""
-        return accept.is_websocket_request()
+        return admission.is_websocket_request()
 
     @property
     def is_websocket_request_upgrading(self) -> bool:

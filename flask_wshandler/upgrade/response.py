@@ -1,15 +1,13 @@
-"""An accepted request on its way out of the app: its 101, and then the socket.
+"""The 101 of an accepted request, on its way out of the app.
 
 The view returns a response with status 101, an ordinary one for Flask: it goes through
 `after_request`, session saving and the access log like any other, and may be changed and copied
-there. Whatever leaves the app with that status is the handshake's. Its body takes the socket over
-when the first of middlewares and server iterates over it, and by then writes the head if the server
-has not. What leaves with another status is an ordinary response, and the handler never opens.
+there. Whatever leaves the app with that status is the handshake's, and gets the body that takes the
+socket over. What leaves with another status is an ordinary response, and the handler never opens.
 """
 
 from __future__ import annotations
 
-import http
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,187 +17,19 @@ from werkzeug.wsgi import ClosingIterator
 
 from ..runtime import logs
 from ..runtime.redaction import shown, shown_path
+from .takeover import STATUS, Upgrade, is_switching
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-    from ..protocol.connection import Connection
-    from ..transports.engine import Engine
-    from ..transports.handoff import ServerSocket
 
 logger = logs.logger(__package__)
 
 _DEPARTURE_KEY = "wshandler.departure"
 """Under which the environ of a request has what has been accepted of it."""
 
-_SWITCHING_PROTOCOLS = f"{http.HTTPStatus.SWITCHING_PROTOCOLS:d} "
-_STATUS = _SWITCHING_PROTOCOLS + http.HTTPStatus.SWITCHING_PROTOCOLS.phrase
-
-_NOT_OF_A_HANDSHAKE = frozenset(
-    {
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "keep-alive",
-        "sec-websocket-extensions",
-        "trailer",
-        "transfer-encoding",
-    }
-)
-"""Headers that a client may take offence at, or take for granted, whoever has set them."""
-
-
-class Upgrade:
-    """What an accepted request becomes, and the body of its response.
-
-    Used by one thread at a time: that of the request.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        headers: list[tuple[str, str]],
-        about_to_leave: Callable[[], None],
-        never_opens: Callable[[], None],
-        engine: Engine,
-        server_socket: ServerSocket,
-        connection: Connection,
-        stay: Callable[[Upgrade], None] | None = None,
-    ) -> None:
-        """`about_to_leave` is called after the view and all of Flask's `after_request` work,
-        `never_opens` if the connection will not be served. `stay` is called inside the request,
-        when nothing more of it is needed here: gives the body to the server, and returns when the
-        request may end."""
-        self._path = path
-        self._about_to_leave = about_to_leave
-        self._headers = headers
-        self._never_opens = never_opens
-        self._engine = engine
-        self._server_socket = server_socket
-        self._connection = connection
-        self._stay = stay
-        self._left_with: list[tuple[str, str]] = []
-        self._close_response: Callable[[], None] = _nothing
-        self._is_over = False
-        self._is_first = True
-
-    def leaves(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The response leaves the app with `headers`: those that it needs."""
-        about_to_leave, self._about_to_leave = self._about_to_leave, _nothing
-        about_to_leave()
-        self._left_with = self.completed(headers)
-        return self._left_with
-
-    def has_left(self) -> None:
-        """The response has left the app, whose call of `start_response` is about to return."""
-        stay, self._stay = self._stay, None
-        if stay is not None:
-            stay(self)
-
-    def is_body_instead_of(self, body: Iterable[bytes]) -> None:
-        """Nobody iterates over `body`, but it will be closed."""
-        self._close_response = getattr(body, "close", _nothing)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the connection is served, or will never be."""
-        return self._is_over
-
-    def abandon(self) -> None:
-        """The handler never opens. A second time, or once it is served, nothing happens."""
-        if not self._is_over:
-            self._is_over = True
-            self._connection.leave_seat()
-            self._never_opens()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        self._take_over()
-        if not self._is_first:
-            raise StopIteration
-        # For a middleware that does not expect a body without any.
-        self._is_first = False
-        return b""
-
-    def close(self) -> None:
-        """The server or a middleware is done with the body, perhaps without a look at it."""
-        close, self._close_response = self._close_response, _nothing
-        try:
-            if not self._is_over:
-                self._close_unseen()
-        finally:
-            close()
-
-    def _close_unseen(self) -> None:
-        exchange = self._server_socket.exchange
-        head = exchange.head()
-        if head is None:
-            return  # a middleware is going to look at it later, or to answer something else
-        if head.has_left and exchange.reads_to_end and _is_switching(head.status):
-            logger.error(
-                "A WebSocket on %s can't open: a WSGI middleware has not iterated over the body of "
-                "the response with status 101",
-                shown(self._path),
-            )
-            self.abandon()
-        else:
-            self._take_over()
-
-    def _take_over(self) -> None:
-        if self._is_over:
-            return
-        head = self._server_socket.exchange.head()
-        if head is not None and not _is_switching(head.status):
-            self.abandon()
-            return
-        written = b""
-        if head is None or not head.has_left:
-            written = _encoded(self._left_with if head is None else self.completed(head.headers))
-        self._is_over = True
-        try:
-            if self._engine.can_use_epoll(self._server_socket):
-                self._engine.adopt(self._server_socket, self._connection, written)
-            else:
-                self._engine.serve(self._server_socket, self._connection, written)
-        except BaseException as error:
-            # Not when it is forgotten: Werkzeug's debugger keeps the traceback for ever.
-            self._is_over = False
-            self.abandon()
-            if not isinstance(error, ConnectionError):  # the client was gone before the head
-                raise
-
-    def completed(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """`headers`, with those of the handshake in the place of what stands for them."""
-        own = {name.lower() for name, _ in self._headers}
-        others = [
-            (name, value)
-            for name, value in headers
-            if name.lower() not in own and name.lower() not in _NOT_OF_A_HANDSHAKE
-        ]
-        return [*self._headers, *others]
-
-    def without_own(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """`headers` of an ordinary response."""
-        return [each for each in headers if tuple(each) not in self._headers]
-
-
-def _nothing() -> None: ...
-
-
-def _is_switching(status: str) -> bool:
-    return status.startswith(_SWITCHING_PROTOCOLS.rstrip())
-
-
-def _encoded(headers: list[tuple[str, str]]) -> bytes:
-    lines = [f"HTTP/1.1 {_STATUS}", *(f"{name}: {value}" for name, value in headers)]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
 
 class _Accepted:
-    """What has been accepted of a request; in its environ, which middlewares may copy."""
+    """What has been accepted of a request: in its environ, which middlewares may copy."""
 
     def __init__(self) -> None:
         self.upgrade: Upgrade | None = None
@@ -222,10 +52,10 @@ class _Departure:
     ) -> Callable[[bytes], object]:
         """The app's response begins."""
         upgrade = self._accepted.upgrade
-        if upgrade is None and _is_switching(status) and not self._is_own_answer(headers):
+        if upgrade is None and is_switching(status) and not self._is_own_answer(headers):
             status, headers = self._refuse()
         self._status = status
-        is_handshake = upgrade is not None and _is_switching(status)
+        is_handshake = upgrade is not None and is_switching(status)
         if upgrade is not None:
             headers = upgrade.leaves(headers) if is_handshake else upgrade.without_own(headers)
         if exc_info is None:
@@ -265,7 +95,7 @@ class _Departure:
         upgrade = self._accepted.upgrade
         if upgrade is None or upgrade is body:
             return body
-        if not _is_switching(self._status):
+        if not is_switching(self._status):
             logger.warning(
                 "A WebSocket on %s does not open: it was accepted, but the response has left the "
                 "app with the status %s",
@@ -315,8 +145,9 @@ class _LateBody:
 
     def close(self) -> None:
         """The server or a middleware is done with the body."""
-        close: Callable[[], None] = getattr(self._body, "close", _nothing)
-        close()
+        close: Callable[[], None] | None = getattr(self._body, "close", None)
+        if close is not None:
+            close()
 
 
 def let_upgrades_leave(app: Flask) -> None:
@@ -348,7 +179,7 @@ def upgrade_response(app: Flask, environ: WSGIEnvironment, upgrade: Upgrade) -> 
             "call the app.wsgi_app that it has found"
         )
     accepted.upgrade = upgrade
-    response = app.response_class(status=_STATUS)
+    response = app.response_class(status=STATUS)
     headers = upgrade.completed(list(response.headers))  # the class may have some of its own
     response.headers.clear()
     response.headers.extend(headers)

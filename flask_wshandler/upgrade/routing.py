@@ -22,7 +22,8 @@ from werkzeug.routing import MapAdapter, WebsocketMismatch
 from ..handlers.flask_sock import FunctionHandler
 from ..handlers.handler import WebSocketHandler
 from ..protocol import opening_handshake
-from .accept import UpgradeRequired, accept_websocket_request
+from .accept import accept_websocket_request
+from .admission import UpgradeRequired
 from .guards import SOCKET, behind_its_guards, check_says_what_it_wraps, decorator_name, layers_of
 from .request_thread import request_thread_of
 

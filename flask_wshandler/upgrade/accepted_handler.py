@@ -1,0 +1,86 @@
+"""A handler whose request is accepted: what its callbacks will have of that request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask, Request, request
+from flask.globals import request_ctx
+
+from ..handlers.callback_context import ACCEPTED_KEY, copied_variables, kept_globals
+from ..handlers.callbacks import HandlerCallbacks
+from ..handlers.context import WebSocketContext, user_id_of
+from ..handlers.flask_sock import FunctionCallbacks, FunctionHandler, ObservedFunctionCallbacks
+from ..handlers.handler import WebSocketHandler, leave_all
+from ..handlers.observers import ObservedCallbacks, observers_of
+from ..handlers.request_snapshot import RequestSnapshot
+
+if TYPE_CHECKING:
+    from ..handlers.slow_callbacks import Running
+    from .takeover import Upgrade
+
+
+class AcceptedHandler:
+    """One handler until its connection opens, or will not. In the thread of its request."""
+
+    def __init__(
+        self,
+        handler: WebSocketHandler,
+        app: Flask,
+        subprotocol: str | None,
+        keep_in_g: tuple[str, ...],
+    ) -> None:
+        """Look at the current request; `keep_in_g` are names in `g` that callbacks will find."""
+        self._handler = handler
+        self._keep_in_g = keep_in_g
+        self._snapshot = RequestSnapshot(
+            app, _current_request(), request_ctx.session, subprotocol, handler._early_id
+        )
+        self._snapshot.variables = copied_variables()
+
+    def callbacks(self, running: Running) -> HandlerCallbacks:
+        """What calls the handler, with what observes it around."""
+        handler, snapshot = self._handler, self._snapshot
+        observers = observers_of(snapshot.app)
+        is_function = isinstance(handler, FunctionHandler)
+        if not observers:
+            kind = FunctionCallbacks if is_function else HandlerCallbacks
+            return kind(handler, snapshot, running)
+        arounds = [observer.accepted(handler, snapshot) for observer in observers]
+        observed = ObservedFunctionCallbacks if is_function else ObservedCallbacks
+        return observed(handler, snapshot, running, arounds)
+
+    def take_request(self) -> None:
+        """Make the current request the handler's, and no other's."""
+        self._handler._is_accepted = True
+        self._handler.context = WebSocketContext(self._snapshot)
+        request.environ[ACCEPTED_KEY] = self._snapshot
+        self._note_user()
+
+    # What becomes of the response: see `takeover.Accepted`.
+
+    def about_to_leave(self) -> None:
+        """Take note of what the view has done after the accepting: that counts, too."""
+        if request_ctx:
+            self._snapshot.note_changes(request_ctx.request, request_ctx.session)
+            self._snapshot.kept_globals = kept_globals(self._keep_in_g)
+            self._note_user()
+
+    def stay(self, upgrade: Upgrade) -> None:
+        """Run a function in its request; returns at once for any other handler."""
+        if isinstance(self._handler, FunctionHandler):
+            self._handler.stay(upgrade)
+
+    def never_opens(self) -> None:
+        """Take the handler out of what it has joined."""
+        leave_all(self._handler)
+        if isinstance(self._handler, FunctionHandler):
+            self._handler.abandon()
+
+    def _note_user(self) -> None:
+        if self._handler.recheck_session_s is not None:
+            self._snapshot.user_id = user_id_of(self._handler.context.user)
+
+
+def _current_request() -> Request:
+    return request._get_current_object()  # type: ignore[attr-defined, no-any-return]

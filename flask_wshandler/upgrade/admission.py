@@ -1,0 +1,239 @@
+"""Whether the current request may become a WebSocket, and why not: checks and refusals.
+
+What is refused is counted, logged where an operator has to do something, and raised as an ordinary
+HTTP error, for Flask's error handlers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, current_app, request
+from werkzeug.exceptions import (
+    BadRequest,
+    Forbidden,
+    HTTPException,
+    ServiceUnavailable,
+    TooManyRequests,
+)
+
+from ..handlers.client_address import UNKNOWN, subscriber_of
+from ..handlers.observers import observers_of
+from ..protocol import opening_handshake
+from ..protocol.errors import SocketUnreachable
+from ..protocol.origins import ANY, SAME_ORIGIN, is_origin_allowed
+from ..runtime import logs
+from ..runtime.counter import Tally
+from ..runtime.redaction import one_line, shown
+from ..settings import Settings, Transport
+from ..transports.capacity import RefusalReason, Seat
+from ..transports.handoff import ServerSocket, find_server_socket
+from .app_state import AppState, state_of
+
+if TYPE_CHECKING:
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+_RETRY_AFTER_S = 5
+
+Refusals = Tally[RefusalReason]
+"""Counts what is refused, by why."""
+
+
+class UpgradeRequired(HTTPException):
+    """426: this address speaks WebSocket, version 13, and the request does not.
+
+    `accept_websocket_request` raises it for another version. A view that has no page raises it
+    itself when `is_websocket_request()` is False.
+    """
+
+    code = 426
+    description = "This address speaks WebSocket, version 13."
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        """Name what is spoken, as RFC 6455 section 4.4 asks."""
+        return [
+            *super().get_headers(*args, **kwargs),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", opening_handshake.VERSION),
+        ]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Admission:
+    """What a request was granted that may become a WebSocket."""
+
+    #: Those of the 101 response.
+    headers: list[tuple[str, str]]
+    deflate: PerMessageDeflate | None
+    server_socket: ServerSocket
+    #: Its place among the connections of the process.
+    seat: Seat
+
+
+def is_websocket_request() -> bool:
+    """Whether the current request asks to become a WebSocket, and can.
+
+    False for plain HTTP, and on a server whose socket can't be taken over; that is logged once,
+    with the reason. Raises RuntimeError, also for plain HTTP, if the app was given to no
+    `WebSockets` object.
+    """
+    # First: without the extension Flask refuses WebSocket requests before any view is called, so
+    # a plain one is the only occasion to say so.
+    state = state_of(current_app)
+    if not opening_handshake.asks_for_upgrade(request.environ):
+        return False
+    try:
+        _find_socket(state.settings)
+    except SocketUnreachable as error:
+        reason = one_line(str(error))
+        if reason not in state.reasons_logged:
+            state.reasons_logged.add(reason)
+            _logger().warning("No WebSockets here: %s", reason)
+        return False
+    return True
+
+
+def _find_socket(settings: Settings) -> ServerSocket:
+    server_socket = find_server_socket(request.environ)
+    if settings.transport is Transport.EPOLL and server_socket.epoll_obstacle:
+        raise SocketUnreachable(
+            f"WSHANDLER_TRANSPORT is 'epoll', but {server_socket.epoll_obstacle}; 'auto' serves "
+            "it in the request's own thread"
+        )
+    return server_socket
+
+
+def admit(
+    app: Flask, state: AppState, subprotocol: str | None, require_same_origin: bool | None
+) -> Admission:
+    """Let the current request become a WebSocket of `app`.
+
+    Raises ValueError for a subprotocol that was not offered, and the HTTP errors of
+    `accept_websocket_request`.
+    """
+    for observer in observers_of(app):
+        observer.handshake_came()
+    refusals = state.engine.refusals
+    agreement, server_socket = _agree(state, refusals)
+    _check_origin(state, require_same_origin)
+    headers = agreement.headers
+    if subprotocol is not None:
+        _check_subprotocol(subprotocol)
+        headers.append(("Sec-WebSocket-Protocol", subprotocol))
+    seat = _take_seat(state, server_socket, refusals)
+    return Admission(headers, agreement.deflate, server_socket, seat)
+
+
+def admit_probe(state: AppState, refusals: Refusals) -> Admission:
+    """Let the current request become the WebSocket of a client that only looks at the app.
+
+    From any origin, and untold to observers. Raises the HTTP errors of `admit`.
+    """
+    agreement, server_socket = _agree(state, refusals)
+    seat = _take_seat(state, server_socket, refusals)
+    return Admission(agreement.headers, agreement.deflate, server_socket, seat)
+
+
+def _agree(state: AppState, refusals: Refusals) -> tuple[opening_handshake.Agreement, ServerSocket]:
+    try:
+        agreement = opening_handshake.agree(request.environ, state.settings.compression)
+        return agreement, _find_socket(state.settings)
+    except SocketUnreachable as error:
+        refusals.add(RefusalReason.SERVER)
+        raise BadRequest(one_line(str(error))) from None
+    except opening_handshake.Refusal as refusal:
+        is_version = refusal.status == UpgradeRequired.code
+        refusals.add(RefusalReason.VERSION if is_version else RefusalReason.INVALID)
+        raise (UpgradeRequired if is_version else BadRequest)(one_line(refusal.reason)) from None
+
+
+def _check_origin(state: AppState, require_same_origin: bool | None) -> None:
+    allowed: str | tuple[str, ...] = state.settings.allowed_origins
+    if require_same_origin is not None:
+        allowed = SAME_ORIGIN if require_same_origin else ANY
+    origin = request.headers.get("Origin")
+    if origin is None or is_origin_allowed(origin, allowed, request.scheme, request.host):
+        return
+    state.engine.refusals.add(RefusalReason.ORIGIN)
+    if state.log_throttle.admits(shown(origin)):
+        _logger().warning(
+            "A WebSocket from %s was refused, because %s",
+            shown(origin),
+            _why_refused(origin, allowed),
+        )
+    raise Forbidden(f"WebSockets from the origin {shown(origin)} are not allowed.")
+
+
+def _why_refused(origin: str, allowed: str | tuple[str, ...]) -> str:
+    own = shown(f"{request.scheme}://{request.host}")
+    entries = (allowed,) if isinstance(allowed, str) else allowed
+    if SAME_ORIGIN not in entries:
+        return f"WSHANDLER_ALLOWED_ORIGINS leaves it out; it has {one_line(', '.join(entries))}."
+    takes = f"this app takes its own address for {own}"
+    if not is_origin_allowed(origin, SAME_ORIGIN, "https", request.host):
+        return f"{takes}, and WSHANDLER_ALLOWED_ORIGINS has no other of this page."
+    if request.headers.get("X-Forwarded-Proto", "").lower() in ("https", "wss"):
+        return f"{takes}. The proxy says that it ends TLS: the app needs werkzeug's ProxyFix."
+    return (
+        f"{takes}. Have the proxy that ends TLS add X-Forwarded-Proto, for werkzeug's ProxyFix. If "
+        f"it can't, as stunnel can't, put {shown(origin)} into the list WSHANDLER_ALLOWED_ORIGINS."
+    )
+
+
+def _check_subprotocol(subprotocol: str) -> None:
+    offered = opening_handshake.requested_subprotocols(request.environ)
+    if subprotocol not in offered:
+        raise ValueError(
+            f"the client does not offer the subprotocol {one_line(repr(subprotocol), 200)}, only "
+            + one_line(", ".join(map(repr, offered)) or "none", 400)
+        )
+
+
+def _take_seat(state: AppState, server_socket: ServerSocket, refusals: Refusals) -> Seat:
+    if state.engine.is_stopping:
+        refusals.add(RefusalReason.STOPPING)
+        raise ServiceUnavailable("This server is restarting.", retry_after=_RETRY_AFTER_S)
+    room = state.engine.room
+    client = None if room.max_per_client is None else subscriber_of(request.remote_addr)
+    if room.has_too_many(client):
+        refusals.add(RefusalReason.ADDRESS)
+        if state.log_throttle.admits(client):
+            _logger().warning(
+                "A WebSocket from %s was refused: there are %d of %s already",
+                shown(request.remote_addr),
+                room.max_per_client,
+                "clients without an IP address" if client == UNKNOWN else client,
+            )
+        raise TooManyRequests(
+            f"There are {room.max_per_client} connections from your address already.",
+            retry_after=_RETRY_AFTER_S,
+        )
+    seat = room.take(client)
+    if seat is None:
+        refusals.add(RefusalReason.FULL)
+        if state.log_throttle.admits(RefusalReason.FULL):
+            _logger().warning(
+                "A WebSocket was refused: there are %d already, of %d (WSHANDLER_MAX_CONNECTIONS, "
+                "or fewer if the limit of open files, `ulimit -n`, is lower)",
+                room.taken,
+                room.max_seats,
+            )
+        raise ServiceUnavailable(
+            f"There are {room.taken} connections already.", retry_after=_RETRY_AFTER_S
+        )
+    try:
+        state.engine.prepare(server_socket)
+    except (OSError, RuntimeError) as error:
+        seat.leave()
+        refusals.add(RefusalReason.FULL)
+        _logger().warning("A WebSocket was refused: %s", error)
+        raise ServiceUnavailable(
+            "There is no room for a WebSocket at this moment.", retry_after=_RETRY_AFTER_S
+        ) from None
+    return seat
+
+
+def _logger() -> logs.Logger:
+    """The current app's."""
+    return logs.of_app(current_app._get_current_object())  # type: ignore[attr-defined]

@@ -1,0 +1,199 @@
+"""What an accepted request becomes: a body that takes the socket over from the server.
+
+It does so when the first of middlewares and server iterates over it, and by then writes the head
+if the server has not. If the response has got another status meanwhile, the handler never opens.
+"""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from ..runtime import logs
+from ..runtime.redaction import shown
+
+if TYPE_CHECKING:
+    from ..protocol.connection import Connection
+    from ..transports.engine import Engine
+    from ..transports.handoff import ServerSocket
+
+logger = logs.logger(__package__)
+
+_SWITCHING_PROTOCOLS = f"{http.HTTPStatus.SWITCHING_PROTOCOLS:d} "
+STATUS = _SWITCHING_PROTOCOLS + http.HTTPStatus.SWITCHING_PROTOCOLS.phrase
+
+_NOT_OF_A_HANDSHAKE = frozenset(
+    {
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "keep-alive",
+        "sec-websocket-extensions",
+        "trailer",
+        "transfer-encoding",
+    }
+)
+"""Headers that a client may take offence at, or take for granted, whoever has set them."""
+
+
+class Accepted(Protocol):
+    """Whose request it was. Called in the request's thread."""
+
+    def about_to_leave(self) -> None:
+        """The response leaves, after the view and all of Flask's `after_request` work. Once."""
+
+    def stay(self, upgrade: Upgrade) -> None:
+        """Nothing more of the request is needed here: it may end when this returns. Once.
+
+        May give the body to the server itself.
+        """
+
+    def never_opens(self) -> None:
+        """The connection will not be served. Once at most."""
+
+
+class Upgrade:
+    """The body of a handshake's response, which takes the socket over and has it served.
+
+    Used by one thread at a time: that of the request.
+    """
+
+    def __init__(
+        self,
+        accepted: Accepted,
+        path: str,
+        headers: list[tuple[str, str]],
+        engine: Engine,
+        server_socket: ServerSocket,
+        connection: Connection,
+    ) -> None:
+        """`path` is the request's, `headers` are those that the handshake's response must have."""
+        self._accepted = accepted
+        self._path = path
+        self._headers = headers
+        self._engine = engine
+        self._server_socket = server_socket
+        self._connection = connection
+        self._left_with: list[tuple[str, str]] = []
+        self._close_response: Callable[[], None] = _nothing
+        self._is_leaving = False
+        self._has_left = False
+        self._is_over = False
+        self._is_first = True
+
+    def leaves(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The headers that the response needs, which is about to leave the app with `headers`."""
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._accepted.about_to_leave()
+        self._left_with = self.completed(headers)
+        return self._left_with
+
+    def has_left(self) -> None:
+        """Go on after the app's call of `start_response`, which is about to return."""
+        if not self._has_left:
+            self._has_left = True
+            self._accepted.stay(self)
+
+    def is_body_instead_of(self, body: Iterable[bytes]) -> None:
+        """Close `body` as well at the end; nobody iterates over it."""
+        self._close_response = getattr(body, "close", _nothing)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection is served, or will never be."""
+        return self._is_over
+
+    def abandon(self) -> None:
+        """Give the connection up before it opens. Does nothing once it is served or given up."""
+        if not self._is_over:
+            self._is_over = True
+            self._connection.leave_seat()
+            self._accepted.never_opens()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self._take_over()
+        if not self._is_first:
+            raise StopIteration
+        # For a middleware that does not expect a body without any.
+        self._is_first = False
+        return b""
+
+    def close(self) -> None:
+        """The server or a middleware is done with the body, perhaps without a look at it."""
+        close, self._close_response = self._close_response, _nothing
+        try:
+            if not self._is_over:
+                self._close_unseen()
+        finally:
+            close()
+
+    def _close_unseen(self) -> None:
+        exchange = self._server_socket.exchange
+        head = exchange.head()
+        if head is None:
+            return  # a middleware is going to look at it later, or to answer something else
+        if head.has_left and exchange.reads_to_end and is_switching(head.status):
+            logger.error(
+                "A WebSocket on %s can't open: a WSGI middleware has not iterated over the body of "
+                "the response with status 101",
+                shown(self._path),
+            )
+            self.abandon()
+        else:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        if self._is_over:
+            return
+        head = self._server_socket.exchange.head()
+        if head is not None and not is_switching(head.status):
+            self.abandon()
+            return
+        written = b""
+        if head is None or not head.has_left:
+            written = _encoded(self._left_with if head is None else self.completed(head.headers))
+        self._is_over = True
+        try:
+            if self._engine.can_use_epoll(self._server_socket):
+                self._engine.adopt(self._server_socket, self._connection, written)
+            else:
+                self._engine.serve(self._server_socket, self._connection, written)
+        except BaseException as error:
+            # Not when it is forgotten: Werkzeug's debugger keeps the traceback for ever.
+            self._is_over = False
+            self.abandon()
+            if not isinstance(error, ConnectionError):  # the client was gone before the head
+                raise
+
+    def completed(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """`headers`, with those of the handshake in the place of what stands for them."""
+        own = {name.lower() for name, _ in self._headers}
+        others = [
+            (name, value)
+            for name, value in headers
+            if name.lower() not in own and name.lower() not in _NOT_OF_A_HANDSHAKE
+        ]
+        return [*self._headers, *others]
+
+    def without_own(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """`headers` of an ordinary response."""
+        return [each for each in headers if tuple(each) not in self._headers]
+
+
+def is_switching(status: str) -> bool:
+    """Whether a response's status is 101."""
+    return status.startswith(_SWITCHING_PROTOCOLS.rstrip())
+
+
+def _encoded(headers: list[tuple[str, str]]) -> bytes:
+    lines = [f"HTTP/1.1 {STATUS}", *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _nothing() -> None: ...
