@@ -1,13 +1,20 @@
-"""What goes to one other process: a stream of frames behind each other, with a bounded queue.
+"""The stream from one process to another: frames, each with its size before it.
 
-No lock: the bus's guards it. A frame is written whole and in order; of those that are not begun the
-oldest are dropped when there are too many.
+`Link` is the end that writes, with a bounded queue. No lock: the bus's guards it. A frame is
+written whole and in order; of those that are not begun the oldest are dropped when there are too
+many. It looks like `protocol.send_queue`, but the bus does not know the protocol, and a client's
+queue has rules of its own: control frames stay, a budget is shared, a TLS write is repeated as it
+was.
 """
 
 from __future__ import annotations
 
 import collections
+import os
 import socket
+import struct
+
+_SIZE = struct.Struct("!I")
 
 _LARGEST_WRITE_BYTES = 256 * 1024
 _FRAME_COST_BYTES = 64
@@ -99,3 +106,39 @@ class Link:
             taken -= len(first)
             self.queued_bytes -= len(first) + _FRAME_COST_BYTES
             self.frames.popleft()
+
+
+def framed(data: bytes) -> bytes:
+    """An encoded envelope as a frame."""
+    return _SIZE.pack(len(data)) + data
+
+
+def take_frames(buffer: bytearray, max_bytes: int) -> tuple[list[bytes], int]:
+    """Take the complete frames from the beginning of `buffer`, and return what is in them.
+
+    Also returns the size of the next one if that is more than `max_bytes`, else 0.
+    """
+    came = []
+    begin = too_large = 0
+    while len(buffer) - begin >= _SIZE.size:
+        (size,) = _SIZE.unpack_from(buffer, begin)
+        if size > max_bytes:
+            too_large = size
+            break
+        end = begin + _SIZE.size + size
+        if len(buffer) < end:
+            break
+        came.append(bytes(buffer[begin + _SIZE.size : end]))
+        begin = end
+    if begin:
+        del buffer[:begin]
+    return came, too_large
+
+
+def is_own_user(sock: socket.socket) -> bool:
+    """Whether the process at the other end runs as this user, where the system tells."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True  # the directory keeps others out
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    _pid, uid, _gid = struct.unpack("3i", credentials)
+    return bool(uid == os.geteuid())
