@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import itertools
@@ -30,9 +31,10 @@ from .settings import Settings
 from .transports.engine import Engine
 from .transports.stats import Stats
 from .upgrade.app_state import AppState, Services, find_state, set_state, state_of
+from .upgrade.forgotten import look_for_forgotten_apps, stop_looking
 from .upgrade.request_thread import use_request_threads
 from .upgrade.response import let_upgrades_leave
-from .upgrade.routing import admit_upgrades, is_function_view, view_of
+from .upgrade.routing import admit_upgrades, is_function_view, url_of_route, view_of
 
 _GROUP_NAME = "websockets"
 
@@ -71,6 +73,7 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
             request_report.answer_operators(app)
             if _GROUP_NAME not in app.cli.commands:  # else the app has commands of its own there
                 app.cli.add_command(_CommandGroup())
+        stop_looking()
         set_state(app, state)
         _apps.add(app)
         self._add_routes(app)
@@ -85,7 +88,11 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
             return
         self._own_apps.add(app)
         if self.bp is not None:
-            app.register_blueprint(self.bp, name=_free_name(app, self.bp.name))
+            name = _free_name(app, self.bp.name)
+            app.register_blueprint(self.bp, name=name)
+            app.url_build_error_handlers.append(
+                functools.partial(url_of_route, name)  # type: ignore[arg-type]  # Flask takes None
+            )
         for add in self._later_routes:
             add(app)
 
@@ -113,6 +120,8 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
 
         Raises TypeError for what is neither a handler class nor a plain function, wrapped or not.
         """
+        if not isinstance(path, str):
+            raise TypeError(f'sockets.route needs a path: write @sockets.route("/…"), not {path!r}')
 
         def decorate(routed: Routed) -> Routed:
             options["websocket"] = True
@@ -312,5 +321,6 @@ def _dumps(obj: Any) -> str:
     return apps[0].json.dumps(obj) if len(apps) == 1 else flask.json.dumps(obj)
 
 
+look_for_forgotten_apps()
 registry.use(_find_hub)
 serialization.use(_dumps)

@@ -6,10 +6,11 @@ Invariant: a `Settings` object is valid. No other module reads `app.config`.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import enum
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .protocol.errors import SettingError
@@ -19,6 +20,8 @@ from .runtime import logs
 from .runtime.redaction import without_password
 
 PREFIX = "WSHANDLER_"
+_SIMILARITY = 0.87
+"""Of a name that is meant, by difflib."""
 
 logger = logs.logger(__package__)
 
@@ -202,12 +205,23 @@ class Settings:
         known = _fields_by_key()
         for key in config:
             if key.startswith(PREFIX) and key not in known:
-                logger.warning("%s is no setting; there are %s", key, ", ".join(sorted(known)))
+                meant = _nearest(key, known)
+                question = "" if meant is None else f"; is {meant} meant?"
+                all_known = ", ".join(sorted(known))
+                logger.warning("%s is no setting%s There are %s", key, question or ".", all_known)
         values = {}
         for key, field in known.items():
             if key in config:
                 values[field.name] = _checked(key, config[key], field.metadata["check"])
         return cls(**values)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """Which of `known` is as good as `name`, or begins with it; None if none does."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1, _SIMILARITY)
+    longer = [each for each in known if each.startswith(name)]
+    return next(iter([*close, *longer]), None)
 
 
 def _fields_by_key() -> dict[str, dataclasses.Field[Any]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from ..bus import Bus
 from ..handlers.handler import WebSocketHandler
-from ..handlers.near_misses import warn_of_near_misses
+from ..handlers.near_misses import check_callbacks, warn_of_near_misses
 from ..protocol.errors import CloseCode
 from ..protocol.frames import Sendable
 from . import registry, serialization
@@ -179,23 +178,29 @@ class WebSocketCollection:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         warn_of_near_misses(cls, _WATCHING)
-        for name in _WATCHING:
-            if inspect.iscoroutinefunction(getattr(cls, name)):
-                raise TypeError(f"{cls.__name__}.{name} is async; callbacks are plain functions")
+        check_callbacks(cls, _WATCHING)
 
-    def on_presence(self, joined: list[Presence], left: list[Presence]) -> None:
-        """Members have joined or left, in whatever process.
+    if TYPE_CHECKING:
+        # To override as a method, or to assign to an object; a type checker lets nobody assign to
+        # a method.
+        on_presence: Callable[[list[Presence], list[Presence]], object] | None
+        on_metadata_update: Callable[[list[Presence]], object] | None
+    else:
 
-        Override it in a subclass, or assign a function to the object; None ends that. It is called
-        in every process that has used this collection, one call after the other, in a thread for
-        that, inside an app context. What it raises is logged.
-        """
+        def on_presence(self, joined: list[Presence], left: list[Presence]) -> None:
+            """Members have joined or left, in whatever process.
 
-    def on_metadata_update(self, updated: list[Presence]) -> None:
-        """The metadata of members is another now: see `update_metadata`.
+            Override it in a subclass, or assign a function to the object; None ends that. It is
+            called in every process that has used this collection, one call after the other, in a
+            thread for that, inside an app context. What it raises is logged.
+            """
 
-        To be overridden or assigned like `on_presence`, and called like it, in one order with it.
-        """
+        def on_metadata_update(self, updated: list[Presence]) -> None:
+            """The metadata of members is another now: see `update_metadata`.
+
+            To be overridden or assigned like `on_presence`, and called like it, in one order with
+            it.
+            """
 
     def __repr__(self) -> str:
         name = "" if self.name is None else f" {self.name!r}"

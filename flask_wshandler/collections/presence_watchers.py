@@ -22,9 +22,9 @@ _MOST_NEWS = 10_000
 class Watcher(Protocol):
     """A collection that wants to hear who joins and leaves."""
 
-    def on_presence(self, joined: list[Presence], left: list[Presence]) -> None: ...
+    on_presence: Callable[[list[Presence], list[Presence]], object] | None
 
-    def on_metadata_update(self, updated: list[Presence]) -> None: ...
+    on_metadata_update: Callable[[list[Presence]], object] | None
 
     def _release(self) -> None:
         """Nobody is in it: be kept by those only who use it."""

@@ -7,12 +7,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from ..handlers.json_text import written_by
+
 _dumps: Callable[[Any], str] = json.dumps
 
 
 def dumps(obj: Any) -> str:
     """`obj` as JSON. Raises TypeError for what can't be written."""
-    return _dumps(obj)
+    return written_by(_dumps, obj)
 
 
 def use(dumps: Callable[[Any], str]) -> None:

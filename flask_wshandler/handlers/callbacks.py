@@ -12,11 +12,11 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from flask import got_request_exception
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequestKeyError, HTTPException
 
 from ..protocol.errors import CloseCode
 from ..runtime import logs
-from ..runtime.redaction import one_line, shown_path
+from ..runtime.redaction import one_line, shown, shown_path
 from .access_log import log_close
 from .app_records import records_of
 from .callback_context import FLASKS_VARIABLES, context_of
@@ -105,11 +105,13 @@ class HandlerCallbacks:
     def _log_unsupported(self, message: Message) -> None:
         """Say once of a class what it does not take."""
         kind = "text" if isinstance(message, str) else "binary"
-        app = self._snapshot.app
-        reason = (
+        self._log_once(
             f"{self._handler._shown_name} overrides neither on_message nor on_{kind}: a client "
             f"that sent a {kind} message is closed with {CloseCode.UNSUPPORTED_DATA:d}"
         )
+
+    def _log_once(self, reason: str) -> None:
+        app = self._snapshot.app
         logged = records_of(app).reasons_logged
         if reason not in logged:
             logged.add(reason)
@@ -143,7 +145,7 @@ class HandlerCallbacks:
         (Context() if variables is None else variables).run(log_close, handler)
         self._snapshot.closed()
 
-    def call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
+    def call(self, callback: Callable[..., object], message: Message | None = None) -> int | None:
         """Call `callback`, with the message if there is one, in Flask's contexts.
 
         Returns None, or the close code for what it has raised, which `on_error` has been told.
@@ -159,7 +161,7 @@ class HandlerCallbacks:
         return None if error is None else self.failed(error)
 
     def _run(
-        self, context: CallbackContext, callback: Callable[..., None], message: Message | None
+        self, context: CallbackContext, callback: Callable[..., object], message: Message | None
     ) -> BaseException | None:
         """Call `callback` in `context`; returns what it or a teardown function raises."""
         error: BaseException | None = None
@@ -168,10 +170,10 @@ class HandlerCallbacks:
         running, ident = self._running, threading.get_ident()
         running[ident] = callback
         try:
-            if message is None:
-                callback()
-            else:  # not by *args, which takes a detour through C
-                callback(message)
+            # Not by *args, which takes a detour through C.
+            returned = callback() if message is None else callback(message)
+            if returned is not None and not isinstance(returned, bool):  # send() returns one
+                self._log_returned(callback, returned)
         except BaseException as raised:
             # Also what is no Exception: a CancelledError or gevent's Timeout that got away would
             # end the thread that serves the others.
@@ -185,6 +187,14 @@ class HandlerCallbacks:
             self.report_teardown(callback, raised)
         running.pop(ident, None)  # a callback may have run another app's in this very thread
         return error
+
+    def _log_returned(self, callback: Callable[..., object], returned: object) -> None:
+        """Say once of a callback that what it returns goes nowhere."""
+        shown_callback = self._handler._shown_callback(name_of(callback))
+        self._log_once(
+            f"{shown_callback} has returned {type(returned).__name__}, which goes nowhere: a "
+            "callback sends by self.send(…)"
+        )
 
     def failed(self, error: BaseException) -> int:
         """Call `on_error`, unless it has been called; returns the close code."""
@@ -201,7 +211,7 @@ class HandlerCallbacks:
         status = error.code if error.response is None else error.response.status_code
         return status is None or not _CLIENT_ERRORS[0] <= status <= _CLIENT_ERRORS[1]
 
-    def report(self, callback: Callable[..., None], error: BaseException) -> None:
+    def report(self, callback: Callable[..., object], error: BaseException) -> None:
         """Log what `callback` has raised, and tell the receivers of `got_request_exception`.
 
         They are not told of an answer to the client, as they are not of a view's.
@@ -209,7 +219,10 @@ class HandlerCallbacks:
         if not self.is_fault(error):
             self._log_refusal(callback, error)
             return
-        self._log("", callback, error)
+        if self._follows_from_the_first(error):
+            self._log_missing(callback, error)
+        else:
+            self._log("", callback, error)
         app = self._snapshot.app
         try:
             if isinstance(error, Exception):
@@ -217,29 +230,75 @@ class HandlerCallbacks:
         except BaseException as raised:
             self._log("a receiver of got_request_exception for ", callback, raised)
 
-    def _log_refusal(self, callback: Callable[..., None], refusal: BaseException) -> None:
+    def _log_refusal(self, callback: Callable[..., object], refusal: BaseException) -> None:
         logs.of_app(self._snapshot.app).warning(
-            "%s on %s refuses its client, which is closed with %d: %s",
+            "%s on %s refuses its client, which is closed with %d: %s%s",
             self._handler._shown_callback(name_of(callback)),
             shown_path(self._snapshot.get("PATH_INFO", "")),
             CloseCode.POLICY_VIOLATION,
             one_line(str(refusal)),
+            _advice_about_missing(refusal),
         )
 
-    def report_teardown(self, callback: Callable[..., None], error: BaseException) -> None:
+    def _follows_from_the_first(self, error: BaseException) -> bool:
+        """Whether the handler lacks what a callback would have set that raised instead."""
+        handler = self._handler
+        if handler.error is None or handler.error is error:
+            return False
+        return isinstance(error, AttributeError) and error.obj is handler
+
+    def _log_missing(self, callback: Callable[..., object], error: BaseException) -> None:
+        """Log that, without a traceback: what to mend is in that of the first exception."""
+        name = getattr(error, "name", "")
+        self._log(
+            "",
+            callback,
+            error,
+            f": there is no self.{name}, which was not set when the exception above came. Give the "
+            f"class one, as `{name} = None`, for callbacks that use it then",
+            has_traceback=False,
+        )
+
+    def report_teardown(self, callback: Callable[..., object], error: BaseException) -> None:
         """Log what a teardown function has raised after `callback`."""
         self._log("a teardown function after ", callback, error)
 
-    def _log(self, where: str, callback: Callable[..., None], error: BaseException) -> None:
+    def _log(
+        self,
+        where: str,
+        callback: Callable[..., object],
+        error: BaseException,
+        advice: str | None = None,
+        *,
+        has_traceback: bool = True,
+    ) -> None:
         snapshot = self._snapshot
         records_of(snapshot.app).failures.add(name_of(callback))
         logs.of_app(snapshot.app).error(
-            "Exception in %s%s on %s",
+            "Exception in %s%s on %s%s",
             where,
             self._handler._shown_callback(name_of(callback)),
             shown_path(snapshot.get("PATH_INFO", "")),
-            error=error,
+            _advice_about(error) if advice is None else advice,
+            error=error if has_traceback else None,
         )
         failures = snapshot.get(FAILURES_KEY)
         if failures is not None:
             failures.append(error)
+
+
+def _advice_about(error: BaseException) -> str:
+    """What to do about an exception that would have been an answer in a view; else empty."""
+    if isinstance(error, HTTPException):
+        return ": an HTTP error answers nobody after the handshake; self.close(code, reason) does"
+    return ""
+
+
+def _advice_about_missing(refusal: BaseException) -> str:
+    """How to ask for a value of the request that may be missing; else empty."""
+    if isinstance(refusal, BadRequestKeyError) and refusal.args:
+        return (
+            f" The request has no {shown(refusal.args[0])}: use .get(), or ask for it in the view, "
+            "which answers 400."
+        )
+    return ""

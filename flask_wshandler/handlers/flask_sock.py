@@ -279,7 +279,7 @@ class FunctionCallbacks(HandlerCallbacks):
 
     __slots__ = ()
 
-    def call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
+    def call(self, callback: Callable[..., object], message: Message | None = None) -> int | None:
         """Call `callback`. Returns None, or the close code for what it has raised."""
         signal = _SIGNALS.get(callback.__name__)
         if signal is not None and signal.receivers:

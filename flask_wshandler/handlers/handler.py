@@ -5,8 +5,7 @@ No Flask here: what runs the callbacks, and in which context, is `callbacks`.
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from ..protocol.errors import CloseCode
 from ..protocol.frames import Message, OutgoingMessage, Sendable
@@ -14,7 +13,8 @@ from ..runtime import faults, logs
 from ..runtime.first_use import ModuleLock
 from ..runtime.identity import new_connection_id
 from .early import EarlyMessages
-from .near_misses import warn_of_near_misses
+from .json_text import written_by
+from .near_misses import check_callbacks, warn_of_near_misses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -178,9 +178,7 @@ class WebSocketHandler:
         cls._text_callback = _overridden(cls, "on_text", "on_message")
         cls._binary_callback = _overridden(cls, "on_binary", "on_message")
         warn_of_near_misses(cls, (*_CALLBACKS, *_SETTINGS))
-        for name in _CALLBACKS:
-            if inspect.iscoroutinefunction(getattr(cls, name)):
-                raise TypeError(f"{cls.__name__}.{name} is async; callbacks are plain functions")
+        check_callbacks(cls, _CALLBACKS)
 
     # Callbacks.
 
@@ -238,7 +236,7 @@ class WebSocketHandler:
         """
         if self._peer is None:
             raise self._not_connected()
-        return self._peer.send(self.context.application.json.dumps(obj))
+        return self._peer.send(written_by(self.context.application.json.dumps, obj))
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close after what has been sent. Any thread; never waits; a second call does nothing.
@@ -250,6 +248,14 @@ class WebSocketHandler:
         if self._peer is None:
             raise self._not_connected()
         self._peer.close(code, reason)
+
+    def __call__(self, environ: object = None, start_response: object = None) -> NoReturn:
+        """Raise TypeError: a view has returned the handler, which Flask takes for a WSGI app."""
+        name = type(self).__name__
+        raise TypeError(
+            f"a view can't return {name}: have it return accept_websocket_request({name}(…)), or "
+            "give the class an address by sockets.route(…) in the place of app.route(…)"
+        )
 
     @property
     def is_open(self) -> bool:

@@ -63,7 +63,7 @@ class ObservedCallbacks(HandlerCallbacks):
         super().__init__(handler, snapshot, running)
         self._arounds = arounds
 
-    def call(self, callback: Callable[..., None], message: Message | None = None) -> int | None:
+    def call(self, callback: Callable[..., object], message: Message | None = None) -> int | None:
         """As without them, but through each of them."""
         for around in self._arounds:
             callback = wrapped.around(callback, functools.partial(around, callback))

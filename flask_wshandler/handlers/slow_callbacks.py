@@ -62,7 +62,8 @@ class SlowCallbackWatch:
         if frame is not None:
             stack = "".join(traceback.format_stack(frame))
         self._logger.warning(
-            "%s on %s has been running for over %g seconds; its client waits for it:\n%s",
+            "%s on %s has been running for over %g seconds (a loop without an end belongs in a "
+            "thread or a program of its own); its client waits for it:\n%s",
             _shown(handler, name_of(callback)),
             _path_of(handler),
             self.slow_s,

@@ -88,7 +88,10 @@ def _encoded(message: Sendable) -> tuple[int, bytes]:
         return _BINARY, message
     if isinstance(message, bytearray | memoryview):
         return _BINARY, bytes(message)
-    raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+    raise TypeError(
+        f"a message is str or bytes, not {type(message).__name__}; send_json() and "
+        "broadcast_json() send an object as JSON"
+    )
 
 
 def message_frame(message: Sendable) -> bytes:

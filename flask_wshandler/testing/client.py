@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import html
+import re
 import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -20,10 +22,12 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wsgi import get_host
 
 from ..extension import initialized, known_apps
 from ..handlers.callbacks import FAILURES_KEY
+from ..runtime.redaction import one_line
 from ..transports.handoff import SOCKET_KEY
 from ..upgrade.app_state import find_state
 from .app_under_test import Worker, worker_on
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 _SWITCHING_PROTOCOLS = 101
 SAME_ORIGIN = "same-origin"
 _SCHEMES = {"ws": "http", "wss": "https"}
+_MOST_SEARCHED_BYTES = 10_000
+_MOST_SAID_CHARS = 300
 _NOT_OF_A_REQUEST = ("buffered", "follow_redirects")
 """Options of the call that makes a request."""
 
@@ -243,7 +249,19 @@ def _refusal(response: TestResponse, servers: socket.socket) -> HandshakeRefused
         reason += ": the test client's open() has replaced environ_overrides, which had the socket"
     elif response.status_code == _SWITCHING_PROTOCOLS:
         reason += ", but no app has accepted it"
+    else:
+        reason += _said_by(response)
     return HandshakeRefused(response, reason)
+
+
+def _said_by(response: TestResponse) -> str:
+    """What the page of an HTTP error says of its own, as Werkzeug writes it; empty if nothing."""
+    if not 0 < (response.content_length or 0) <= _MOST_SEARCHED_BYTES:
+        return ""  # or a stream, which may not end
+    found = re.search(r"</h1>\s*<p>(.*?)</p>", response.get_data(as_text=True), re.DOTALL)
+    said = "" if found is None else html.unescape(found[1])
+    usual = default_exceptions.get(response.status_code, HTTPException).description
+    return "" if said in ("", usual) else f": {one_line(said, _MOST_SAID_CHARS)}"
 
 
 def _open(websocket: ClientWebSocket, patience: Patience) -> None:

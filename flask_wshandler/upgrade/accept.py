@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, current_app, request
@@ -51,7 +52,11 @@ def accept_websocket_request(
     if is_websocket_request_upgrading():
         raise RuntimeError("this request has been accepted already")
     if handler._is_accepted:
-        raise RuntimeError(f"this {type(handler).__name__} serves another client already")
+        name = type(handler).__name__
+        raise RuntimeError(
+            f"this {name} serves another client already: make one for each, by {name}(…) in the "
+            "view"
+        )
     app = _current_app()
     state = state_of(app)
     state.compare_config(app)
@@ -71,7 +76,10 @@ def accept_websocket_request(
 def _needed_instead_of(given: object) -> str:
     if isinstance(given, type) and issubclass(given, WebSocketHandler):
         return f"an instance: {given.__name__}(…), not the class {given.__name__}"
-    return f"an instance of a WebSocketHandler subclass, not {given!r}"
+    needed = f"an instance of a WebSocketHandler subclass, not {given!r}"
+    if isinstance(given, types.FunctionType):
+        return f"{needed}; a function that talks to one client belongs below sockets.route(…)"
+    return needed
 
 
 def accept_uncounted(callbacks: Callbacks, refusals: Refusals) -> Response:

@@ -169,10 +169,17 @@ def _why_refused(origin: str, allowed: str | tuple[str, ...]) -> str:
     own = shown(f"{request.scheme}://{request.host}")
     entries = (allowed,) if isinstance(allowed, str) else allowed
     if SAME_ORIGIN not in entries:
-        return f"WSHANDLER_ALLOWED_ORIGINS leaves it out; it has {one_line(', '.join(entries))}."
+        return (
+            f"WSHANDLER_ALLOWED_ORIGINS has only {one_line(', '.join(entries))}. If these pages "
+            f"are to connect, put {shown(origin)} into it."
+        )
     takes = f"this app takes its own address for {own}"
     if not is_origin_allowed(origin, SAME_ORIGIN, "https", request.host):
-        return f"{takes}, and WSHANDLER_ALLOWED_ORIGINS has no other of this page."
+        return (
+            f"{takes}. If {shown(origin)} is this app itself, its proxy has to pass Host on; if it "
+            "is another site whose pages are to connect, put it into the list "
+            "WSHANDLER_ALLOWED_ORIGINS."
+        )
     if request.headers.get("X-Forwarded-Proto", "").lower() in ("https", "wss"):
         return f"{takes}. The proxy says that it ends TLS: the app needs werkzeug's ProxyFix."
     return (

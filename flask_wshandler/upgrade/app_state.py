@@ -92,8 +92,13 @@ def state_of(app: Flask) -> AppState:
     """The state of `app`. Raises RuntimeError if it was given to no `WebSockets` object."""
     state = find_state(app)
     if state is None:
-        raise RuntimeError(
-            f"the app {app.name!r} has no WebSockets: call WebSockets(app), or "
-            "init_app(app) of the WebSockets object"
-        )
+        raise RuntimeError(lack_of_websockets(app))
     return state
+
+
+def lack_of_websockets(app: Flask) -> str:
+    """What is wrong with an app that was given to no `WebSockets` object, and what to write."""
+    return (
+        f"the app {app.name!r} has no WebSockets: call WebSockets(app), or init_app(app) of the "
+        "WebSockets object"
+    )

@@ -108,6 +108,7 @@ def behind_its_guards(
     while count < len(layers) - 1 and _takes_anything(layers[count]):
         count += 1
     function = layers[count]
+    _check_takes_a_socket(function)
 
     def gate(*args: Any, **kwargs: Any) -> Any:
         return accept(_Bound(function, args, kwargs))
@@ -117,6 +118,25 @@ def behind_its_guards(
     for index in reversed(range(count)):
         guarded = _around(layers[index], layers[index + 1], guarded)
     return guarded
+
+
+def _check_takes_a_socket(function: Any) -> None:
+    """Raise TypeError for a function that can't be called with the WebSocket."""
+    try:
+        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
+    except ValueError:
+        return  # of what is written in C
+    positional = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    )
+    if not any(parameter.kind in positional for parameter in parameters):
+        name = getattr(function, "__name__", "function")
+        raise TypeError(
+            f"{name} takes no WebSocket: write `def {name}(ws, …)`. A view that calls "
+            "accept_websocket_request() belongs below app.route"
+        )
 
 
 def _takes_anything(layer: Any) -> bool:

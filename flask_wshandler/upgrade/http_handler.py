@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from flask import Request, current_app, request, session
 from flask.sessions import SessionMixin
@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict, MultiDict
 
 from ..handlers.context import ITEMS_KEY, WebSocketContext, request_user
 from ..handlers.handler import WebSocketHandler
-from ..handlers.near_misses import warn_of_near_misses
+from ..handlers.near_misses import check_callbacks, warn_of_near_misses
 from ..protocol import opening_handshake
 from . import accept, admission
 
@@ -25,6 +25,7 @@ class HttpContext:
 
     def __init__(self) -> None:
         self._accepted: WebSocketHandler | None = None
+        self._response: ResponseReturnValue | None = None
 
     @property
     def request(self) -> Request:
@@ -102,11 +103,15 @@ class HttpContext:
         subprotocol: str | None = None,
         require_same_origin: bool | None = None,
     ) -> ResponseReturnValue:
-        """Accept the request; see `flask_wshandler.accept_websocket_request`."""
+        """Accept the request; see `flask_wshandler.accept_websocket_request`.
+
+        In a plain view return what this returns; `process_request` may leave that out.
+        """
         response = accept.accept_websocket_request(
             handler, subprotocol=subprotocol, require_same_origin=require_same_origin
         )
         self._accepted = handler
+        self._response = response
         return response
 
 
@@ -123,12 +128,30 @@ class HttpHandler(View):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         warn_of_near_misses(cls, ("process_request", "is_reusable"))
+        check_callbacks(cls, ("process_request",))
         cls.init_every_request = not cls.is_reusable
 
-    def process_request(self, context: HttpContext) -> ResponseReturnValue:
-        """Answer a request; what a Flask view returns, or `context.accept_websocket_request()`."""
+    def process_request(self, context: HttpContext) -> ResponseReturnValue | None:
+        """Answer a request; what a Flask view returns, or `context.accept_websocket_request()`.
+
+        What returns nothing, as in ASP.NET, has answered by the accepting; and by 426, where it
+        has accepted nothing.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not override process_request()")
 
     def dispatch_request(self, **view_args: Any) -> ResponseReturnValue:
         """Called by Flask."""
-        return self.process_request(HttpContext())
+        context = HttpContext()
+        answer = self.process_request(context)
+        if answer is None:
+            answer = context._response
+        if answer is None:
+            raise admission.UpgradeRequired
+        return answer
+
+    def __call__(self, environ: object = None, start_response: object = None) -> NoReturn:
+        """Raise TypeError: the class was routed as it is, and Flask has called that for a view."""
+        name = type(self).__name__
+        raise TypeError(
+            f'{name} is no view: app.add_url_rule(…, view_func={name}.as_view("{name.lower()}"))'
+        )

@@ -98,7 +98,8 @@ class _Departure:
         if not is_switching(self._status):
             logger.warning(
                 "A WebSocket on %s does not open: it was accepted, but the response has left the "
-                "app with the status %s",
+                "app with the status %s. Return what accept_websocket_request() returns, as it is, "
+                "and let no after_request function replace it",
                 shown_path(self._path),
                 shown(self._status),
             )

@@ -16,8 +16,9 @@ from typing import Any
 
 from flask import Flask, Request, Response, current_app, request
 from flask.typing import ResponseReturnValue
+from flask.views import View
 from werkzeug.exceptions import NotFound
-from werkzeug.routing import MapAdapter, WebsocketMismatch
+from werkzeug.routing import BuildError, MapAdapter, WebsocketMismatch
 
 from ..handlers.flask_sock import FunctionHandler
 from ..handlers.handler import WebSocketHandler
@@ -27,7 +28,7 @@ from .admission import UpgradeRequired
 from .guards import SOCKET, behind_its_guards, check_says_what_it_wraps, decorator_name, layers_of
 from .request_thread import request_thread_of
 
-View = Callable[..., ResponseReturnValue]
+ViewFunction = Callable[..., ResponseReturnValue]
 
 _MOST_BUILT = 64
 
@@ -94,7 +95,22 @@ def admit_upgrades(app: Flask) -> None:
     app.create_url_adapter = create_url_adapter  # type: ignore[method-assign]  # Flask has no hook
 
 
-def view_of(routed: Callable[..., Any], decorators: Iterable[Callable[..., Any]]) -> View:
+def url_of_route(
+    blueprint: str, error: BuildError, endpoint: str, values: dict[str, Any]
+) -> str | None:
+    """The URL of a route that `blueprint` has, asked for by its own name; None if it has none.
+
+    For Flask's `url_build_error_handlers`. A route that was made before there was an app is in a
+    blueprint, of which the user knows nothing: its name is the class's all the same.
+    """
+    del error
+    full_name = f"{blueprint}.{endpoint}"
+    if full_name not in current_app.view_functions:
+        return None
+    return current_app.url_for(full_name, **values)
+
+
+def view_of(routed: Callable[..., Any], decorators: Iterable[Callable[..., Any]]) -> ViewFunction:
     """The view that serves a handler class or a flask-sock function, behind `decorators`.
 
     These are applied as Flask's `View.decorators` are: the first is the innermost. Raises
@@ -116,20 +132,36 @@ def is_function_view(view: Callable[..., Any]) -> bool:
     return routed is not None and not isinstance([*layers_of(routed)][-1], type)
 
 
-def _bare_view_of(routed: Callable[..., Any]) -> View:
+def _bare_view_of(routed: Callable[..., Any]) -> ViewFunction:
     *wrappers, innermost = layers_of(routed)
     for layer in (*wrappers, innermost):
         if inspect.iscoroutinefunction(layer):
-            raise TypeError(f"{_name_of(layer)} is async; handlers and functions are plain ones")
+            raise TypeError(
+                f"{_name_of(layer)} is async; handlers and functions are plain ones, which may "
+                f"block: write `def {getattr(layer, '__name__', 'function')}`"
+            )
     if isinstance(innermost, type):
         if not issubclass(innermost, WebSocketHandler):
-            raise TypeError(f"{innermost.__name__} is no WebSocketHandler and no function")
+            raise TypeError(_why_no_handler(innermost))
         return functools.update_wrapper(_handler_view(routed), routed, updated=())
+    if isinstance(innermost, WebSocketHandler) or not callable(innermost):
+        raise TypeError(
+            "sockets.route takes a WebSocketHandler class, of which it makes one object for each "
+            f"client, or a function, not {innermost!r}"
+        )
     check_says_what_it_wraps(innermost)
     return functools.update_wrapper(_function_view(routed), routed)
 
 
-def _handler_view(routed: Callable[..., Any]) -> View:
+def _why_no_handler(cls: type) -> str:
+    name = cls.__name__
+    if issubclass(cls, View):
+        view_func = f'{name}.as_view("{name.lower()}")'
+        return f"{name} is a view, no WebSocketHandler: app.add_url_rule(…, view_func={view_func})"
+    return f"{name} is no WebSocketHandler: write `class {name}(WebSocketHandler):`"
+
+
+def _handler_view(routed: Callable[..., Any]) -> ViewFunction:
     check = _check_of(routed)
 
     def handler_view(**view_args: Any) -> ResponseReturnValue:
@@ -142,7 +174,7 @@ def _handler_view(routed: Callable[..., Any]) -> View:
     return handler_view
 
 
-def _function_view(routed: Callable[..., Any]) -> View:
+def _function_view(routed: Callable[..., Any]) -> ViewFunction:
     check = _check_of(routed)
     guarded = behind_its_guards(routed, _accept_function)
 

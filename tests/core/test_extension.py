@@ -2,6 +2,7 @@
 
 import pytest
 from flask import Flask
+from werkzeug.routing import BuildError
 
 from flask_wshandler import SettingError, WebSocketHandler, WebSockets
 from flask_wshandler.testing import HandshakeRefused, enable
@@ -120,3 +121,18 @@ def test_ping_interval_of_flask_sock():
     del options["ping_interval"]
     with pytest.raises(HandshakeRefused):
         app.test_client().websocket_connect("/nowhere")
+
+
+def test_the_name_of_a_route_is_its_classs():
+    """Also of one that was made before there was an app; Flask's own errors stay what they are."""
+    sockets = WebSockets()
+    sockets.route("/echo/<room>")(Echo)
+    app = make_app("app", sockets)
+    sockets.route("/late", endpoint="late")(Echo)
+    with app.test_request_context():
+        assert app.url_for("Echo", room="a", _anchor="b") == "ws://localhost/echo/a#b"
+        assert app.url_for("Echo", room="a", _scheme="wss") == "wss://localhost/echo/a"
+        assert app.url_for("late") == "ws://localhost/late"
+        for name in ("Echo", "nothing"):
+            with pytest.raises(BuildError):
+                app.url_for(name)

@@ -205,13 +205,18 @@ class TestLog:
         [line] = lines()
         assert line == (
             "A WebSocket from https://evil.example was refused, because this app takes its own "
-            "address for http://localhost, and WSHANDLER_ALLOWED_ORIGINS has no other of this page."
+            "address for http://localhost. If https://evil.example is this app itself, its proxy "
+            "has to pass Host on; if it is another site whose pages are to connect, put it into "
+            "the list WSHANDLER_ALLOWED_ORIGINS."
         )
 
     def test_a_list_leaves_it_out(self, lines):
         """The own address has nothing to do with it."""
         assert status(make_app(["https://a.example"]), "http://localhost") == 403
-        assert lines()[0].endswith("leaves it out; it has https://a.example.")
+        assert lines()[0].endswith(
+            "because WSHANDLER_ALLOWED_ORIGINS has only https://a.example. If these pages are to "
+            "connect, put http://localhost into it."
+        )
 
     def test_many_origins_are_bounded(self, lines):
         """A client can invent them."""

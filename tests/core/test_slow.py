@@ -10,7 +10,8 @@ from flask_wshandler.handlers.slow_callbacks import SlowCallbackWatch
 class Handler(WebSocketHandler):
     """Of nobody."""
 
-    def on_message(self, begun, go_on):
+    def on_message(self, message):
+        begun, go_on = message
         begun.set()
         go_on.wait()
 
@@ -23,7 +24,7 @@ def test_a_slow_callback_is_reported_once(caplog):
 
     def run():
         watch.running[threading.get_ident()] = callback
-        callback(begun, go_on)
+        callback((begun, go_on))
         del watch.running[threading.get_ident()]
 
     thread = threading.Thread(target=run)
