@@ -241,7 +241,7 @@ def create_app(name="one", **settings):
 
     @app.get("/moved")
     def moved():
-        return redirect("/echo")
+        return redirect("/echo", 302)
 
     @app.get("/cookie")
     def cookie():

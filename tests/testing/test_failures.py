@@ -95,9 +95,11 @@ def test_teardown_functions(app, client):
         if request.path == "/echo" and request.environ.get("HTTP_X_FAIL"):
             raise LookupError("in a teardown function")
 
-    with pytest.raises(LookupError, match="in a teardown function"):
+    with pytest.raises(Exception) as raised:  # since Flask 3.2 a group with it
         # The handshake's own teardown is the first.
         client.websocket_connect("/echo", headers={"X-Fail": "1"})
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "LookupError: in a teardown function" in shown
 
 
 def test_functions(client):
