@@ -4,9 +4,6 @@ Flask copies and pushes a request context in 13 µs: it makes a URL adapter, mat
 and opens the session. Here all of that waits until somebody asks. What remains is a fresh `g`,
 two context variables, and the teardown functions, if there are any: see docs/performance.md for
 the figures.
-
-The only module that uses names of Flask that are not documented (`_cv_app`, `_cv_request`, and
-what a context calls its parts), which is why setup.cfg bounds Flask's version.
 """
 
 from __future__ import annotations
@@ -16,23 +13,26 @@ import decimal
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request
-from flask.ctx import AppContext, RequestContext, _AppCtxGlobals
-from flask.globals import _cv_app, _cv_request
-from flask.sessions import SessionMixin
-from flask.signals import (
+from flask import (
+    Flask,
+    Request,
     appcontext_popped,
-    appcontext_pushed,
     appcontext_tearing_down,
+    current_app,
+    g,
     request_tearing_down,
 )
+from flask.ctx import _AppCtxGlobals
+from flask.sessions import SessionMixin
 from werkzeug.exceptions import HTTPException
 
+from .flask_internals import VARIABLES, OwnContext, current_request_context, new_request_context
 from .request_snapshot import KeptGlobals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from flask.ctx import RequestContext
     from werkzeug.routing import MapAdapter
 
     from .request_snapshot import RequestSnapshot
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 ACCEPTED_KEY = "flask_wshandler.accepted"
 """Under which the WSGI environ of an accepted handshake has its snapshot, if it has one."""
 
-FLASKS_VARIABLES = 2
+FLASKS_VARIABLES = len(VARIABLES)
 """How many context variables there are while a context is current and nobody has set others."""
 
 _NOT_MADE: Any = object()
 
 
-class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both have _cv_tokens
-    """Flask's two contexts in one object, whose parts are made when they are used.
+class CallbackContext(OwnContext):
+    """Flask's context for one callback, whose parts are made when they are used.
 
     For one callback and one thread: `enter`, run the callback, `end` with its exception. Where
     the callback's `contextvars.Context` is thrown away after it, that is all; else `leave`. Like
@@ -56,13 +56,10 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
     """
 
     # As class attributes, so that a context that nobody looks at costs three assignments.
-    flashes = None
     _is_apart = False  # whether it is beside the connection's callbacks, which have one request
-    _request: Request | None = None
+    _made_request: Request | None = None
     _adapter: MapAdapter | None = _NOT_MADE
     _globals: _AppCtxGlobals | None = None
-    _waiting_functions: list[Any] | None = None
-    _nested_tokens: list[tuple[Any, Any]] | None = None
 
     app: Flask
     _snapshot: RequestSnapshot
@@ -88,10 +85,10 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
 
     @property
     def request(self) -> Request:  # type: ignore[override]  # an attribute there, lazy here
-        if self._request is None:
+        if self._made_request is None:
             snapshot = self._snapshot
-            self._request = snapshot.new_request() if self._is_apart else snapshot.request()
-        return self._request
+            self._made_request = snapshot.new_request() if self._is_apart else snapshot.request()
+        return self._made_request
 
     @property
     def url_adapter(self) -> MapAdapter | None:  # type: ignore[override]  # the same
@@ -100,7 +97,7 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
         return self._adapter
 
     @property
-    def session(self) -> SessionMixin:
+    def session(self) -> SessionMixin:  # type: ignore[override]  # the same
         session = self._snapshot.session
         if session is None:
             interface = self.app.session_interface
@@ -110,28 +107,14 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
             self._snapshot.session = session
         return session
 
-    @property
-    def _after_request_functions(self) -> list[Any]:  # type: ignore[override]  # the same
-        # after_this_request() may be called; there is no response for what it is given.
-        if self._waiting_functions is None:
-            self._waiting_functions = []
-        return self._waiting_functions
-
     def copy(self) -> RequestContext:
         """An ordinary request context, for another thread or greenlet."""
         request = self.request
         self._snapshot.hand_on(request)
-        return RequestContext(self.app, request.environ, request, self.session)
+        return new_request_context(self.app, request, self.session)
 
     def match_request(self) -> None:
         """The URL was matched at the handshake."""
-
-    def enter(self) -> None:
-        """Make it Flask's current one."""
-        self._app_token = _cv_app.set(self)
-        self._request_token = _cv_request.set(self)
-        if appcontext_pushed.receivers:
-            appcontext_pushed.send(self.app, _async_wrapper=self.app.ensure_sync)
 
     def end(self, exc: BaseException | None) -> None:
         """Run the teardown functions, and let the request go. It stays current until `leave`."""
@@ -141,28 +124,18 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
                 or request_tearing_down.receivers
                 or appcontext_tearing_down.receivers
             ):
-                self._tear_down(exc)
+                self.tear_down(exc)
         finally:
-            if self._request is not None:
-                self._snapshot.let_go(self._request)
+            if self._made_request is not None:
+                self._snapshot.let_go(self._made_request)
             if appcontext_popped.receivers:
                 self._tell_popped()
 
-    def leave(self) -> None:
-        """Be no longer current."""
-        _cv_request.reset(self._request_token)
-        _cv_app.reset(self._app_token)
-
     def push(self) -> None:
-        if self._nested_tokens is None:
-            self._nested_tokens = []
-        self._nested_tokens.append((_cv_app.set(self), _cv_request.set(self)))
+        self.push_again()
 
     def pop(self, exc: BaseException | None = None) -> None:
-        if self._nested_tokens:
-            app_token, request_token = self._nested_tokens.pop()
-            _cv_request.reset(request_token)
-            _cv_app.reset(app_token)
+        if self.pop_again():
             return
         try:
             self.end(exc)
@@ -174,25 +147,18 @@ class CallbackContext(RequestContext, AppContext):  # type: ignore[misc]  # both
         try:
             appcontext_popped.send(self.app, _async_wrapper=self.app.ensure_sync)
         finally:
-            self._app_token = _cv_app.set(self)
-            self._request_token = _cv_request.set(self)
-
-    def _tear_down(self, exc: BaseException | None) -> None:
-        try:
-            self.app.do_teardown_request(exc)
-        finally:
-            self.app.do_teardown_appcontext(exc)
+            self.reenter()
 
 
 def is_current(snapshot: RequestSnapshot) -> bool:
     """Whether this thread is in a callback of the handshake's client, or in the view itself."""
-    app_context: AppContext | None = _cv_app.get(None)
-    if app_context is None or app_context.app is not snapshot.app:
+    context = current_request_context()
+    # Another app's context may have been pushed in it.
+    if context is None or not current_app or current_app != snapshot.app:
         return False
-    context: RequestContext | None = _cv_request.get(None)
     if isinstance(context, CallbackContext):
         return context._snapshot is snapshot
-    return context is not None and context.request.environ.get(ACCEPTED_KEY) is snapshot
+    return context.request.environ.get(ACCEPTED_KEY) is snapshot
 
 
 _new = object.__new__
@@ -224,9 +190,9 @@ def kept_globals(names: Iterable[str]) -> KeptGlobals | None:
     `names` are those of attributes of `g` that are kept. What the app's URL processors have put
     there comes by calling them again.
     """
-    context: RequestContext = _cv_request.get()
-    found: _AppCtxGlobals = _cv_app.get().g
-    values = {name: getattr(found, name) for name in names if hasattr(found, name)}
+    context = current_request_context()
+    assert context is not None
+    values = {name: getattr(g, name) for name in names if hasattr(g, name)}
     matched_args = None
     if context.app.url_value_preprocessors and context.url_adapter is not None:
         # Again, because the processors take out of view_args what the view is not to see.
@@ -243,7 +209,7 @@ def copied_variables() -> Context | None:
     Flask's own are left out, since they would keep the whole request. A variable can't be removed
     from a copy, so this is a new context with the others.
     """
-    found = [each for each in copy_context().items() if each[0] not in (_cv_app, _cv_request)]
+    found = [each for each in copy_context().items() if each[0] not in VARIABLES]
     if not found:
         return None
     variables = Context()
@@ -265,18 +231,3 @@ def _own(value: Any) -> Any:
     # Python's own, and the same object for all that a server's thread serves: what one client's
     # callback sets there would be another's precision.
     return value.copy() if isinstance(value, decimal.Context) else value
-
-
-def tell_teardown(error: BaseException) -> None:
-    """Have the teardown functions of the current request be given `error`.
-
-    Flask itself tells them of what the view raises, not of what comes after that.
-    """
-    context: RequestContext = _cv_request.get()
-    pop = context.pop
-
-    def pop_with_error(exc: BaseException | None = None) -> None:
-        del exc, context.pop  # and no reference to itself
-        pop(error)
-
-    context.pop = pop_with_error  # type: ignore[method-assign]

@@ -17,8 +17,8 @@ from simple_websocket import ConnectionClosed
 
 from ..protocol.errors import CloseCode
 from ..protocol.frames import Message, OutgoingMessage
-from .callback_context import tell_teardown
 from .callbacks import HandlerCallbacks
+from .flask_internals import tell_teardown
 from .handler import WebSocketHandler
 from .observers import ObservedCallbacks
 from .signals import message_received, websocket_connected, websocket_disconnected

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import Request
 from werkzeug.datastructures import (
-    ImmutableDictMixin,
-    ImmutableListMixin,
+    ImmutableDict,
+    ImmutableList,
     ImmutableMultiDict,
+    RequestCacheControl,
 )
 
 from ..runtime.first_use import MadeOnFirstUse
@@ -33,7 +34,8 @@ _MOST = 1024
 """At 4 to 5 kB each."""
 
 _IMMUTABLE = (
-    str, bytes, int, float, type(None), ImmutableMultiDict, ImmutableDictMixin, ImmutableListMixin,
+    str, bytes, int, float, type(None),
+    ImmutableDict, ImmutableList, ImmutableMultiDict, RequestCacheControl,
 )  # fmt: skip
 
 UNKEPT: Any = object()

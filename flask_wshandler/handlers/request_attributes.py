@@ -13,26 +13,22 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.utils import cached_property
 
+from .flask_internals import COMPUTED_FROM_BODY
+
 if TYPE_CHECKING:
     from flask import Request
 
-OF_BODY = frozenset(
-    {
-        "_cached_data", "_cached_json", "_parsed_content_type", "data", "files", "form",
-        "input_stream", "json", "stream", "values",
-    }
-)  # fmt: skip
+OF_BODY = COMPUTED_FROM_BODY | {
+    "data", "files", "form", "input_stream", "json", "stream", "values",
+}  # fmt: skip
 """What Werkzeug computes from a request's body, which is not kept."""
 
-_NOT_KEPT = frozenset(
-    {
-        # Kept otherwise.
-        "environ", "url_rule", "view_args",
-        # Of the request that ends with the handshake.
-        "_cached_data", "_cached_json", "_parsed_content_type", "input_stream",
-        "routing_exception", "stream",
-    }
-)  # fmt: skip
+_NOT_KEPT = COMPUTED_FROM_BODY | {
+    # Kept otherwise.
+    "environ", "url_rule", "view_args",
+    # Of the request that ends with the handshake.
+    "input_stream", "routing_exception", "stream",
+}  # fmt: skip
 
 _MISSING: Any = object()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Flask, Request, request
-from flask.globals import request_ctx
+from flask import Flask, Request, has_request_context, request, session
+from flask.sessions import SessionMixin
 
 from ..handlers.callback_context import ACCEPTED_KEY, copied_variables, kept_globals
 from ..handlers.callbacks import HandlerCallbacks
@@ -34,7 +34,7 @@ class AcceptedHandler:
         self._handler = handler
         self._keep_in_g = keep_in_g
         self._snapshot = RequestSnapshot(
-            app, _current_request(), request_ctx.session, subprotocol, handler._early_id
+            app, _current_request(), _current_session(), subprotocol, handler._early_id
         )
         self._snapshot.variables = copied_variables()
 
@@ -61,8 +61,8 @@ class AcceptedHandler:
 
     def about_to_leave(self) -> None:
         """Take note of what the view has done after the accepting: that counts, too."""
-        if request_ctx:
-            self._snapshot.note_changes(request_ctx.request, request_ctx.session)
+        if has_request_context():
+            self._snapshot.note_changes(_current_request(), _current_session())
             self._snapshot.kept_globals = kept_globals(self._keep_in_g)
             self._note_user()
 
@@ -84,3 +84,7 @@ class AcceptedHandler:
 
 def _current_request() -> Request:
     return request._get_current_object()  # type: ignore[attr-defined, no-any-return]
+
+
+def _current_session() -> SessionMixin:
+    return session._get_current_object()  # type: ignore[attr-defined, no-any-return]

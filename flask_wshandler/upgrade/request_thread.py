@@ -22,6 +22,7 @@ from flask import Flask
 from werkzeug.exceptions import ServiceUnavailable
 
 from ..handlers.callback_context import request_variables
+from ..handlers.flask_internals import end_with_request
 from ..protocol import opening_handshake
 from ..runtime import logs
 from ..transports.handoff import note_calling_thread
@@ -135,8 +136,7 @@ class RequestThread:
 
     def stay(self, staying: Staying, body: Body) -> None:
         """Give the server `body`, and go on with the request when the connection opens."""
-        # Whoever wants to look at the contexts later would keep them from being popped.
-        self._environ.pop("werkzeug.debug.preserve_context", None)
+        end_with_request(self._environ)
         self._body = _HandedBody(body, self.abandon)
         self._stayed = staying
         self._answered.set()
