@@ -185,10 +185,10 @@ class Bus(abc.ABC):
         """The process ends."""
         self.close()
 
-    def hurry(self) -> None:  # noqa: B027  # to be overridden only where there is something to do
+    def stop_now(self) -> None:  # noqa: B027  # to be overridden only where there is something to do
         """Nothing: what `stop` waits for is short."""
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: be another process."""
         self._begin()
 

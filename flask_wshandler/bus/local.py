@@ -79,14 +79,14 @@ class LocalBus(Bus):
         self._is_idle = False
         self._is_closed = False
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: close what it has inherited, which is still its parent's."""
         inherited = [self._listener, *self._inbound, *(link.socket for link in self._peers)]
         for sock in inherited:
             if sock is not None:
                 sock.close()
-        self._loop.forget()
-        super().forget()
+        self._loop.reset_after_fork()
+        super().reset_after_fork()
 
     def _be_used(self) -> None:
         """Log from now on what keeps the bus from working, and what has been kept quiet."""

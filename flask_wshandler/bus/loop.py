@@ -105,7 +105,7 @@ class LoopThread:
         if self._waker is not None:
             self._waker.close()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: close what it has inherited, which is still its parent's."""
         for sock in (self._waker, self._wakee):
             if sock is not None:

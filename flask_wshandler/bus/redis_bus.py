@@ -53,11 +53,11 @@ class RedisBus(Bus):
         # Guarded by _health_lock.
         self._outage_log = OutageLog()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: close what it has inherited, which is still its parent's."""
         self._publisher.abandon()
         self._subscriber.abandon()
-        super().forget()
+        super().reset_after_fork()
 
     # Publishing.
 

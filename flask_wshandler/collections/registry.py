@@ -450,10 +450,10 @@ class Hub:
             self._account.end()
         self._watchers.stop()
 
-    def hurry(self) -> None:
+    def stop_now(self) -> None:
         """Nothing: `stop` waits for nobody."""
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: another process, without members."""
         self._begin()
 

@@ -66,10 +66,10 @@ class Measured:
         """The process ends: leave its figures to the others."""
         self._ledger.stop()
 
-    def hurry(self) -> None:
+    def stop_now(self) -> None:
         """Nothing: `stop` waits for nobody."""
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: have counted nothing."""
         self._times = CallbackTimes()
-        self._ledger.forget()
+        self._ledger.reset_after_fork()

@@ -135,11 +135,11 @@ class Ledger:
                 error,
             )
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: be another process."""
         member = self._member
         if member is not None:
-            member.forget()
+            member.reset_after_fork()
         self._begin()
 
 
@@ -201,7 +201,7 @@ class _Member:
             self._listener.shutdown(socket.SHUT_RDWR)  # the thread waits there
         self._listener.close()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: else the parent would seem to live on in it."""
         self._listener.close()
 

@@ -29,6 +29,6 @@ def counts() -> Mapping[str, int]:
     return _here.tally.counts()
 
 
-def forget() -> None:
+def reset_after_fork() -> None:
     """In a forked child: nothing has gone wrong yet."""
     first_use.forget(_here)

@@ -38,32 +38,32 @@ class Stage(enum.IntEnum):
     """When there is nothing more to count."""
 
 
-class Lived(Protocol):
+class Managed(Protocol):
     """What has threads or descriptors."""
 
     def stop(self) -> None:
         """The process ends: end everything, in bounded time."""
 
-    def hurry(self) -> None:
+    def stop_now(self) -> None:
         """The process was told to end once more: give up waiting. In a signal handler."""
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: have nothing of the parent's."""
 
 
-_lived: dict[Stage, weakref.WeakSet[Lived]] = {stage: weakref.WeakSet() for stage in Stage}
+_managed: dict[Stage, weakref.WeakSet[Managed]] = {stage: weakref.WeakSet() for stage in Stage}
 _exit_pid: int | None = None
 _ending_pid: int | None = None
 
 
-def register(lived: Lived, stage: Stage) -> None:
-    """Have `lived` told of forks, and of the end once `stop_at_exit` has been called."""
-    _lived[stage].add(lived)
+def register(managed: Managed, stage: Stage) -> None:
+    """Have `managed` told of forks, and of the end once `stop_at_exit` has been called."""
+    _managed[stage].add(managed)
 
 
-def registered(stage: Stage) -> list[Lived]:
+def registered(stage: Stage) -> list[Managed]:
     """What is to be stopped at `stage`, and still exists."""
-    return list(_lived[stage])
+    return list(_managed[stage])
 
 
 def stop_at_exit() -> None:
@@ -96,12 +96,12 @@ def _stop_all() -> None:
         return  # a forked child that inherited the registration
     _hear_of_signals()
     for stage in Stage:
-        for lived in list(_lived[stage]):
+        for managed in list(_managed[stage]):
             try:
-                lived.stop()
+                managed.stop()
             except Exception as error:
                 faults.note("stop")
-                logger.error("%r did not stop", lived, error=error)
+                logger.error("%r did not stop", managed, error=error)
     logs.flush(_LAST_LINES_S)
 
 
@@ -112,24 +112,24 @@ def _hear_of_signals() -> None:
     for name in ("SIGTERM", "SIGINT", "SIGQUIT"):
         number = getattr(signal, name, None)
         if number is not None:  # Windows has no SIGQUIT
-            signal.signal(number, _hurry)
+            signal.signal(number, _stop_now)
 
 
-def _hurry(number: int, frame: object) -> None:
+def _stop_now(number: int, frame: object) -> None:
     del number, frame
     for stage in Stage:
-        for lived in list(_lived[stage]):
-            lived.hurry()
+        for managed in list(_managed[stage]):
+            managed.stop_now()
 
 
-def _forget_all() -> None:
-    faults.forget()
-    logs.forget()
+def _reset_all_after_fork() -> None:
+    faults.reset_after_fork()
+    logs.reset_after_fork()
     for stage in Stage:
-        for lived in list(_lived[stage]):
-            lived.forget()
+        for managed in list(_managed[stage]):
+            managed.reset_after_fork()
     first_use.forget_all()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_child=_reset_all_after_fork)

@@ -207,6 +207,6 @@ def flush(seconds: float) -> None:
     _process.writer.flush(seconds)
 
 
-def forget() -> None:
+def reset_after_fork() -> None:
     """In a forked child: what its parent has not written yet is its parent's."""
     first_use.forget(_process)

@@ -198,7 +198,7 @@ class EngineUnderTest(Engine):
 
     def stop(self) -> None:
         """End everything without waiting for clients, who have been closed before."""
-        self.hurry()
+        self.stop_now()
         super().stop()
 
     def _watch_for_stop(self) -> None:

@@ -59,7 +59,7 @@ class BlockingTransport:
     def stop(self) -> None:
         """Nothing: the threads are the server's and end with their connections."""
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Nothing: a forked child does not run the parent's threads."""
 
 

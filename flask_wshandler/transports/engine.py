@@ -198,7 +198,7 @@ class Engine:
     def _most_to_stop_s(self) -> float:
         return self.settings.drain_seconds + 2 * self.settings.close_timeout
 
-    def hurry(self) -> None:
+    def stop_now(self) -> None:
         """Have `stop` close all at once, and wait for no client. In a signal handler."""
         self._is_hurried = True
 
@@ -292,10 +292,10 @@ class Engine:
             self._stop_watch = StopWatch(self.stop)
         timer.wake(self._stop_watch, LOOK_FOR_STOP_S)
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start anew in a forked child, without what the parent has."""
         if self._epoll is not None:
-            self._epoll.forget()
+            self._epoll.reset_after_fork()
         self._start_afresh()
 
 

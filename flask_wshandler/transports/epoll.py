@@ -143,7 +143,7 @@ class EpollTransport:
         if self._pollers.stop():
             self._close()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: close our copies, without a word to the peers, who are not ours."""
         for channel in list(self._channels.values()):
             channel.socket.close()
