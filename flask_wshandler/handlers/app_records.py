@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 if TYPE_CHECKING:
     from flask import Flask
 
-    from ..runtime.counter import Tally
+    from ..runtime.counter import KeyedCounter
 
 EXTENSION_KEY = "wshandler"
 
@@ -16,7 +16,7 @@ class AppRecords(Protocol):
     """Of an app's state, what the running of callbacks adds to."""
 
     @property
-    def failures(self) -> Tally[str]:
+    def failures(self) -> KeyedCounter[str]:
         """Exceptions of callbacks, by the callbacks' names."""
 
     @property

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 from ..protocol import opening_handshake
 from ..protocol.errors import SocketUnreachable
 from ..protocol.origins import is_origin_allowed
-from ..runtime.counter import Tally
+from ..runtime.counter import KeyedCounter
 from ..settings import is_chosen, keys_set_late
 from ..transports.handoff import find_server_socket
 from ..upgrade.accept import accept_uncounted
@@ -106,7 +106,7 @@ def _answer() -> Response | None:
         return None
     report = _report(app, state_of(app))
     if report["asks_for_upgrade"] and not report["socket_obstacle"]:
-        refusals: Tally[RefusalReason] = Tally()
+        refusals: KeyedCounter[RefusalReason] = KeyedCounter()
         try:
             return accept_uncounted(_Reporting(report), refusals)
         except HTTPException as refusal:

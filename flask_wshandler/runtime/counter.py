@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key")
 
 
-class Tally(Generic[Key]):
+class KeyedCounter(Generic[Key]):
     """Any thread. Its size is that of the set of keys, which the caller bounds."""
 
     def __init__(self) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from . import first_use
-from .counter import Tally
+from .counter import KeyedCounter
 
 
 class _OfThisProcess:
-    tally = first_use.MadeOnFirstUse["Tally[str]"](lambda _: Tally())
+    counter = first_use.MadeOnFirstUse["KeyedCounter[str]"](lambda _: KeyedCounter())
 
 
 _here = _OfThisProcess()
@@ -21,12 +21,12 @@ _here = _OfThisProcess()
 
 def note(where: str) -> None:
     """Count one. `where` is a thread of this package, or what it was doing: one of few names."""
-    _here.tally.add(where)
+    _here.counter.add(where)
 
 
 def counts() -> Mapping[str, int]:
     """How many there have been in this process since its start, by where."""
-    return _here.tally.counts()
+    return _here.counter.counts()
 
 
 def reset_after_fork() -> None:

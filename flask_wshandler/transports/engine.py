@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..protocol.errors import CloseCode
 from ..protocol.send_queue import QueueBudget
 from ..runtime import faults, lifecycle, locks, logs
-from ..runtime.counter import Tally
+from ..runtime.counter import KeyedCounter
 from ..runtime.timer import Clock, MonotonicClock, Target, Timer
 from ..settings import Settings, Transport
 from . import wsgi_server
@@ -72,9 +72,9 @@ class Engine:
         self._accepted = 0
         self._ended = Totals()
         #: Counts of ends by close code, refusals by reason, exceptions by callback. Any thread.
-        self.closes: Tally[int] = Tally()
-        self.refusals: Tally[RefusalReason] = Tally()
-        self.failures: Tally[str] = Tally()
+        self.closes: KeyedCounter[int] = KeyedCounter()
+        self.refusals: KeyedCounter[RefusalReason] = KeyedCounter()
+        self.failures: KeyedCounter[str] = KeyedCounter()
         self._epoll: EpollTransport | None = None
         self._timer: Timer | None = None
         self._stop_watch: StopWatch | None = None

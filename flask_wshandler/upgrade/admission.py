@@ -24,7 +24,7 @@ from ..protocol import opening_handshake
 from ..protocol.errors import SocketUnreachable
 from ..protocol.origins import ANY, SAME_ORIGIN, is_origin_allowed
 from ..runtime import logs
-from ..runtime.counter import Tally
+from ..runtime.counter import KeyedCounter
 from ..runtime.redaction import one_line, shown
 from ..settings import Settings, Transport
 from ..transports.capacity import RefusalReason, Seat
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _RETRY_AFTER_S = 5
 
-Refusals = Tally[RefusalReason]
+Refusals = KeyedCounter[RefusalReason]
 """Counts what is refused, by why."""
 
 

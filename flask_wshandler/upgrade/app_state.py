@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..collections.registry import Hub
     from ..handlers.slow_callbacks import SlowCallbackWatch
-    from ..runtime.counter import Tally
+    from ..runtime.counter import KeyedCounter
     from ..runtime.log_throttle import LogThrottle
     from ..transports.engine import Engine
 
@@ -59,7 +59,7 @@ class AppState:
     )
 
     @property
-    def failures(self) -> Tally[str]:
+    def failures(self) -> KeyedCounter[str]:
         """Exceptions of callbacks in this process, by the callbacks' names."""
         return self.engine.failures
 
