@@ -26,7 +26,7 @@ _SIMILARITY = 0.87
 logger = logs.logger(__package__)
 
 
-class Transport(str, enum.Enum):
+class TransportChoice(str, enum.Enum):
     """How an accepted socket is served."""
 
     AUTO = "auto"
@@ -125,7 +125,7 @@ def _rate_or_none(value: object) -> Rate | None:
     return Rate(float(numbers[0]), int(numbers[1]))
 
 
-_transport = member_of(Transport)
+_transport = member_of(TransportChoice)
 _rate_policy = member_of(RatePolicy)
 
 
@@ -185,7 +185,7 @@ class Settings:
     #: Callbacks that run at once in a process.
     threads: int = _setting(32, at_least(1, int, "threads"))
     #: How accepted sockets are served: "auto", "epoll" or "blocking".
-    transport: Transport = _setting(Transport.AUTO, _transport)  # noqa: RUF009  # enums are frozen
+    transport: TransportChoice = _setting(TransportChoice.AUTO, _transport)  # noqa: RUF009  # enums are frozen
     #: What carries named collections between processes: "local" (all of this user on this
     #: machine), the address of a Redis (all that use it), or "none".
     bus: str = _setting("local", _bus, is_secret=True)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from ..handlers.callbacks import HandlerCallbacks
 from ..protocol.errors import check_close
 from ..runtime import faults
-from ..settings import Transport
+from ..settings import TransportChoice
 from ..transports import wsgi_server
 from ..transports.capacity import most_descriptors
 
@@ -158,7 +158,7 @@ def process_facts(engine: Engine) -> ProcessFacts:
     """Look at this process. Any thread."""
     limit = most_descriptors()
     server = wsgi_server.server_process()
-    keeps_threads = server.keeps_sockets or engine.settings.transport is Transport.BLOCKING
+    keeps_threads = server.keeps_sockets or engine.settings.transport is TransportChoice.BLOCKING
     return ProcessFacts(
         pid=os.getpid(),
         has_served=engine.has_served,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _HANG_UP = FAILED | HUNG_UP | INVALID
 
 
-class BlockingTransport:
+class BlockingServer:
     """Serves a connection until it is over."""
 
     thread_count = 0
@@ -70,7 +70,7 @@ class _BlockingChannel(Channel):
 
     def __init__(
         self,
-        host: BlockingTransport,
+        host: BlockingServer,
         connection: Connection,
         sock: socket.socket,
         owner: Owner,

@@ -17,9 +17,9 @@ from ..protocol.send_queue import QueueBudget
 from ..runtime import faults, lifecycle, locks, logs
 from ..runtime.counter import KeyedCounter
 from ..runtime.timer import Clock, MonotonicClock, Target, Timer
-from ..settings import Settings, Transport
+from ..settings import Settings, TransportChoice
 from . import wsgi_server
-from .blocking import BlockingTransport
+from .blocking import BlockingServer
 from .capacity import RefusalReason, Room, most_descriptors
 from .shutdown import LOOK_FOR_STOP_S, StopWatch, close_spread, is_told_to_stop, wait_until
 from .stats import Stats, Totals
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..protocol.connection import Connection
     from .channel import Channel
-    from .epoll import EpollTransport
+    from .epoll import EpollServer
     from .handoff import ServerSocket
 
 logger = logs.logger(__package__)
@@ -75,7 +75,7 @@ class Engine:
         self.closes: KeyedCounter[int] = KeyedCounter()
         self.refusals: KeyedCounter[RefusalReason] = KeyedCounter()
         self.failures: KeyedCounter[str] = KeyedCounter()
-        self._epoll: EpollTransport | None = None
+        self._epoll: EpollServer | None = None
         self._timer: Timer | None = None
         self._stop_watch: StopWatch | None = None
         self._stop_code: int | None = None
@@ -109,7 +109,7 @@ class Engine:
 
     def can_use_epoll(self, server_socket: ServerSocket) -> bool:
         """Whether `server_socket` will be served on epoll, rather than in its request's thread."""
-        return self.settings.transport is not Transport.BLOCKING and (
+        return self.settings.transport is not TransportChoice.BLOCKING and (
             not server_socket.epoll_obstacle
         )
 
@@ -142,7 +142,7 @@ class Engine:
         _send_small_writes_at_once(server_socket.sock)
         early = server_socket.exchange.trailing_data()
         self._watch_for_stop()
-        BlockingTransport(self._started_timer()).serve(server_socket.sock, connection, early, self)
+        BlockingServer(self._started_timer()).serve(server_socket.sock, connection, early, self)
 
     def stats(self) -> Stats:
         """The figures at this moment. Any thread."""
@@ -271,13 +271,13 @@ class Engine:
                     self._timer.wake(target, seconds)
             return self._timer
 
-    def _started_epoll(self) -> EpollTransport:
-        from .epoll import EpollTransport  # absent on systems that never come here
+    def _started_epoll(self) -> EpollServer:
+        from .epoll import EpollServer  # absent on systems that never come here
 
         timer = self._started_timer()
         with self._lock:
             if self._epoll is None:
-                self._epoll = EpollTransport(timer, self.settings.threads)
+                self._epoll = EpollServer(timer, self.settings.threads)
             return self._epoll
 
     def _watch_for_stop(self) -> None:

@@ -28,7 +28,7 @@ _BATCH = 128
 _WAKE_AGAIN_S = 0.1
 
 
-class EpollTransport:
+class EpollServer:
     """Serves connections on few threads. Linux; not where TLS or gevent hold the socket."""
 
     def __init__(self, timer: Timer, max_threads: int) -> None:

@@ -26,7 +26,7 @@ from ..protocol.origins import ANY, SAME_ORIGIN, is_origin_allowed
 from ..runtime import logs
 from ..runtime.counter import KeyedCounter
 from ..runtime.redaction import one_line, shown
-from ..settings import Settings, Transport
+from ..settings import Settings, TransportChoice
 from ..transports.capacity import RefusalReason, Seat
 from ..transports.handoff import ServerSocket, find_server_socket
 from .app_state import AppState, state_of
@@ -96,7 +96,7 @@ def is_websocket_request() -> bool:
 
 def _find_socket(settings: Settings) -> ServerSocket:
     server_socket = find_server_socket(request.environ)
-    if settings.transport is Transport.EPOLL and server_socket.epoll_obstacle:
+    if settings.transport is TransportChoice.EPOLL and server_socket.epoll_obstacle:
         raise SocketUnreachable(
             f"WSHANDLER_TRANSPORT is 'epoll', but {server_socket.epoll_obstacle}; 'auto' serves "
             "it in the request's own thread"

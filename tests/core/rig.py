@@ -12,8 +12,8 @@ from websockets.frames import Frame, Opcode
 from flask_wshandler.protocol.connection import Connection
 from flask_wshandler.runtime.timer import Timer
 from flask_wshandler.settings import Settings, limits_of
-from flask_wshandler.transports.blocking import BlockingTransport
-from flask_wshandler.transports.epoll import EpollTransport
+from flask_wshandler.transports.blocking import BlockingServer
+from flask_wshandler.transports.epoll import EpollServer
 from tests.deadlines import DEADLINE_S
 
 
@@ -113,7 +113,7 @@ class Rig:
         self.timer = Timer(clock)
         self.owner = Owner()
         self.kind = kind
-        self.transport = EpollTransport(self.timer, 8) if kind == "epoll" else None
+        self.transport = EpollServer(self.timer, 8) if kind == "epoll" else None
         self._closing = []
         self._serving = []
 
@@ -140,7 +140,7 @@ class Rig:
             self.transport.adopt(ours, connection, b"", self.owner)
         else:
             thread = threading.Thread(
-                target=BlockingTransport(self.timer).serve,
+                target=BlockingServer(self.timer).serve,
                 args=(ours, connection, b"", self.owner),
                 daemon=True,
             )

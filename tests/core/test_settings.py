@@ -6,7 +6,7 @@ import pytest
 
 from flask_wshandler import SettingError, WebSocketHandler
 from flask_wshandler.protocol.limits import QueuePolicy, RatePolicy
-from flask_wshandler.settings import Settings, Transport, limits_of
+from flask_wshandler.settings import Settings, TransportChoice, limits_of
 
 DEFAULTS = {
     "MAX_MESSAGE_SIZE": 2**20,
@@ -30,7 +30,7 @@ DEFAULTS = {
         "_jwt_extended_jwt_user",
     ),
     "THREADS": 32,
-    "TRANSPORT": Transport.AUTO,
+    "TRANSPORT": TransportChoice.AUTO,
     "BUS": "local",
     "BUS_NAME": None,
     "BUS_QUEUE_SIZE": 2**24,
