@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from .channel import LOOK, Channel, at_end, left_behind
+from .channel import LOOK, Channel, at_end
 from .readiness import FAILED, HUNG_UP, INVALID, READABLE, WRITABLE, WakeUp, new_watch
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ class _BlockingChannel(Channel):
 
     def add_events(self, events: int) -> None:
         """Have the channel's thread look at `events`. Any thread."""
-        with left_behind:
-            self._events |= events
+        self._add_events(events)
         self._wake()
 
     def run(self) -> None:

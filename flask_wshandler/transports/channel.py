@@ -237,8 +237,7 @@ class Channel:
             try:
                 token = free.pop()
             except IndexError:
-                with left_behind:
-                    self._events |= events
+                self._add_events(events)
                 if not free:
                     return  # who has the turn looks at what is left after it, and finds this
                 events = 0  # it is with the others' now
@@ -269,6 +268,10 @@ class Channel:
         """Whether somebody has come meanwhile, and somebody has to take the turn for him."""
         self._free.append(None)
         return self._events != 0
+
+    def _add_events(self, events: int) -> None:
+        with left_behind:
+            self._events |= events
 
     def _take_left_behind(self) -> int:
         with left_behind:
