@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from .channel import LOOK, Channel, at_end
+from .channel import RECHECK, Channel, at_end
 from .readiness import FAILED, HUNG_UP, INVALID, READABLE, WRITABLE, WakeUp, new_watch
 
 if TYPE_CHECKING:
@@ -98,13 +98,13 @@ class _BlockingChannel(Channel):
         watch.register(self._wake_up, READABLE)
         watched = None
         try:
-            self.turn(LOOK)
+            self.serve(RECHECK)
             while not self.is_released:
                 wanted = self._wanted_events()
                 if wanted != watched:
                     watched = wanted
                     watch.register(self.socket, wanted)
-                self.turn(self._ready_events(watch.wait(None)))
+                self.serve(self._ready_events(watch.wait(None)))
         except BaseException:
             self._give_up()
             raise
@@ -120,10 +120,10 @@ class _BlockingChannel(Channel):
         self.connection.abort()
         if not self._free:
             self._free.append(None)
-        self.turn(LOOK)
+        self.serve(RECHECK)
 
-    def _serve(self, events: int) -> None:
-        super()._serve(events)
+    def _serve_events(self, events: int) -> None:
+        super()._serve_events(events)
         # A peer that sends without end leaves nothing to wait for, and greenlets change only where
         # one waits.
         time.sleep(0)
@@ -176,8 +176,8 @@ class _BlockingChannel(Channel):
             if descriptor == self._wake_up.fileno():
                 self._wake_up.clear()
             else:
-                # LOOK: read to the end, because TLS holds back what can't be seen from outside.
-                events |= found | LOOK
+                # RECHECK: read to the end, because TLS holds back what can't be seen from outside.
+                events |= found | RECHECK
                 if found & _HANG_UP and not self.connection.wants_data and not self.has_finished:
                     self.connection.abort()
         return events

@@ -40,10 +40,10 @@ logger = logs.logger(__package__)
 PEER_ENDED = 0x2000
 _TROUBLE = FAILED | HUNG_UP
 #: Not from the kernel: look at the connection again, its state has changed.
-LOOK = 1 << 20
+RECHECK = 1 << 20
 #: Not from the kernel: the time for lingering is over.
 EXPIRED = 1 << 21
-_READ_TO_END = PEER_ENDED | _TROUBLE | LOOK
+_READ_TO_END = PEER_ENDED | _TROUBLE | RECHECK
 
 _FEW_BYTES = 4096
 _READ_BYTES = 65536
@@ -53,7 +53,7 @@ other things: with 32 answers held back that would be 2 MB."""
 _READS_PER_TURN = range(3)
 """Then it is the others' turn: 128 kB can be 3,000 small messages, or 30 ms."""
 
-left_behind = ModuleLock()
+_pending_events_lock = ModuleLock()
 """Guards the events that are left to the turn that is running, of all channels: that is rare."""
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
@@ -85,7 +85,7 @@ class Host(Protocol):
     timer: Timer
 
     def request_turn(self, channel: Channel, events: int) -> None:
-        """Call `channel.turn(events)` soon. Any thread."""
+        """Call `channel.serve(events)` soon. Any thread."""
 
     def release(self, channel: Channel) -> None:
         """The channel is done with its socket, which is about to be closed."""
@@ -148,7 +148,7 @@ class Channel:
         #: Holds the one token of the turn: who pops it has the turn until he puts it back. A
         #: list's `pop` and `append` are atomic, and take a third of the time of a lock's methods.
         self._free = [None]
-        #: For who is in the turn. Guarded by left_behind, but for a look whether there is any.
+        #: Left to the turn that runs. Guarded by _pending_events_lock, but for a first look.
         self._events = 0
 
         # Written by the turn alone.
@@ -191,7 +191,7 @@ class Channel:
 
     def request_turn(self) -> None:
         """Have the connection looked at."""
-        self._host.request_turn(self, LOOK)
+        self._host.request_turn(self, RECHECK)
 
     def request_wake(self, seconds: float) -> None:
         """Have `on_time` called."""
@@ -230,7 +230,7 @@ class Channel:
 
     # What the pollers need.
 
-    def turn(self, events: int) -> None:
+    def serve(self, events: int) -> None:
         """Do what `events` call for, here or in the turn that is running."""
         free = self._free
         while True:
@@ -244,8 +244,8 @@ class Channel:
             else:
                 try:
                     if self._events:
-                        events |= self._take_left_behind()
-                    self._serve(events)
+                        events |= self._take_events()
+                    self._serve_events(events)
                 except BaseException as error:
                     if self.ends_with_thread and not isinstance(error, Exception):
                         raise
@@ -270,11 +270,11 @@ class Channel:
         return self._events != 0
 
     def _add_events(self, events: int) -> None:
-        with left_behind:
+        with _pending_events_lock:
             self._events |= events
 
-    def _take_left_behind(self) -> int:
-        with left_behind:
+    def _take_events(self) -> int:
+        with _pending_events_lock:
             events, self._events = self._events, 0
         return events
 
@@ -302,11 +302,11 @@ class Channel:
 
     # The turn.
 
-    def _serve(self, events: int) -> None:
+    def _serve_events(self, events: int) -> None:
         connection = self.connection
         if not self.is_serving and not self._begin(events):
             return
-        if events & LOOK:
+        if events & RECHECK:
             connection.do_pending()
             if connection.check_is_due:
                 connection.check_session()

@@ -12,7 +12,7 @@ import select
 import threading
 from typing import TYPE_CHECKING
 
-from .channel import LOOK, Channel
+from .channel import RECHECK, Channel
 from .handoff import make_decoy
 from .pollers import Pollers
 
@@ -95,7 +95,7 @@ class EpollServer:
             channel.release()
             raise
         if channel.let_go_of_turn() or received:
-            self._pollers.put(channel, LOOK)
+            self._pollers.put(channel, RECHECK)
         return channel
 
     def request_turn(self, channel: Channel, events: int) -> None:

@@ -75,7 +75,7 @@ class Output(Protocol):
         """Let go of what is held back. Any thread, any number of times."""
 
 
-class Turn(Protocol):
+class Pollable(Protocol):
     """Somebody for whom something is ready."""
 
     #: How many turns must be quick until it counts as quick again. The pollers' own; 0 at first.
@@ -85,21 +85,21 @@ class Turn(Protocol):
     def connection(self) -> Output:
         """Where it writes."""
 
-    def turn(self, events: int) -> None:
+    def serve(self, events: int) -> None:
         """Do what is to be done. May block; may not raise anything, a SystemExit included."""
 
 
 class Source(Protocol):
     """Where the pollers wait."""
 
-    def poll(self, seconds: float | None) -> Sequence[tuple[Turn, int]]:
+    def poll(self, seconds: float | None) -> Sequence[tuple[Pollable, int]]:
         """Wait for what is ready, at most so long, and for `wake`."""
 
     def wake(self, count: int) -> None:
         """Make so many calls of `poll`, running or next, return. Any thread."""
 
 
-_Ready = tuple[Turn, int]
+_Ready = tuple[Pollable, int]
 
 
 class _Poller:
@@ -225,9 +225,9 @@ class Pollers:
                 raise RuntimeError("no thread can start to serve WebSockets")
             self._monitor.start()
 
-    def put(self, turn: Turn, events: int) -> None:
-        """Have a poller call `turn.turn(events)`. Any thread."""
-        self._ready.append((turn, events))
+    def put(self, pollable: Pollable, events: int) -> None:
+        """Have a poller call `pollable.serve(events)`. Any thread."""
+        self._ready.append((pollable, events))
         self._source.wake(1)
 
     def stop(self) -> bool:
@@ -271,22 +271,22 @@ class Pollers:
                 if not self._run_slow(poller) and not self._refill(poller):
                     return
                 continue
-            turn, events = found
-            if turn.slow_turns > _SUSPECT_TURNS:
+            pollable, events = found
+            if pollable.slow_turns > _SUSPECT_TURNS:
                 self._slow.append(found)
-            elif turn.slow_turns:
+            elif pollable.slow_turns:
                 self._slow.appendleft(found)  # it may well be quick, and is soon found to be
             else:
                 poller.current = found
                 if ready:
-                    output = turn.connection
+                    output = pollable.connection
                     output.is_corked = True
                     corked.append(output)
-                    turn.turn(events)
+                    pollable.serve(events)
                     if len(corked) >= _MOST_CORKED:
                         poller.uncork()
                 else:
-                    turn.turn(events)
+                    pollable.serve(events)
 
     def _run_slow(self, poller: _Poller) -> bool:
         """Take the turn of one who has been slow. False when there is none, or no room for it."""
@@ -295,15 +295,15 @@ class Pollers:
         with self._lock:
             if not self._slow or self._slow_running >= self._most_slow:
                 return False
-            poller.current = turn, events = self._slow.popleft()
+            poller.current = pollable, events = self._slow.popleft()
             self._slow_running += 1
             poller.is_in_slow_turn = True
             if not self._is_stopping and not any(other.is_free for other in self._active):
                 self._call_one()  # to poll meanwhile; the monitor would take 2 ms for that
         started_s = time.monotonic()
-        turn.turn(events)
-        if turn.slow_turns and time.monotonic() - started_s < _SLOW_S:
-            turn.slow_turns -= 1
+        pollable.serve(events)
+        if pollable.slow_turns and time.monotonic() - started_s < _SLOW_S:
+            pollable.slow_turns -= 1
         with self._lock:
             self._slow_running -= 1
             poller.is_in_slow_turn = False
@@ -400,12 +400,12 @@ class Pollers:
             self._source.wake(min(polling, len(self._ready)))
         return is_moving, is_jammed
 
-    def _note_stuck(self, poller: _Poller, turn: Turn) -> None:
+    def _note_stuck(self, poller: _Poller, pollable: Pollable) -> None:
         poller.stuck_in = poller.seen
         if not poller.is_known_as_slow and poller.unmoved_looks >= _SLOW_LOOKS:
             poller.is_known_as_slow = True
-            turn.slow_turns = min(max(_SUSPECT_TURNS, 2 * turn.slow_turns), _SLOW_TURNS)
-        turn.connection.uncork()
+            pollable.slow_turns = min(max(_SUSPECT_TURNS, 2 * pollable.slow_turns), _SLOW_TURNS)
+        pollable.connection.uncork()
 
     def _add(self, count: int) -> None:
         with self._lock:

@@ -71,7 +71,7 @@ class Host:
         self.timer = Timer(MonotonicClock())
 
     def request_turn(self, channel, events):
-        channel.turn(events)
+        channel.serve(events)
 
     def release(self, channel):
         pass
@@ -237,7 +237,7 @@ def echoing(handler):
 
         def echo(count=1):
             client.sendall(FRAME * count)
-            channel.turn(READABLE)
+            channel.serve(READABLE)
             assert client.recv(65536) == ECHO * count
 
         echo()  # what is done once does not count

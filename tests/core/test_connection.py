@@ -426,7 +426,7 @@ class Visitor:
     def uncork(self):
         pass
 
-    def turn(self, events):
+    def serve(self, events):
         self._has_come.set()
 
 

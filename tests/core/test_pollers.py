@@ -171,7 +171,7 @@ class OneTurn:
     def connection(self):
         return self
 
-    def turn(self, events):
+    def serve(self, events):
         self.has_begun.set()
         assert self.may_end.wait(DEADLINE_S)
 
