@@ -21,7 +21,7 @@ from ..protocol.origins import is_origin_allowed
 from ..runtime.counter import KeyedCounter
 from ..settings import is_chosen, keys_set_late
 from ..transports.handoff import find_server_socket
-from ..upgrade.accept import accept_uncounted
+from ..upgrade.accept import accept_probe
 from ..upgrade.app_state import AppState, state_of
 from . import operator_proof
 from .process_report import ProcessFacts, process_facts
@@ -108,7 +108,7 @@ def _answer() -> Response | None:
     if report["asks_for_upgrade"] and not report["socket_obstacle"]:
         refusals: KeyedCounter[RefusalReason] = KeyedCounter()
         try:
-            return accept_uncounted(_Reporting(report), refusals)
+            return accept_probe(_Reporting(report), refusals)
         except HTTPException as refusal:
             report["refusal"] = f"{refusal.code}: {refusal.description}"
             [reason] = refusals.counts()

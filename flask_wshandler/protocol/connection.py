@@ -92,7 +92,7 @@ class Connection(Listening):
         "_controls",
         "_messages",
         "_reader",
-        "is_counted",
+        "is_probe",
         "received_bytes",
         "received_messages",
         "seat",
@@ -106,7 +106,7 @@ class Connection(Listening):
         *,
         budget: QueueBudget | None = None,
         seat: Place | None = None,
-        is_counted: bool = True,
+        is_probe: bool = False,
     ) -> None:
         """`budget` bounds the queues of many connections; `seat` is left at the end."""
         super().__init__(settings, deflate, budget)
@@ -115,8 +115,8 @@ class Connection(Listening):
         self._reader = MessageReader(settings.max_message_size, deflate)
         #: Its place among the connections of the process.
         self.seat = seat
-        #: Whether it is in the figures: it is a client's.
-        self.is_counted = is_counted
+        #: Whether it only looks at the app: it is in no figures.
+        self.is_probe = is_probe
         # Written by the turn alone.
         self._messages: TokenBucket | None = None
         self._controls: TokenBucket | None = None

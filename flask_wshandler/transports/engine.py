@@ -148,12 +148,12 @@ class Engine:
         """The figures at this moment. Any thread."""
         with self._lock:
             totals = dataclasses.replace(self._ended)
-            count = sum([channel.connection.is_counted for channel in self._open])
+            count = sum([not channel.connection.is_probe for channel in self._open])
             # Until its socket is closed a connection may still send what is queued.
             served = [channel.connection for channel in (*self._open, *self._lingering)]
             accepted = self._accepted
             epoll = self._epoll
-        connections = [connection for connection in served if connection.is_counted]
+        connections = [connection for connection in served if not connection.is_probe]
         for connection in connections:
             totals.add(connection)
         return Stats(
@@ -238,7 +238,7 @@ class Engine:
     def started(self, channel: Channel) -> None:
         """Take note of a channel that is served from now on."""
         with self._lock:
-            self._accepted += channel.connection.is_counted
+            self._accepted += not channel.connection.is_probe
             self._open.add(channel)
             code = self._stop_code
         if code is not None:  # its handshake was answered a moment before
@@ -249,7 +249,7 @@ class Engine:
         with self._lock:
             self._open.discard(channel)
             self._lingering.add(channel)
-        if channel.connection.is_counted:
+        if not channel.connection.is_probe:
             code = channel.connection.close_code
             self.closes.add(CloseCode.ABNORMAL_CLOSURE if code is None else code)
 
@@ -257,7 +257,7 @@ class Engine:
         """Take note of a channel that has closed its socket."""
         with self._has_one_gone:
             self._lingering.discard(channel)
-            if channel.connection.is_counted:
+            if not channel.connection.is_probe:
                 self._ended.add(channel.connection)
             self._has_one_gone.notify_all()
 

@@ -82,7 +82,7 @@ def _needed_instead_of(given: object) -> str:
     return needed
 
 
-def accept_uncounted(callbacks: Callbacks, refusals: Refusals) -> Response:
+def accept_probe(callbacks: Callbacks, refusals: Refusals) -> Response:
     """Accept the current request of a client that is none of the app's, but looks at it.
 
     No signal is sent, no observer told, nothing logged at its end, and no figure is of it. Raises
@@ -97,7 +97,7 @@ def accept_uncounted(callbacks: Callbacks, refusals: Refusals) -> Response:
         admission.deflate,
         budget=state.engine.budget,
         seat=admission.seat,
-        is_counted=False,
+        is_probe=True,
     )
     request.environ[ACCEPTED_KEY] = None
     return _response(app, state, _NoHandler(), admission, connection)
