@@ -20,7 +20,7 @@ from .bus import Bus, BusStats, connect
 from .collections import registry, serialization
 from .handlers.slow_callbacks import SlowCallbackWatch
 from .monitoring import request_report
-from .monitoring.process_report import Answerer
+from .monitoring.process_report import ProcessReporter
 from .protocol.errors import SettingError
 from .runtime import logs
 from .runtime.identity import app_name
@@ -244,7 +244,7 @@ def services_on(
         clock=clock,
         call=call,
         make_timer=make_timer,
-        respond=Answerer(engine, bus).respond,
+        respond=ProcessReporter(engine, bus).respond,
     )
     engine.have_woken(_Reachability(collections), 0)
     return Services(engine, collections, slow_callbacks)

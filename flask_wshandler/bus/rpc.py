@@ -63,7 +63,7 @@ class Publisher(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Answers:
+class Replies:
     """What came."""
 
     #: By the process's name: host, process id and a random number.
@@ -75,7 +75,7 @@ class Answers:
     was_asked: bool = True
 
 
-class Inquiries:
+class Queries:
     """The questions of one process, and its answers to those of others. Any thread."""
 
     def __init__(self, process: str, publisher: Publisher, respond: Respond | None) -> None:
@@ -93,7 +93,7 @@ class Inquiries:
         timeout_s: float,
         is_enough: Callable[[Answer], bool] | None = None,
         known: Collection[str] = (),
-    ) -> Answers:
+    ) -> Replies:
         """Ask all others; wait for all of them, for `timeout_s` at most, or for one that is enough.
 
         On a bus that can't count them, all are those who answer while no pause is too long; or
@@ -103,7 +103,7 @@ class Inquiries:
         Where nobody is, nothing is left behind: who only asks becomes no member of the bus.
         """
         if self._publisher.peer_count() == 0:
-            return Answers({}, 0)
+            return Replies({}, 0)
         number = os.urandom(8).hex()
         topic = _topic_of(number)
         until_s = time.monotonic() + timeout_s
@@ -112,7 +112,7 @@ class Inquiries:
         self._publisher.subscribe(topic)
         try:
             if not self._publisher.wait_until_subscribed(timeout_s):
-                return Answers({}, 0, was_asked=False)
+                return Replies({}, 0, was_asked=False)
             self._publisher.publish(Kind.QUESTION, "", _encoded([number, verb, arguments]))
             asked = self._publisher.peer_count()
             silent_count = self._gather(gathered, asked, until_s, is_enough, known)
@@ -121,7 +121,7 @@ class Inquiries:
             self._publisher.wait_until_subscribed(0)
             with self._changed:
                 del self._gathered[topic]
-        return Answers(gathered, silent_count)
+        return Replies(gathered, silent_count)
 
     def _gather(
         self,

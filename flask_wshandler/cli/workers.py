@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeGuard
 
 from ..bus import NoBus
-from ..bus.rpc import Answer, Answers
+from ..bus.rpc import Answer, Replies
 from ..collections.registry import Hub
 from ..monitoring.process_report import ProcessFacts, Row
 from .json_shape import has_shape
@@ -165,7 +165,7 @@ class Workers:
         *,
         is_enough: Callable[[Answer], bool] | None = None,
         known: Collection[str] = (),
-    ) -> Answers:
+    ) -> Replies:
         heard = self._hub.ask(
             verb, arguments, timeout_s=self._timeout_s, is_enough=is_enough, known=known
         )

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from ..bus import Bus, Envelope, Kind, Malformed, NoBus
-from ..bus.rpc import DEFAULT_TIMEOUT_S, Answer, Answers, Inquiries, Respond
+from ..bus.rpc import DEFAULT_TIMEOUT_S, Answer, Queries, Replies, Respond
 from ..handlers.handler import (
     WebSocketHandler,
     close_member,
@@ -104,7 +104,7 @@ class Hub:
             self._watchers.tell_updated,
             self._come_back_in,
         )
-        self._inquiries = Inquiries(self.process, self.bus, self._respond)
+        self._queries = Queries(self.process, self.bus, self._respond)
         self._timer = self._make_timer(self._clock)
         self.due_tick: int | None = None  # the timer's
 
@@ -376,19 +376,19 @@ class Hub:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         is_enough: Callable[[Answer], bool] | None = None,
         known: Collection[str] = (),
-    ) -> Answers:
+    ) -> Replies:
         """Ask every other process of the app; wait for all, or for an answer that `is_enough`.
 
-        Waits for `timeout_s` at most. See `answers` for what can be asked, and `Inquiries.ask`
+        Waits for `timeout_s` at most. See `answers` for what can be asked, and `Queries.ask`
         for `known`.
         """
         with self._start_lock:
             self._attach()
-        return self._inquiries.ask(verb, arguments, timeout_s, is_enough, known)
+        return self._queries.ask(verb, arguments, timeout_s, is_enough, known)
 
     def answer(self, verb: str, arguments: dict[str, Any]) -> Answer:
         """What this process answers if another one asks."""
-        return self._inquiries.answer(verb, arguments)
+        return self._queries.answer(verb, arguments)
 
     def on_time(self, now_s: float) -> float:
         """The timer: tell the others that this process lives."""
@@ -435,9 +435,9 @@ class Hub:
         if envelope.kind is Kind.PRESENCE:
             self._account.receive(envelope.body)
         elif envelope.kind is Kind.QUESTION:
-            self._inquiries.take_question(envelope.body)
+            self._queries.take_question(envelope.body)
         elif envelope.kind is Kind.ANSWER:
-            self._inquiries.take_answer(envelope.topic, envelope.body)
+            self._queries.take_answer(envelope.topic, envelope.body)
         else:
             self._close(envelope.topic, *_close_of(envelope.body))
 

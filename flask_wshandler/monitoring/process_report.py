@@ -82,7 +82,7 @@ class ProcessFacts(TypedDict):
     faults: list[str]
 
 
-class Answerer:
+class ProcessReporter:
     """Answers for one app in one process. Any thread."""
 
     def __init__(self, engine: Engine, bus: Bus) -> None:

@@ -187,4 +187,4 @@ def test_answers_to_nobodys_question_are_thrown_away(make_hub, network):
     body = json.dumps(["process", {}]).encode()
     stranger.send("", encode(Kind.ANSWER, stranger.sender, "", body))
     wait_for(lambda: hub.bus.is_idle and hub.bus.stats().received == 1)
-    assert hub._inquiries._gathered == {}
+    assert hub._queries._gathered == {}
