@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
-from .handlers.observers import Around, observe
+from .handlers.instrumentation import Interceptor, instrument
 from .monitoring.callback_histogram import BOUNDS_S, Names
 from .monitoring.metric_families import CALLBACK_SECONDS, FAMILIES, Family, Kind
 from .monitoring.samples import Figures, figures_of
@@ -69,10 +69,10 @@ class OpenTelemetry:
         if self._with_metrics and _is_first(app, "metrics"):
             meter = metrics.get_meter(_SCOPE, meter_provider=self._meter_provider)
             _observe_figures(meter, app)
-            observe(app, _Durations(meter, app.name))
+            instrument(app, _Durations(meter, app.name))
         if self._with_spans and _is_first(app, "spans"):
             tracer = trace.get_tracer(_SCOPE, tracer_provider=self._tracer_provider)
-            observe(app, _Spans(tracer))
+            instrument(app, _Spans(tracer))
 
 
 def _is_first(app: Flask, what: str) -> bool:
@@ -96,14 +96,14 @@ class _Spans:
     def handshake_came(self) -> None:
         """Its span is the server's or Flask's."""
 
-    def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Around:
+    def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Interceptor:
         """Note the span of the handshake."""
         tracer, handler_name = self._tracer, handler._shown_name
         handshake = trace.get_current_span().get_span_context()
         links = [trace.Link(handshake)] if handshake.is_valid else []
         attributes = _attributes(handler_name, snapshot)
 
-        def around(callback: Callable[..., None], *args: Any) -> None:
+        def interceptor(callback: Callable[..., None], *args: Any) -> None:
             of_message = _attributes_of_message(args[0]) if args else {}
             with tracer.start_as_current_span(
                 f"{handler_name}.{callback.__name__}",
@@ -114,7 +114,7 @@ class _Spans:
             ):
                 callback(*args)
 
-        return around
+        return interceptor
 
 
 def _attributes(handler_name: str, snapshot: RequestSnapshot) -> dict[str, str | int]:
@@ -153,20 +153,20 @@ class _Durations:
     def handshake_came(self) -> None:
         """There is nothing to prepare."""
 
-    def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Around:
+    def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Interceptor:
         """Have the handler's callbacks timed."""
         del snapshot
         record, now_s = self._histogram.record, time.perf_counter
         attributes = {"app": self._app_name, "handler": self._names.known(handler._shown_name)}
 
-        def around(callback: Callable[..., None], *args: Any) -> None:
+        def interceptor(callback: Callable[..., None], *args: Any) -> None:
             started_s = now_s()
             try:
                 callback(*args)
             finally:
                 record(now_s() - started_s, attributes | {"callback": callback.__name__})
 
-        return around
+        return interceptor
 
 
 def _observe_figures(meter: Meter, app: Flask) -> None:

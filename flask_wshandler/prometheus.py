@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 
 from flask import Flask, Response, request
 
-from .handlers.observers import observe
+from .handlers.instrumentation import instrument
 from .monitoring.app_metrics import Measured
 from .monitoring.callback_histogram import BOUNDS_S
 from .monitoring.metric_families import CALLBACK_SECONDS, FAMILIES, Family, Kind
@@ -65,7 +65,7 @@ class PrometheusMetrics:
         """Measure the connections that `app` accepts from now on. Starts nothing."""
         if _KEY not in app.extensions:
             app.extensions[_KEY] = measured = Measured(app)
-            observe(app, measured)
+            instrument(app, measured)
             collector.add(measured)
         if self._registry is not None and self._registry not in _registries:
             self._registry.register(collector)

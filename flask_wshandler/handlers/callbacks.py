@@ -22,15 +22,15 @@ from .app_records import records_of
 from .callback_context import FLASKS_VARIABLES, context_of
 from .context import connect
 from .handler import become_open, late_callback, leave_all
+from .named_callback import name_of, named
 from .signals import (
-    announced,
-    announced_message,
-    followed,
     message_received,
     websocket_connected,
     websocket_disconnected,
+    with_connected_signal,
+    with_disconnected_signal,
+    with_message_signal,
 )
-from .wrapped import name_of, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +85,7 @@ class HandlerCallbacks:
         self._snapshot.opened()
         on_open: Callable[..., None] = named(handler.on_open, handler, "on_open")
         if websocket_connected.receivers:
-            on_open = announced(on_open, handler, self._snapshot.app)
+            on_open = with_connected_signal(on_open, handler, self._snapshot.app)
         return self.call(on_open)
 
     def message_received(self, message: Message) -> int | None:
@@ -99,7 +99,7 @@ class HandlerCallbacks:
                 return CloseCode.UNSUPPORTED_DATA
         callback = named(getattr(handler, name), handler, name)
         if message_received.receivers:
-            callback = announced_message(callback, handler, self._snapshot.app)
+            callback = with_message_signal(callback, handler, self._snapshot.app)
         return self.call(callback, message)
 
     def _log_unsupported(self, message: Message) -> None:
@@ -139,7 +139,7 @@ class HandlerCallbacks:
         leave_all(handler)
         on_close: Callable[..., None] = named(handler.on_close, handler, "on_close")
         if websocket_disconnected.receivers:
-            on_close = followed(on_close, handler, self._snapshot.app)
+            on_close = with_disconnected_signal(on_close, handler, self._snapshot.app)
         self.call(on_close)
         variables = self._snapshot.variables
         (Context() if variables is None else variables).run(log_close, handler)

@@ -20,7 +20,7 @@ from ..protocol.frames import Message, OutgoingMessage
 from .callbacks import HandlerCallbacks
 from .flask_internals import tell_teardown
 from .handler import WebSocketHandler
-from .observers import ObservedCallbacks
+from .instrumentation import InstrumentedCallbacks
 from .signals import message_received, websocket_connected, websocket_disconnected
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class FunctionCallbacks(HandlerCallbacks):
         return None
 
 
-class ObservedFunctionCallbacks(ObservedCallbacks, FunctionCallbacks):
+class InstrumentedFunctionCallbacks(InstrumentedCallbacks, FunctionCallbacks):
     """Both."""
 
     __slots__ = ()

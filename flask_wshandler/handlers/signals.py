@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import blinker
 
-from .wrapped import Wrapped, around
+from .named_callback import NamedCallback, around
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -38,7 +38,9 @@ websocket_disconnected = _signals.signal(
 )
 
 
-def announced(callback: Callable[..., None], handler: WebSocketHandler, app: Flask) -> Wrapped:
+def with_connected_signal(
+    callback: Callable[..., None], handler: WebSocketHandler, app: Flask
+) -> NamedCallback:
     """`on_open`, after its signal."""
 
     def call() -> None:
@@ -48,9 +50,9 @@ def announced(callback: Callable[..., None], handler: WebSocketHandler, app: Fla
     return around(callback, call)
 
 
-def announced_message(
+def with_message_signal(
     callback: Callable[..., None], handler: WebSocketHandler, app: Flask
-) -> Wrapped:
+) -> NamedCallback:
     """The callback of a message, after its signal."""
 
     def call(message: Any) -> None:
@@ -60,7 +62,9 @@ def announced_message(
     return around(callback, call)
 
 
-def followed(callback: Callable[..., None], handler: WebSocketHandler, app: Flask) -> Wrapped:
+def with_disconnected_signal(
+    callback: Callable[..., None], handler: WebSocketHandler, app: Flask
+) -> NamedCallback:
     """`on_close`, and its signal."""
 
     def call() -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..runtime.logs import Logger
 
 from ..runtime.redaction import shown_path
-from .wrapped import name_of
+from .named_callback import name_of
 
 _LOOKS = 4
 """In the time that is too long: a callback is reported a quarter of it late at most."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
+from ..handlers.instrumentation import Interceptor
 from ..runtime import lifecycle
 from ..upgrade.app_state import state_of
-from .callback_histogram import Around, CallbackTimes
+from .callback_histogram import CallbackTimes
 from .samples import Figures, figures_of, figures_of_times
 from .server_totals import Ledger
 
@@ -49,16 +50,16 @@ class Measured:
         figures = figures_of(state.engine.stats(), state.hub.bus.stats())
         return figures | figures_of_times(self._times)
 
-    # What an observer is told.
+    # What an instrumentation is told.
 
     def handshake_came(self) -> None:
         """From now on this process has something to tell."""
         self._ledger.join()
 
-    def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Around:
+    def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Interceptor:
         """Have the handler's callbacks timed."""
         del snapshot
-        return self._times.around(handler._shown_name)
+        return self._times.interceptor(handler._shown_name)
 
     # What a process is told.
 

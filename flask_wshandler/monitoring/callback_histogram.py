@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..handlers.instrumentation import Interceptor
 from ..runtime.first_use import MadeOnFirstUse
 
 BOUNDS_S = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
@@ -19,8 +20,6 @@ MOST_HANDLERS = 50
 memory, nor the database of whoever collects the figures."""
 
 OTHERS = "others"
-
-Around = Callable[..., None]
 
 
 class Names:
@@ -74,16 +73,16 @@ class CallbackTimes:
     def __init__(self) -> None:
         self._names = Names()
         # Guarded by _lock.
-        self._arounds: dict[str, Around] = {}
+        self._interceptors: dict[str, Interceptor] = {}
         self._times: dict[tuple[str, str], Times] = {}
 
-    def around(self, handler_name: str) -> Around:
+    def interceptor(self, handler_name: str) -> Interceptor:
         """What calls a callback of such a handler, and counts how long it takes."""
         handler_name = self._names.known(handler_name)
         with self._lock:
-            found = self._arounds.get(handler_name)
+            found = self._interceptors.get(handler_name)
             if found is None:
-                found = self._arounds[handler_name] = self._new_around(handler_name)
+                found = self._interceptors[handler_name] = self._new_interceptor(handler_name)
             return found
 
     def read(self) -> dict[tuple[str, str], tuple[list[int], float]]:
@@ -92,10 +91,10 @@ class CallbackTimes:
             times = dict(self._times)
         return {key: each.read() for key, each in times.items()}
 
-    def _new_around(self, handler_name: str) -> Around:
+    def _new_interceptor(self, handler_name: str) -> Interceptor:
         now_s, by_callback = time.perf_counter, dict[str, Times]()
 
-        def around(callback: Callable[..., None], *args: Any) -> None:
+        def interceptor(callback: Callable[..., None], *args: Any) -> None:
             started_s = now_s()
             try:
                 callback(*args)
@@ -107,7 +106,7 @@ class CallbackTimes:
                     times = by_callback[name] = self._times_of(handler_name, name)
                 times.add(seconds)
 
-        return around
+        return interceptor
 
     def _times_of(self, handler_name: str, callback_name: str) -> Times:
         with self._lock:

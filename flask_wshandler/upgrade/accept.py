@@ -85,8 +85,9 @@ def _needed_instead_of(given: object) -> str:
 def accept_probe(callbacks: Callbacks, refusals: Refusals) -> Response:
     """Accept the current request of a client that is none of the app's, but looks at it.
 
-    No signal is sent, no observer told, nothing logged at its end, and no figure is of it. Raises
-    the HTTP errors of `accept_websocket_request`, but for 403; why is counted in `refusals` only.
+    No signal is sent, no instrumentation told, nothing logged at its end, and no figure has it.
+    Raises the HTTP errors of `accept_websocket_request`, but for 403; why is counted in
+    `refusals` only.
     """
     app = _current_app()
     state = state_of(app)

@@ -10,9 +10,9 @@ from flask.sessions import SessionMixin
 from ..handlers.callback_context import ACCEPTED_KEY, copied_variables, kept_globals
 from ..handlers.callbacks import HandlerCallbacks
 from ..handlers.context import WebSocketContext, user_id_of
-from ..handlers.flask_sock import FunctionCallbacks, FunctionHandler, ObservedFunctionCallbacks
+from ..handlers.flask_sock import FunctionCallbacks, FunctionHandler, InstrumentedFunctionCallbacks
 from ..handlers.handler import WebSocketHandler, leave_all
-from ..handlers.observers import ObservedCallbacks, observers_of
+from ..handlers.instrumentation import InstrumentedCallbacks, instrumentations_of
 from ..handlers.request_snapshot import RequestSnapshot
 
 if TYPE_CHECKING:
@@ -41,14 +41,16 @@ class AcceptedHandler:
     def callbacks(self, running: Running) -> HandlerCallbacks:
         """What calls the handler, with what observes it around."""
         handler, snapshot = self._handler, self._snapshot
-        observers = observers_of(snapshot.app)
+        instrumentations = instrumentations_of(snapshot.app)
         is_function = isinstance(handler, FunctionHandler)
-        if not observers:
+        if not instrumentations:
             kind = FunctionCallbacks if is_function else HandlerCallbacks
             return kind(handler, snapshot, running)
-        arounds = [observer.accepted(handler, snapshot) for observer in observers]
-        observed = ObservedFunctionCallbacks if is_function else ObservedCallbacks
-        return observed(handler, snapshot, running, arounds)
+        interceptors = [
+            instrumentation.accepted(handler, snapshot) for instrumentation in instrumentations
+        ]
+        instrumented = InstrumentedFunctionCallbacks if is_function else InstrumentedCallbacks
+        return instrumented(handler, snapshot, running, interceptors)
 
     def take_request(self) -> None:
         """Make the current request the handler's, and no other's."""

@@ -19,7 +19,7 @@ from werkzeug.exceptions import (
 )
 
 from ..handlers.client_address import UNKNOWN, subscriber_of
-from ..handlers.observers import observers_of
+from ..handlers.instrumentation import instrumentations_of
 from ..protocol import opening_handshake
 from ..protocol.errors import SocketUnreachable
 from ..protocol.origins import ANY, SAME_ORIGIN, is_origin_allowed
@@ -112,8 +112,8 @@ def admit(
     Raises ValueError for a subprotocol that was not offered, and the HTTP errors of
     `accept_websocket_request`.
     """
-    for observer in observers_of(app):
-        observer.handshake_came()
+    for instrumentation in instrumentations_of(app):
+        instrumentation.handshake_came()
     refusals = state.engine.refusals
     agreement, server_socket = _agree(state, refusals)
     _check_origin(state, require_same_origin)
@@ -128,7 +128,7 @@ def admit(
 def admit_probe(state: AppState, refusals: Refusals) -> Admission:
     """Let the current request become the WebSocket of a client that only looks at the app.
 
-    From any origin, and untold to observers. Raises the HTTP errors of `admit`.
+    From any origin, and untold to instrumentations. Raises the HTTP errors of `admit`.
     """
     agreement, server_socket = _agree(state, refusals)
     seat = _take_seat(state, server_socket, refusals)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from flask import Flask
 
-from . import wrapped
 from .callbacks import HandlerCallbacks
+from .named_callback import around
 
 if TYPE_CHECKING:
     from ..protocol.frames import Message
@@ -21,50 +21,50 @@ if TYPE_CHECKING:
     from .request_snapshot import RequestSnapshot
     from .slow_callbacks import Running
 
-Around = Callable[..., None]
+Interceptor = Callable[..., None]
 """Is called with a callback and its arguments: calls it with them, and lets out what it raises."""
 
 _KEY = "wshandler.observers"
 
 
-class Observer(Protocol):
+class Instrumentation(Protocol):
     """What wants to know of an app's WebSockets."""
 
     def handshake_came(self) -> None:
         """A handshake is about to be accepted or refused. In its request; must not wait."""
 
-    def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Around:
+    def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Interceptor:
         """A handshake is accepted, in this request. Returns what goes around each callback."""
 
 
-def observe(app: Flask, observer: Observer) -> None:
-    """Have `observer` told of all connections that are accepted from now on."""
-    app.extensions.setdefault(_KEY, []).append(observer)
+def instrument(app: Flask, instrumentation: Instrumentation) -> None:
+    """Have `instrumentation` told of all connections that are accepted from now on."""
+    app.extensions.setdefault(_KEY, []).append(instrumentation)
 
 
-def observers_of(app: Flask) -> Sequence[Observer]:
+def instrumentations_of(app: Flask) -> Sequence[Instrumentation]:
     """Who watches `app`."""
-    observers: Sequence[Observer] = app.extensions.get(_KEY, ())
-    return observers
+    instrumentations: Sequence[Instrumentation] = app.extensions.get(_KEY, ())
+    return instrumentations
 
 
-class ObservedCallbacks(HandlerCallbacks):
+class InstrumentedCallbacks(HandlerCallbacks):
     """Calls one handler, with somebody around."""
 
-    __slots__ = ("_arounds",)
+    __slots__ = ("_interceptors",)
 
     def __init__(
         self,
         handler: WebSocketHandler,
         snapshot: RequestSnapshot,
         running: Running,
-        arounds: Sequence[Around],
+        interceptors: Sequence[Interceptor],
     ) -> None:
         super().__init__(handler, snapshot, running)
-        self._arounds = arounds
+        self._interceptors = interceptors
 
     def call(self, callback: Callable[..., object], message: Message | None = None) -> int | None:
         """As without them, but through each of them."""
-        for around in self._arounds:
-            callback = wrapped.around(callback, functools.partial(around, callback))
+        for interceptor in self._interceptors:
+            callback = around(callback, functools.partial(interceptor, callback))
         return super().call(callback, message)

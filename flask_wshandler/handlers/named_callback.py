@@ -10,7 +10,7 @@ from types import MethodType
 from typing import Any
 
 
-class Wrapped:
+class NamedCallback:
     """Calls `call`, and looks like the method `name` of `owner`."""
 
     __slots__ = ("__name__", "__self__", "_call")
@@ -24,16 +24,16 @@ class Wrapped:
         self._call(*args)
 
 
-def around(callback: Callable[..., Any], call: Callable[..., None]) -> Wrapped:
+def around(callback: Callable[..., Any], call: Callable[..., None]) -> NamedCallback:
     """`call`, which looks like `callback`."""
-    return Wrapped(getattr(callback, "__self__", None), name_of(callback), call)
+    return NamedCallback(getattr(callback, "__self__", None), name_of(callback), call)
 
 
 def named(callback: Callable[..., Any], owner: object, name: str) -> Callable[..., Any]:
     """`callback`, which looks like the method `name` of `owner` if it is not a method of that."""
     if type(callback) is MethodType and callback.__self__ is owner:
         return callback
-    return Wrapped(owner, name, callback)
+    return NamedCallback(owner, name, callback)
 
 
 def name_of(callback: Callable[..., Any]) -> str:
