@@ -62,7 +62,7 @@ class Callbacks(Protocol):
 class Place(Protocol):
     """What a connection gives back at its end."""
 
-    def leave(self) -> None: ...
+    def release(self) -> None: ...
 
 
 class _NoCallbacks:
@@ -95,7 +95,7 @@ class Connection(Listening):
         "is_probe",
         "received_bytes",
         "received_messages",
-        "seat",
+        "slot",
     )
 
     def __init__(
@@ -105,16 +105,16 @@ class Connection(Listening):
         deflate: PerMessageDeflate | None = None,
         *,
         budget: QueueBudget | None = None,
-        seat: Place | None = None,
+        slot: Place | None = None,
         is_probe: bool = False,
     ) -> None:
-        """`budget` bounds the queues of many connections; `seat` is left at the end."""
+        """`budget` bounds the queues of many connections; `slot` is released at the end."""
         super().__init__(settings, deflate, budget)
         self._callbacks: Callbacks = callbacks
         self._reader: MessageReader | LeftoverReader
         self._reader = MessageReader(settings.max_message_size, deflate)
         #: Its place among the connections of the process.
-        self.seat = seat
+        self.slot = slot
         #: Whether it only looks at the app: it is in no figures.
         self.is_probe = is_probe
         # Written by the turn alone.
@@ -235,12 +235,12 @@ class Connection(Listening):
         try:
             callbacks.closed(code, self.close_reason)
         finally:
-            self.leave_seat()
+            self.release_slot()
 
-    def leave_seat(self) -> None:
+    def release_slot(self) -> None:
         """Give its place to another: it has ended, or will never begin."""
-        if self.seat is not None:
-            self.seat.leave()
+        if self.slot is not None:
+            self.slot.release()
 
     def _take_message(self, message: Message) -> None:
         if self._state is _OPEN and (

@@ -1,6 +1,6 @@
 """How many connections there may be in a process: in all, and from one client; why there is none.
 
-Invariant: a seat is given back once, whoever has it: when its connection ends, or when it is
+Invariant: a slot is given back once, whoever has it: when its connection ends, or when it is
 forgotten because the handshake's response never left.
 """
 
@@ -38,61 +38,61 @@ class RefusalReason(str, enum.Enum):
     FULL = "full"
 
 
-class Room:
-    """The seats of one app in one process. Any thread."""
+class Capacity:
+    """The slots of one app in one process. Any thread."""
 
     def __init__(
         self,
-        max_seats: int,
+        max_slots: int,
         max_per_client: int | None,
         most_descriptors: Callable[[], int] | None = None,
     ) -> None:
         """`most_descriptors` tells how many files the process may have open at this moment."""
-        self._max_seats = max_seats
+        self._max_slots = max_slots
         self.max_per_client = max_per_client
         self._most_descriptors = most_descriptors
-        # Reentrant: a seat may be given back by the garbage collector, at any moment.
+        # Reentrant: a slot may be given back by the garbage collector, at any moment.
         self._lock = threading.RLock()
         # Guarded by _lock.
         self._taken = 0
         self._by_client: dict[str, int] = {}
 
     @property
-    def max_seats(self) -> int:
+    def max_slots(self) -> int:
         """How many there are: no more than the process can have descriptors for.
 
         Some are left for its files and requests. A server that has none left for the next
         connection may well end itself, and all of its clients.
         """
         if self._most_descriptors is None:
-            return self._max_seats
+            return self._max_slots
         most = self._most_descriptors()
-        return min(self._max_seats, most - min(_SPARE_DESCRIPTORS, most // 4))
+        return min(self._max_slots, most - min(_SPARE_DESCRIPTORS, most // 4))
 
     @property
     def taken(self) -> int:
-        """Seats that are taken."""
+        """Slots that are taken."""
         return self._taken
 
-    def take(self, client: str | None) -> Seat | None:
-        """A seat for `client`; None if all are taken, or all that it may have."""
+    def take(self, client: str | None) -> Slot | None:
+        """A slot for `client`; None if all are taken, or all that it may have."""
         with self._lock:
-            if self._taken >= self.max_seats or self.has_too_many(client):
+            if self._taken >= self.max_slots or self.has_too_many(client):
                 return None
             self._taken += 1
             if self.max_per_client is None or client is None:
-                return Seat(self, None)
+                return Slot(self, None)
             self._by_client[client] = self._by_client.get(client, 0) + 1
-            return Seat(self, client)
+            return Slot(self, client)
 
     def has_too_many(self, client: str | None) -> bool:
-        """Whether one client has all the seats it may have."""
+        """Whether one client has all the slots it may have."""
         if self.max_per_client is None or client is None:
             return False
         return self._by_client.get(client, 0) >= self.max_per_client
 
     def give_back(self, client: str | None) -> None:
-        """A seat is free again."""
+        """A slot is free again."""
         with self._lock:
             self._taken -= 1
             if client is not None:
@@ -103,23 +103,23 @@ class Room:
                     del self._by_client[client]
 
 
-class Seat:
+class Slot:
     """One connection's place."""
 
-    __slots__ = ("_client", "_room")
+    __slots__ = ("_capacity", "_client")
 
-    def __init__(self, room: Room, client: str | None) -> None:
-        self._room: Room | None = room
+    def __init__(self, capacity: Capacity, client: str | None) -> None:
+        self._capacity: Capacity | None = capacity
         self._client = client
 
-    def leave(self) -> None:
-        """Give the seat back; a second time does nothing."""
-        room, self._room = self._room, None
-        if room is not None:
-            room.give_back(self._client)
+    def release(self) -> None:
+        """Give the slot back; a second time does nothing."""
+        capacity, self._capacity = self._capacity, None
+        if capacity is not None:
+            capacity.give_back(self._client)
 
     def __del__(self) -> None:
-        self.leave()
+        self.release()
 
 
 def most_descriptors() -> int:

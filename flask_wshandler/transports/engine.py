@@ -20,7 +20,7 @@ from ..runtime.timer import Clock, MonotonicClock, Target, Timer
 from ..settings import Settings, TransportChoice
 from . import wsgi_server
 from .blocking import BlockingServer
-from .capacity import RefusalReason, Room, most_descriptors
+from .capacity import Capacity, RefusalReason, most_descriptors
 from .shutdown import LOOK_FOR_STOP_S, StopWatch, close_spread, is_told_to_stop, wait_until
 from .stats import Stats, Totals
 
@@ -61,7 +61,7 @@ class Engine:
         #: What the clients of this process may leave untaken.
         self.budget = QueueBudget(self.settings.max_total_queue_size)
         #: How many clients there may be.
-        self.room = Room(
+        self.capacity = Capacity(
             self.settings.max_connections, self.settings.max_connections_per_ip, most_descriptors
         )
         self._lock = locks.Lock()
@@ -158,7 +158,7 @@ class Engine:
             totals.add(connection)
         return Stats(
             connections=count,
-            max_connections=self.room.max_seats,
+            max_connections=self.capacity.max_slots,
             accepted=accepted,
             messages_received=totals.messages_received,
             messages_sent=totals.messages_sent,

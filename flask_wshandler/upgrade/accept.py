@@ -67,7 +67,7 @@ def accept_websocket_request(
         limits_of(handler, state.settings),
         admission.deflate,
         budget=state.engine.budget,
-        seat=admission.seat,
+        slot=admission.slot,
     )
     accepted.take_request()
     return _response(app, state, accepted, admission, connection)
@@ -97,7 +97,7 @@ def accept_probe(callbacks: Callbacks, refusals: Refusals) -> Response:
         limits_of(callbacks, state.settings),
         admission.deflate,
         budget=state.engine.budget,
-        seat=admission.seat,
+        slot=admission.slot,
         is_probe=True,
     )
     request.environ[ACCEPTED_KEY] = None

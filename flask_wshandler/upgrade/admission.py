@@ -27,7 +27,7 @@ from ..runtime import logs
 from ..runtime.counter import KeyedCounter
 from ..runtime.redaction import one_line, shown
 from ..settings import Settings, TransportChoice
-from ..transports.capacity import RefusalReason, Seat
+from ..transports.capacity import RefusalReason, Slot
 from ..transports.handoff import ServerSocket, find_server_socket
 from .app_state import AppState, state_of
 
@@ -68,7 +68,7 @@ class Admission:
     deflate: PerMessageDeflate | None
     server_socket: ServerSocket
     #: Its place among the connections of the process.
-    seat: Seat
+    slot: Slot
 
 
 def is_websocket_request() -> bool:
@@ -121,8 +121,8 @@ def admit(
     if subprotocol is not None:
         _check_subprotocol(subprotocol)
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
-    seat = _take_seat(state, server_socket, refusals)
-    return Admission(headers, agreement.deflate, server_socket, seat)
+    slot = _take_slot(state, server_socket, refusals)
+    return Admission(headers, agreement.deflate, server_socket, slot)
 
 
 def admit_probe(state: AppState, refusals: Refusals) -> Admission:
@@ -131,8 +131,8 @@ def admit_probe(state: AppState, refusals: Refusals) -> Admission:
     From any origin, and untold to instrumentations. Raises the HTTP errors of `admit`.
     """
     agreement, server_socket = _agree(state, refusals)
-    seat = _take_seat(state, server_socket, refusals)
-    return Admission(agreement.headers, agreement.deflate, server_socket, seat)
+    slot = _take_slot(state, server_socket, refusals)
+    return Admission(agreement.headers, agreement.deflate, server_socket, slot)
 
 
 def _agree(state: AppState, refusals: Refusals) -> tuple[opening_handshake.Agreement, ServerSocket]:
@@ -197,48 +197,48 @@ def _check_subprotocol(subprotocol: str) -> None:
         )
 
 
-def _take_seat(state: AppState, server_socket: ServerSocket, refusals: Refusals) -> Seat:
+def _take_slot(state: AppState, server_socket: ServerSocket, refusals: Refusals) -> Slot:
     if state.engine.is_stopping:
         refusals.add(RefusalReason.STOPPING)
         raise ServiceUnavailable("This server is restarting.", retry_after=_RETRY_AFTER_S)
-    room = state.engine.room
-    client = None if room.max_per_client is None else subscriber_of(request.remote_addr)
-    if room.has_too_many(client):
+    capacity = state.engine.capacity
+    client = None if capacity.max_per_client is None else subscriber_of(request.remote_addr)
+    if capacity.has_too_many(client):
         refusals.add(RefusalReason.ADDRESS)
         if state.log_throttle.admits(client):
             _logger().warning(
                 "A WebSocket from %s was refused: there are %d of %s already",
                 shown(request.remote_addr),
-                room.max_per_client,
+                capacity.max_per_client,
                 "clients without an IP address" if client == UNKNOWN else client,
             )
         raise TooManyRequests(
-            f"There are {room.max_per_client} connections from your address already.",
+            f"There are {capacity.max_per_client} connections from your address already.",
             retry_after=_RETRY_AFTER_S,
         )
-    seat = room.take(client)
-    if seat is None:
+    slot = capacity.take(client)
+    if slot is None:
         refusals.add(RefusalReason.FULL)
         if state.log_throttle.admits(RefusalReason.FULL):
             _logger().warning(
                 "A WebSocket was refused: there are %d already, of %d (WSHANDLER_MAX_CONNECTIONS, "
                 "or fewer if the limit of open files, `ulimit -n`, is lower)",
-                room.taken,
-                room.max_seats,
+                capacity.taken,
+                capacity.max_slots,
             )
         raise ServiceUnavailable(
-            f"There are {room.taken} connections already.", retry_after=_RETRY_AFTER_S
+            f"There are {capacity.taken} connections already.", retry_after=_RETRY_AFTER_S
         )
     try:
         state.engine.prepare(server_socket)
     except (OSError, RuntimeError) as error:
-        seat.leave()
+        slot.release()
         refusals.add(RefusalReason.FULL)
         _logger().warning("A WebSocket was refused: %s", error)
         raise ServiceUnavailable(
             "There is no room for a WebSocket at this moment.", retry_after=_RETRY_AFTER_S
         ) from None
-    return seat
+    return slot
 
 
 def _logger() -> logs.Logger:

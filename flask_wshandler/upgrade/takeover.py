@@ -110,7 +110,7 @@ class Upgrade:
         """Give the connection up before it opens. Does nothing once it is served or given up."""
         if not self._is_over:
             self._is_over = True
-            self._connection.leave_seat()
+            self._connection.release_slot()
             self._accepted.never_opens()
 
     def __iter__(self) -> Iterator[bytes]:

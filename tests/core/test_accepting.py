@@ -283,7 +283,7 @@ class TestMembersThatAreNotOpen:
         assert seen == [(1, 1, True, True)] * 3
         with app.app_context():
             assert (len(chat), chat.count(), list(chat), chat.presence()) == (0, 0, [], [])
-        assert app.extensions["wshandler"].engine.room.taken == 0
+        assert app.extensions["wshandler"].engine.capacity.taken == 0
 
     def test_an_open_one_stays(self, app, client, chat):
         """Also if nothing but its connection refers to it, and it leaves at its end."""

@@ -336,4 +336,4 @@ def joined(name):
 
 @app.get("/counts")
 def counts():
-    return {"members": len(clients), "seats": app.extensions["wshandler"].engine.room.taken}
+    return {"members": len(clients), "seats": app.extensions["wshandler"].engine.capacity.taken}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...transports.capacity import Room
+from ...transports.capacity import Capacity
 from .evidence import Facts
 from .findings import Finding, Severity
 
@@ -197,7 +197,7 @@ def descriptor_limit(facts: Facts) -> Finding | None:
         limit = facts.shell_descriptor_limit
     if limit is None:
         return None
-    room = Room(wanted, None, lambda: limit).max_seats
+    room = Capacity(wanted, None, lambda: limit).max_slots
     if room >= wanted or (not is_chosen and limit >= _USUAL_DESCRIPTOR_LIMIT):
         return None
     measure = f"WSHANDLER_MAX_CONNECTIONS is {wanted:,}"
