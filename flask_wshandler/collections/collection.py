@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..bus import Bus
-from ..handlers.handler import WebSocketHandler
+from ..handlers.handler import WebSocketHandler, find_member
 from ..handlers.near_misses import check_callbacks, warn_of_near_misses
 from ..protocol.errors import CloseCode
 from ..protocol.frames import Sendable
 from . import registry, serialization
+from .local_members import LocalMembers
 from .presence import Presence
 
 MAX_NAME_BYTES = 255
@@ -127,22 +128,21 @@ class WebSocketCollection:
 
     def clear(self) -> None:
         """Take all members in this process out. Nobody is disconnected."""
-        for handler in self._now():
+        for handler in self:
             self.remove(handler)
 
     def __contains__(self, handler: object) -> bool:
         """Whether `handler` is a member in this process."""
-        part = self._hub().part(self._topic)
-        return part is not None and handler in part
+        return find_member(handler) in self._here()
 
     def __len__(self) -> int:
         """How many members there are in this process."""
-        part = self._hub().part(self._topic)
-        return 0 if part is None else len(part)
+        return len(self._here())
 
     def __iter__(self) -> Iterator[WebSocketHandler]:
         """Over those who are in at this moment; adding and removing meanwhile changes nothing."""
-        return iter(self._now())
+        members = self._hub().members_here(self._topic)
+        return iter(() if members is None else members.handlers())
 
     # All members, in all processes.
 
@@ -206,9 +206,9 @@ class WebSocketCollection:
         name = "" if self.name is None else f" {self.name!r}"
         return f"<{type(self).__name__}{name}>"
 
-    def _now(self) -> tuple[WebSocketHandler, ...]:
-        part = self._hub().part(self._topic)
-        return () if part is None else part.now()
+    def _here(self) -> LocalMembers | tuple[()]:
+        members = self._hub().members_here(self._topic)
+        return () if members is None else members
 
 
 def checked_name(name: object, what: str) -> str:

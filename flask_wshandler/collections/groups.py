@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeVar, cast, overload
 
 from ..bus import Bus
-from ..handlers.handler import WebSocketHandler, memberships
+from ..handlers.handler import WebSocketHandler, find_member
 from . import registry
 from .collection import WebSocketCollection, checked_name
 
@@ -113,7 +113,9 @@ class WebSocketGroups(Mapping[Key, Group]):
 
     def __contains__(self, key: object) -> bool:
         """Whether the group has members in this process."""
-        return isinstance(key, Key) and self._hub().part(self._prefix + str(key)) is not None
+        return (
+            isinstance(key, Key) and self._hub().members_here(self._prefix + str(key)) is not None
+        )
 
     def __iter__(self) -> Iterator[Key]:
         """The keys of the groups that have members in this process, as str."""
@@ -128,7 +130,8 @@ class WebSocketGroups(Mapping[Key, Group]):
 
     def discard(self, handler: WebSocketHandler) -> None:
         """Take `handler` out of all of these groups."""
-        for topic in memberships(handler):
+        member = find_member(handler)
+        for topic in () if member is None else member.topics:
             if topic.startswith(self._prefix):
                 self._hub().remove(topic, handler)
 

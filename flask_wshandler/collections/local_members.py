@@ -1,121 +1,126 @@
 """The members of a collection in this process.
 
 An open handler is kept by its connection, and leaves its collections with it. One that is not open
-yet may never be: the view fails, its response is replaced, the client is gone. So a part does not
-keep that one either, and the hub is told when it is gone.
+yet may never be: the view fails, its response is replaced, the client is gone. So its collections
+do not keep that one either, and the registry is told when it is gone.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..handlers.handler import WebSocketHandler
+from ..handlers.member import Member, Receiver
 from ..runtime import locks
 
 
 class Owner(Protocol):
-    """The hub, as far as it concerns us."""
+    """The registry, as far as it concerns us."""
 
     lock: locks.Lock
 
-    def remove(self, topic: str, handler: WebSocketHandler) -> bool: ...
+    def remove_member(self, topic: str, member: Member) -> bool: ...
 
 
-class Waiting(weakref.ref[WebSocketHandler]):
-    """A member that is not open yet."""
+class Unopened(weakref.ref[WebSocketHandler]):
+    """The handler of a member that is not open yet."""
 
-    __slots__ = ("key", "part")
+    __slots__ = ("member", "members")
 
-    key: int
-    part: Part
+    member: Member
+    members: LocalMembers
 
 
-Gone = Callable[[Waiting], None]
-"""Told of a `Waiting` whose handler is gone. Called by the garbage collector, whatever runs and
+Gone = Callable[[Unopened], None]
+"""Told of an `Unopened` whose handler is gone. Called by the garbage collector, whatever runs and
 whatever is locked in that moment."""
 
 
-class Part:
-    """A topic's members here. The hub's lock guards all but reading."""
+class LocalMembers:
+    """A topic's members in this process. The registry's lock guards all but reading."""
 
-    __slots__ = ("_hub", "_members", "_snapshot", "_waiting_count", "topic")
+    __slots__ = ("_handlers", "_owner", "_receivers", "_unopened_count", "topic")
 
-    def __init__(self, hub: Owner, topic: str) -> None:
-        self._hub = hub
+    def __init__(self, owner: Owner, topic: str) -> None:
+        self._owner = owner
         self.topic = topic
-        # By the identity of handlers, each with the id under which it is known elsewhere.
-        self._members: dict[int, tuple[WebSocketHandler | Waiting, str]] = {}
-        self._waiting_count = 0
-        self._snapshot: tuple[WebSocketHandler, ...] | None = ()
+        self._handlers: dict[Member, WebSocketHandler | Unopened] = {}
+        self._unopened_count = 0
+        #: What `receivers` returns; None if that has to be found out. Those of members that are not
+        #: open are not kept here, for they change when these open.
+        self._receivers: tuple[Receiver, ...] | None = ()
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._handlers)
 
-    def __contains__(self, handler: object) -> bool:
-        found = self._members.get(id(handler))
-        return found is not None and _handler_of(found[0]) is handler
+    def __contains__(self, member: object) -> bool:
+        return member in self._handlers
 
-    def id_of(self, handler: WebSocketHandler) -> str | None:
-        """The id under which a handler is known elsewhere; None if it is not in."""
-        return self._members[id(handler)][1] if handler in self else None
+    def put(self, member: Member, handler: WebSocketHandler, gone: Gone) -> None:
+        """Add a member, which is not in, with its handler."""
+        kept: WebSocketHandler | Unopened = handler
+        if not member.is_open:
+            kept = Unopened(handler, gone)
+            kept.member, kept.members = member, self
+            self._unopened_count += 1
+        self._handlers[member] = kept
+        self._receivers = None
 
-    def put(self, handler: WebSocketHandler, connection_id: str, gone: Gone) -> None:
-        """Add a handler, which is not in."""
-        member: WebSocketHandler | Waiting = handler
-        if handler._peer is None:
-            member = Waiting(handler, gone)
-            member.key, member.part = id(handler), self
-            self._waiting_count += 1
-        self._members[id(handler)] = member, connection_id
-        self._snapshot = None
+    def pop(self, member: Member) -> bool:
+        """Take a member out. Says whether it was in."""
+        kept = self._handlers.pop(member, None)
+        self._unopened_count -= isinstance(kept, Unopened)
+        self._receivers = None
+        return kept is not None
 
-    def pop(self, handler: WebSocketHandler) -> str | None:
-        """Take a handler out: the connection id, or None if it was not in."""
-        return self._pop(id(handler)) if handler in self else None
+    def pop_gone(self, unopened: Unopened) -> bool:
+        """Take a member out whose handler is gone. Says whether it was in."""
+        return self._handlers.get(unopened.member) is unopened and self.pop(unopened.member)
 
-    def pop_gone(self, waiting: Waiting) -> str | None:
-        """Take out one who is gone: the connection id, or None if that is done."""
-        found = self._members.get(waiting.key)
-        return self._pop(waiting.key) if found is not None and found[0] is waiting else None
+    def handlers(self) -> list[WebSocketHandler]:
+        """Those that are in at this moment. Any thread."""
+        with self._owner.lock:
+            kept = list(self._handlers.values())
+        found = [each() if isinstance(each, Unopened) else each for each in kept]
+        return [handler for handler in found if handler is not None]
 
-    def pop_former(self, handler: WebSocketHandler) -> str | None:
-        """Take out one who is gone, and in whose place in memory `handler` is now."""
-        is_former = id(handler) in self._members and handler not in self
-        return self._pop(id(handler)) if is_former else None
+    def receivers(self, exclude: Member | None = None) -> Sequence[Receiver]:
+        """What takes the messages of those that are in at this moment, but `exclude`. Any thread.
 
-    def _pop(self, key: int) -> str:
-        member, connection_id = self._members.pop(key)
-        self._waiting_count -= isinstance(member, Waiting)
-        self._snapshot = None
-        return connection_id
+        A broadcast's own way: what does not change from one to the next is not made anew.
+        """
+        receivers = self._receivers
+        if receivers is None:
+            return self._find_receivers(exclude)
+        if exclude is None:
+            return receivers
+        excluded = exclude.receiver  # the last one, for all of these are open
+        return [receiver for receiver in receivers if receiver is not excluded]
 
-    def now(self) -> tuple[WebSocketHandler, ...]:
-        """Those who are in at this moment. Any thread."""
-        snapshot = self._snapshot
-        if snapshot is None:
-            with self._hub.lock:
-                handlers = [_handler_of(member) for member, _ in list(self._members.values())]
-                snapshot = tuple(handler for handler in handlers if handler is not None)
-                if not self._waiting_count:
-                    self._snapshot = snapshot
-        return snapshot
+    def _find_receivers(self, exclude: Member | None) -> Sequence[Receiver]:
+        with self._owner.lock:
+            if not self._unopened_count:
+                self._receivers = tuple([member.receiver for member in self._handlers])
+            items = list(self._handlers.items())
+        return [
+            member.receiver
+            for member, kept in items
+            if member is not exclude and not (isinstance(kept, Unopened) and kept() is None)
+        ]
 
-    # A handler's membership.
+    # A member's view of it.
 
-    def opened(self, handler: WebSocketHandler) -> None:
+    def opened(self, member: Member) -> None:
         """The handler is open: it will leave by itself."""
-        with self._hub.lock:
-            found = self._members.get(id(handler))
-            if found is not None and isinstance(found[0], Waiting) and handler in self:
-                self._members[id(handler)] = handler, found[1]
-                self._waiting_count -= 1
+        with self._owner.lock:
+            kept = self._handlers.get(member)
+            handler = kept() if isinstance(kept, Unopened) else None
+            if handler is not None:
+                self._handlers[member] = handler
+                self._unopened_count -= 1
 
-    def discard(self, handler: WebSocketHandler) -> None:
+    def discard(self, member: Member) -> None:
         """The handler has ended."""
-        self._hub.remove(self.topic, handler)
-
-
-def _handler_of(member: WebSocketHandler | Waiting) -> WebSocketHandler | None:
-    return member() if isinstance(member, Waiting) else member
+        self._owner.remove_member(self.topic, member)

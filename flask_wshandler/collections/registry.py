@@ -1,9 +1,9 @@
 """The collections of one app in one process: their members here, and the bus to the others.
 
-Every `WebSocketCollection` is a name; what it stands for in this process is a `Part`, made with
-its first member and dropped with its last. Two collections with one name are one.
+Every `WebSocketCollection` is a name; what it stands for in this process are its `LocalMembers`,
+made with the first one and dropped with the last. Two collections with one name are one.
 
-Invariants: `_lock` guards the parts and their members; neither the bus nor the account of members
+Invariants: `lock` guards all `LocalMembers`; neither the bus nor the account of members
 waits for anything when it is called under it. Nothing starts before the first use, and a forked
 child begins with nothing.
 """
@@ -21,21 +21,13 @@ from typing import Any
 
 from ..bus import Bus, Envelope, Kind, Malformed, NoBus
 from ..bus.rpc import DEFAULT_TIMEOUT_S, Answer, Queries, Replies, Respond
-from ..handlers.handler import (
-    WebSocketHandler,
-    close_member,
-    connection_id_of,
-    deliver,
-    deliver_all,
-    deliver_to_each,
-    join,
-    leave,
-)
+from ..handlers.handler import WebSocketHandler, find_member, member_of
+from ..handlers.member import Member, Receiver, close_each, deliver_to_each, deliver_together
 from ..protocol.errors import check_close
 from ..protocol.frames import OutgoingMessage, Sendable
 from ..runtime import lifecycle, locks, logs
 from ..runtime.timer import Clock, MonotonicClock, Timer
-from .local_members import Part, Waiting
+from .local_members import LocalMembers, Unopened
 from .presence import Account, Presence, checked_metadata
 from .presence_watchers import Watcher, Watchers
 
@@ -84,10 +76,10 @@ class Hub:
     def _begin(self) -> None:
         self.lock = locks.Lock()
         # Guarded by lock.
-        self._parts: dict[str, Part] = {}
-        # Members who were gone before they were open. Its methods are atomic: the garbage collector
-        # adds to it.
-        self._gone: collections.deque[Waiting] = collections.deque()
+        self._members: dict[str, LocalMembers] = {}
+        # Members that were gone before they were open. Its methods are atomic: the garbage
+        # collector adds to it.
+        self._gone: collections.deque[Unopened] = collections.deque()
         self._start_lock = locks.Lock()
         # Guarded by _start_lock.
         self._has_started = False
@@ -110,16 +102,16 @@ class Hub:
 
     # Members.
 
-    def part(self, topic: str) -> Part | None:
-        """The members here, None if there are none."""
+    def members_here(self, topic: str) -> LocalMembers | None:
+        """The members in this process, None if there are none."""
         self._drop_gone()
-        return self._parts.get(topic)
+        return self._members.get(topic)
 
     def topics(self) -> list[str]:
         """The topics that have members here."""
         self._drop_gone()
         with self.lock:
-            return list(self._parts)
+            return list(self._members)
 
     def add(self, topic: str, handler: WebSocketHandler, metadata: dict[str, Any]) -> bool:
         """Add a member. False if it was in already, or has closed.
@@ -132,41 +124,44 @@ class Hub:
             return True
         self.bus.serve_clients()
         self._start()
-        connection_id = connection_id_of(handler)
+        member = member_of(handler)
         with self.lock:
-            part = self._parts.get(topic)
-            if part is None:
-                part = self._parts[topic] = Part(self, topic)
+            members = self._members.get(topic)
+            if members is None:
+                members = self._members[topic] = LocalMembers(self, topic)
                 self.bus.subscribe(topic)
-            elif handler in part:
+            elif member in members:
                 return False
-            else:
-                self._note_left(topic, part.pop_former(handler))
-            part.put(handler, connection_id, self._gone.append)
-            has_joined = join(handler, part)
+            members.put(member, handler, self._gone.append)
+            has_joined = member.join(members)
             if has_joined:
-                self._account.joined(topic, connection_id, metadata)
+                self._account.joined(topic, member.connection_id, metadata)
             else:
-                part.pop(handler)
-                self._drop_if_empty(part)
-        if has_joined and handler._peer is not None:  # perhaps since a moment ago
-            part.opened(handler)
+                members.pop(member)
+                self._drop_if_empty(members)
+        if has_joined and member.is_open:  # perhaps since a moment ago
+            members.opened(member)
         self.bus.wait_until_subscribed()
         return has_joined
 
     def remove(self, topic: str, handler: WebSocketHandler) -> bool:
         """Take a member out. Says whether it was in."""
         if locks.put_off(self.remove, topic, handler):
-            part = self._parts.get(topic)
-            return part is not None and handler in part
+            return find_member(handler) in self._members.get(topic, ())
+        member = find_member(handler)
+        return member is not None and self.remove_member(topic, member)
+
+    def remove_member(self, topic: str, member: Member) -> bool:
+        """Take a member out. Says whether it was in."""
+        if locks.put_off(self.remove_member, topic, member):
+            return member in self._members.get(topic, ())
         with self.lock:
-            part = self._parts.get(topic)
-            connection_id = None if part is None else part.pop(handler)
-            if part is None or connection_id is None:
+            members = self._members.get(topic)
+            if members is None or not members.pop(member):
                 return False
-            leave(handler, part)
-            self._note_left(topic, connection_id)
-            is_last = self._drop_if_empty(part)
+            member.leave(members)
+            self._account.left(topic, member.connection_id)
+            is_last = self._drop_if_empty(members)
         if is_last:
             self.bus.wait_until_subscribed(0)
         return True
@@ -179,37 +174,33 @@ class Hub:
         Raises TypeError or ValueError for metadata that can't be told to others.
         """
         changes = checked_metadata(changes)
+        member = find_member(handler)
         with self.lock:
-            part = self._parts.get(topic)
-            connection_id = None if part is None else part.id_of(handler)
-            if connection_id is None:
+            if member is None or member not in self._members.get(topic, ()):
                 return False
-            return self._account.updated(topic, connection_id, changes)
+            return self._account.updated(topic, member.connection_id, changes)
 
     def _drop_gone(self) -> None:
-        """Take out the members who were gone before they were open."""
+        """Take out the members that were gone before they were open."""
         while self._gone:
             try:
-                waiting = self._gone.popleft()
+                unopened = self._gone.popleft()
             except IndexError:
                 return  # another thread was quicker
-            part = waiting.part
+            members = unopened.members
             with self.lock:
-                self._note_left(part.topic, part.pop_gone(waiting))
-                if self._parts.get(part.topic) is part:
-                    self._drop_if_empty(part)
+                if members.pop_gone(unopened):
+                    self._account.left(members.topic, unopened.member.connection_id)
+                if self._members.get(members.topic) is members:
+                    self._drop_if_empty(members)
 
     # With `lock` held.
 
-    def _note_left(self, topic: str, connection_id: str | None) -> None:
-        if connection_id is not None:
-            self._account.left(topic, connection_id)
-
-    def _drop_if_empty(self, part: Part) -> bool:
-        if part:
+    def _drop_if_empty(self, members: LocalMembers) -> bool:
+        if members:
             return False
-        del self._parts[part.topic]
-        self.bus.unsubscribe(part.topic)
+        del self._members[members.topic]
+        self.bus.unsubscribe(members.topic)
         return True
 
     # To all members, everywhere.
@@ -239,15 +230,14 @@ class Hub:
     def _deliver(
         self, topic: str, outgoing: OutgoingMessage, exclude: WebSocketHandler | None = None
     ) -> None:
-        part = self._parts.get(topic)
-        if part is not None:
-            deliver_to_each(part.now(), outgoing, exclude)
+        members = self._members.get(topic)
+        if members is not None:
+            deliver_to_each(members.receivers(find_member(exclude)), outgoing)
 
     def _close(self, topic: str, code: int, reason: str) -> None:
-        part = self._parts.get(topic)
-        if part is not None:
-            for handler in part.now():
-                close_member(handler, code, reason)
+        members = self._members.get(topic)
+        if members is not None:
+            close_each(members.receivers(), code, reason)
 
     # Presence.
 
@@ -400,7 +390,7 @@ class Hub:
 
     def _receive(self, envelopes: list[Envelope]) -> None:
         # What a client gets of all that has come together goes out in one write.
-        waiting: dict[int, tuple[WebSocketHandler, list[OutgoingMessage]]] = {}
+        waiting: dict[Receiver, list[OutgoingMessage]] = {}
         for envelope in envelopes:
             try:
                 if envelope.kind is Kind.TEXT or envelope.kind is Kind.BINARY:
@@ -412,24 +402,20 @@ class Hub:
                 self.bus.refuse(str(fault))
         _deliver_all(waiting)
 
-    def _gather(
-        self,
-        envelope: Envelope,
-        waiting: dict[int, tuple[WebSocketHandler, list[OutgoingMessage]]],
-    ) -> None:
-        part = self._parts.get(envelope.topic)
-        if part is None:
+    def _gather(self, envelope: Envelope, waiting: dict[Receiver, list[OutgoingMessage]]) -> None:
+        members = self._members.get(envelope.topic)
+        if members is None:
             return
         is_text = envelope.kind is Kind.TEXT
         if is_text:
             _check_text(envelope.body)
         message = OutgoingMessage.of_payload(envelope.body, is_text)
-        for handler in part.now():
-            found = waiting.get(id(handler))
+        for receiver in members.receivers():
+            found = waiting.get(receiver)
             if found is None:
-                waiting[id(handler)] = handler, [message]
+                waiting[receiver] = [message]
             else:
-                found[1].append(message)
+                found.append(message)
 
     def _take(self, envelope: Envelope) -> None:
         if envelope.kind is Kind.PRESENCE:
@@ -458,12 +444,12 @@ class Hub:
         self._begin()
 
 
-def _deliver_all(waiting: dict[int, tuple[WebSocketHandler, list[OutgoingMessage]]]) -> None:
-    for handler, messages in waiting.values():
+def _deliver_all(waiting: dict[Receiver, list[OutgoingMessage]]) -> None:
+    for receiver, messages in waiting.items():
         if len(messages) == 1:
-            deliver(handler, messages[0])
+            deliver_to_each((receiver,), messages[0])
         else:
-            deliver_all(handler, messages)
+            deliver_together(receiver, messages)
     waiting.clear()
 
 

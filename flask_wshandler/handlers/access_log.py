@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..runtime import logs
 from ..runtime.redaction import shown
+from .handler import connection_of
 
 if TYPE_CHECKING:
     from .handler import WebSocketHandler
@@ -26,7 +27,7 @@ _FORMAT = (
 
 def log_close(handler: WebSocketHandler) -> None:
     """Write the line, if anybody wants it. After the last callback."""
-    connection = handler._peer
+    connection = connection_of(handler)
     if connection is None or not logger.is_enabled_for(logging.INFO):
         return
     context = handler.context

@@ -21,7 +21,7 @@ from .access_log import log_close
 from .app_records import records_of
 from .callback_context import FLASKS_VARIABLES, context_of
 from .context import connect
-from .handler import become_open, late_callback, leave_all
+from .handler import end_handler, late_callback, open_handler
 from .named_callback import name_of, named
 from .signals import (
     message_received,
@@ -81,7 +81,7 @@ class HandlerCallbacks:
         """Make the handler's methods work, and call `on_open`."""
         handler = self._handler
         connect(handler.context, connection)
-        become_open(handler, connection)
+        open_handler(handler, connection)
         self._snapshot.opened()
         on_open: Callable[..., None] = named(handler.on_open, handler, "on_open")
         if websocket_connected.receivers:
@@ -136,7 +136,7 @@ class HandlerCallbacks:
         handler = self._handler
         handler.close_code = code
         handler.close_reason = reason
-        leave_all(handler)
+        end_handler(handler)
         on_close: Callable[..., None] = named(handler.on_close, handler, "on_close")
         if websocket_disconnected.receivers:
             on_close = with_disconnected_signal(on_close, handler, self._snapshot.app)

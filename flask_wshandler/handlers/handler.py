@@ -8,25 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from ..protocol.errors import CloseCode
-from ..protocol.frames import Message, OutgoingMessage, Sendable
-from ..runtime import faults, logs
+from ..protocol.frames import Message, Sendable
 from ..runtime.first_use import ModuleLock
 from ..runtime.identity import new_connection_id
-from .early import EarlyMessages
 from .json_text import written_by
+from .member import Member, Receiver
 from .near_misses import check_callbacks, warn_of_near_misses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..protocol.limits import QueuePolicy, RatePolicy
     from .context import WebSocketContext
 
 
-logger = logs.logger(__package__)
-
-
-class Peer(Protocol):
+class Peer(Receiver, Protocol):
     """The connection, as a handler sees it."""
 
     received_messages: int
@@ -45,14 +39,6 @@ class Peer(Protocol):
     def is_open(self) -> bool: ...
 
     def send(self, message: Sendable) -> bool: ...
-
-    def deliver(self, message: OutgoingMessage) -> bool: ...
-
-    def deliver_all(self, messages: list[OutgoingMessage]) -> None: ...
-
-    def close(self, code: int = ..., reason: str = ...) -> None: ...
-
-    def give_up(self, fault: Exception) -> None: ...
 
 
 _CALLBACKS = (
@@ -76,22 +62,9 @@ _SETTINGS = (
 )
 
 
-class Membership(Protocol):
-    """A collection, as a handler sees it."""
-
-    topic: str
-
-    def opened(self, handler: WebSocketHandler) -> None: ...
-
-    def discard(self, handler: WebSocketHandler) -> None: ...
-
-
-_membership_lock = ModuleLock()
-"""Guards `_memberships`, `_has_closed` and the making of `_early` of all handlers: joining is rare
-and quick. Reentrant: garbage may be collected meanwhile, and its `__del__` may join or leave."""
-
-_FEW_MEMBERSHIPS = 8
-"""So many are kept in a tuple, which takes a quarter of a dict's memory."""
+_member_lock = ModuleLock()
+"""Guards `_member` of all handlers, and the opening of those that have none. Reentrant: garbage may
+be collected meanwhile, and its `__del__` may join a collection."""
 
 
 class _NoContext:
@@ -162,12 +135,8 @@ class WebSocketHandler:
 
     _is_accepted = False
     _peer: Peer | None = None
-    #: Of a handler that has joined a collection before it was open.
-    _early: EarlyMessages | None = None
-    _early_id: str | None = None
-    _has_closed = False
-    # A dict when they are many, so that one more costs the same: its order is that of joining.
-    _memberships: tuple[Membership, ...] | dict[Membership, None] = ()
+    #: Of a handler that has joined a collection, or has ended.
+    _member: Member | None = None
 
     # The method that takes each kind of message, None where nothing is overridden.
     _text_callback: ClassVar[str | None] = None
@@ -308,124 +277,41 @@ def late_callback(handler: WebSocketHandler, is_text: bool) -> str | None:
     return None
 
 
-# Of many clients: the fault of one, which is closed for it, does not concern the next.
+# Of the package, not of the user, who has only the methods above.
 
 
-def deliver(handler: WebSocketHandler, message: OutgoingMessage) -> None:
-    """Send a message that is sent to others, too, or keep it until the handler is open."""
-    receiver = handler._peer or handler._early  # in this order: see `become_open`
-    if receiver is not None:
-        try:
-            receiver.deliver(message)
-        except Exception as fault:
-            receiver.give_up(fault)
+def member_of(handler: WebSocketHandler) -> Member:
+    """`handler` as a member of collections; made at the first call."""
+    with _member_lock:
+        member = handler._member
+        if member is None:
+            context: WebSocketContext | None = getattr(handler, "context", None)
+            connection_id = new_connection_id() if context is None else context.connection_id
+            member = handler._member = Member(connection_id, handler._peer)
+        return member
 
 
-def deliver_to_each(
-    handlers: Iterable[WebSocketHandler], message: OutgoingMessage, exclude: WebSocketHandler | None
-) -> None:
-    """Send a message to all of these but one, as `deliver` does."""
-    for handler in handlers:
-        peer = handler._peer or handler._early
-        if peer is not None and handler is not exclude:
-            try:
-                peer.deliver(message)
-            except Exception as fault:
-                peer.give_up(fault)
+def find_member(handler: object) -> Member | None:
+    """`handler` as a member of collections; None if it has joined none, or is no handler."""
+    return handler._member if isinstance(handler, WebSocketHandler) else None
 
 
-def deliver_all(handler: WebSocketHandler, messages: list[OutgoingMessage]) -> None:
-    """Send messages that came together, as `deliver` does."""
-    receiver = handler._peer or handler._early
-    if receiver is not None:
-        try:
-            receiver.deliver_all(messages)
-        except Exception as fault:
-            receiver.give_up(fault)
+def connection_of(handler: WebSocketHandler) -> Peer | None:
+    """What `handler` is connected by, also when it is closed; None before it opens."""
+    return handler._peer
 
 
-def close_member(handler: WebSocketHandler, code: int, reason: str) -> None:
-    """Close a handler, or have it closed when it opens."""
-    receiver = handler._peer or handler._early
-    if receiver is not None:
-        try:
-            receiver.close(code, reason)
-        except Exception as fault:
-            receiver.give_up(fault)
+def open_handler(handler: WebSocketHandler, connection: Peer) -> None:
+    """Make the methods of `handler` work: it is connected. Once."""
+    with _member_lock:
+        member = handler._member
+        if member is None:
+            handler._peer = connection
+    if member is not None:
+        member.open(connection)
+        handler._peer = connection
 
 
-def become_open(handler: WebSocketHandler, peer: Peer) -> None:
-    """The handler is connected: it is sent what has come for it, and can send."""
-    with _membership_lock:
-        early = handler._early
-        if early is None:
-            handler._peer = peer
-    if early is not None:
-        # Those who still find `_early` come after this, and through it to the peer.
-        early.hand_on_to(peer)
-        handler._peer = peer
-    for membership in _memberships_of(handler):
-        try:
-            membership.opened(handler)
-        except Exception as fault:
-            peer.give_up(fault)
-
-
-def join(handler: WebSocketHandler, membership: Membership) -> bool:
-    """Have `handler` leave `membership` at its end. False when it has ended."""
-    with _membership_lock:
-        if handler._has_closed:
-            return False
-        if handler._peer is None and handler._early is None:
-            handler._early = EarlyMessages()
-        joined = handler._memberships
-        if isinstance(joined, dict):
-            joined[membership] = None
-        elif len(joined) < _FEW_MEMBERSHIPS:
-            handler._memberships = (*joined, membership)
-        else:
-            handler._memberships = dict.fromkeys((*joined, membership))
-        return True
-
-
-def leave(handler: WebSocketHandler, membership: Membership) -> None:
-    """Forget one `join`."""
-    with _membership_lock:
-        joined = handler._memberships
-        if isinstance(joined, dict):
-            joined.pop(membership, None)
-        else:
-            handler._memberships = tuple(each for each in joined if each is not membership)
-
-
-def memberships(handler: WebSocketHandler) -> list[str]:
-    """The topics of the collections that `handler` is in."""
-    return [membership.topic for membership in _memberships_of(handler)]
-
-
-def _memberships_of(handler: WebSocketHandler) -> tuple[Membership, ...]:
-    with _membership_lock:
-        return tuple(handler._memberships)
-
-
-def connection_id_of(handler: WebSocketHandler) -> str:
-    """What `handler` is called in other processes: its `context.connection_id`, now or later."""
-    context: WebSocketContext | None = getattr(handler, "context", None)
-    if context is not None:
-        return context.connection_id
-    # Atomic: two threads get the same.
-    early_id: str = vars(handler).setdefault("_early_id", new_connection_id())
-    return early_id
-
-
-def leave_all(handler: WebSocketHandler) -> None:
-    """The handler has ended: take it out of its collections, and let it into none."""
-    with _membership_lock:
-        handler._has_closed = True
-        memberships, handler._memberships = handler._memberships, ()
-    for membership in memberships:
-        try:
-            membership.discard(handler)
-        except Exception as fault:
-            faults.note("turn")
-            logger.error("a handler has not left the collection %r", membership.topic, error=fault)
+def end_handler(handler: WebSocketHandler) -> None:
+    """Take `handler` out of its collections, and let it into none: it has ended."""
+    member_of(handler).end()

@@ -11,7 +11,7 @@ from ..handlers.callback_context import ACCEPTED_KEY, copied_variables, kept_glo
 from ..handlers.callbacks import HandlerCallbacks
 from ..handlers.context import WebSocketContext, user_id_of
 from ..handlers.flask_sock import FunctionCallbacks, FunctionHandler, InstrumentedFunctionCallbacks
-from ..handlers.handler import WebSocketHandler, leave_all
+from ..handlers.handler import WebSocketHandler, end_handler, find_member
 from ..handlers.instrumentation import InstrumentedCallbacks, instrumentations_of
 from ..handlers.request_snapshot import RequestSnapshot
 
@@ -33,8 +33,13 @@ class AcceptedHandler:
         """Look at the current request; `keep_in_g` are names in `g` that callbacks will find."""
         self._handler = handler
         self._keep_in_g = keep_in_g
+        member = find_member(handler)
         self._snapshot = RequestSnapshot(
-            app, _current_request(), _current_session(), subprotocol, handler._early_id
+            app,
+            _current_request(),
+            _current_session(),
+            subprotocol,
+            None if member is None else member.connection_id,
         )
         self._snapshot.variables = copied_variables()
 
@@ -75,7 +80,7 @@ class AcceptedHandler:
 
     def never_opens(self) -> None:
         """Take the handler out of what it has joined."""
-        leave_all(self._handler)
+        end_handler(self._handler)
         if isinstance(self._handler, FunctionHandler):
             self._handler.abandon()
 

@@ -3,12 +3,13 @@
 import dataclasses
 import threading
 import tracemalloc
+import weakref
 
 import pytest
 
 from flask_wshandler import WebSocketCollection, WebSocketHandler
 from flask_wshandler.collections import registry
-from flask_wshandler.handlers.handler import leave_all
+from flask_wshandler.handlers.handler import connection_of, end_handler, open_handler
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ class Peer:
 
 def connected(cls=WebSocketHandler):
     handler = cls()
-    handler._peer = Peer()
+    open_handler(handler, Peer())
     return handler
 
 
@@ -86,7 +87,7 @@ def test_a_broadcast_reaches_all_in_one_encoding():
         clients.add(handler)
     clients.broadcast("hi")
     clients.broadcast_json({"a": [1, None]})
-    frames = [handler._peer.frames for handler in handlers]
+    frames = [connection_of(handler).frames for handler in handlers]
     assert frames == [[b"\x81\x02hi", b'\x81\x10{"a": [1, null]}']] * 3
     assert frames[0][0] is frames[1][0] is frames[2][0]
 
@@ -98,13 +99,49 @@ def test_a_handler_that_is_not_open_is_passed_over():
     clients.broadcast("hi")
 
 
+def test_what_comes_before_it_is_open_is_kept_for_it():
+    """Messages, but those from which it is excluded, and the order to close; also to others."""
+    clients = WebSocketCollection()
+    early, ann = WebSocketHandler(), connected()
+    clients.add(early)
+    clients.add(ann)
+    clients.broadcast("to all")
+    clients.broadcast("to ann", exclude=early)
+    clients.broadcast("to early", exclude=ann)
+    clients.close_all(4000)
+    open_handler(early, Peer())
+    clients.broadcast("to ann, too", exclude=early)
+    clients.broadcast("to early, too", exclude=ann)
+    texts = [[frame[2:] for frame in connection_of(each).frames] for each in (early, ann)]
+    assert texts[0] == [b"to all", b"to early", b"to early, too"]
+    assert texts[1] == [b"to all", b"to ann", b"to ann, too"]
+    assert not early.is_open
+
+
+def test_a_handler_that_never_opens_is_kept_by_nobody():
+    """And is no member any more."""
+    clients, others = WebSocketCollection(), WebSocketCollection()
+    early, ann = WebSocketHandler(), connected()
+    for each in (clients, others):
+        each.add(early)
+    clients.add(ann)
+    gone = weakref.ref(early)
+    del early
+    clients.broadcast("to ann alone")
+    assert gone() is None
+    assert list(clients) == [ann]
+    assert (len(clients), len(others)) == (1, 0)
+    clients.add(WebSocketHandler())
+    assert list(clients) == [ann]
+
+
 def test_a_closed_handler_has_left_and_gets_in_nowhere():
     """By itself, from all of its collections."""
     one, two = WebSocketCollection(), WebSocketCollection()
     handler = connected()
     one.add(handler)
     two.add(handler)
-    leave_all(handler)
+    end_handler(handler)
     assert len(one) == len(two) == 0
     assert not one.add(handler)
     assert handler not in one
@@ -126,7 +163,7 @@ def test_one_more_collection_costs_as_much_as_the_first():
     finally:
         tracemalloc.stop()
     assert max(min(joined), min(left)) < 10_000
-    leave_all(handler)
+    end_handler(handler)
     assert not any(handler in WebSocketCollection(f"many {number}") for number in (0, 49_999))
 
 
@@ -161,7 +198,7 @@ def test_threads_may_come_and_go_during_broadcasts():
         for _ in range(200):
             handler = connected()
             clients.add(handler)
-            leave_all(handler)
+            end_handler(handler)
 
     threads = [threading.Thread(target=come_and_go) for _ in range(4)]
     for thread in threads:
@@ -172,7 +209,7 @@ def test_threads_may_come_and_go_during_broadcasts():
         thread.join()
     assert set(clients) == set(staying)
     for handler in staying:
-        assert len(handler._peer.frames) == 200
+        assert len(connection_of(handler).frames) == 200
 
 
 def test_sending_before_the_connection_is_a_mistake():

@@ -8,7 +8,8 @@ from websockets.frames import Opcode
 
 from flask_wshandler import WebSocketCollection, WebSocketHandler
 from flask_wshandler.collections import registry
-from flask_wshandler.handlers.handler import become_open, deliver_all, leave_all
+from flask_wshandler.handlers.handler import end_handler, member_of, open_handler
+from flask_wshandler.handlers.member import deliver_together
 from flask_wshandler.protocol.frames import OutgoingMessage
 from flask_wshandler.settings import Settings
 from flask_wshandler.transports.engine import Engine
@@ -39,7 +40,7 @@ class Member:
         peer, self.callbacks = rig.serve(None, socket_class=socket_class)
         self.reader = FrameReader(peer)
         self.handler = WebSocketHandler()
-        become_open(self.handler, self.callbacks.connection)
+        open_handler(self.handler, self.callbacks.connection)
 
     def is_given_up(self):
         return self.callbacks.is_closed.wait(DEADLINE_S)
@@ -85,7 +86,8 @@ def test_a_members_fault_does_not_keep_the_others_open(members, clients):
 def test_what_comes_together_concerns_one_client_each(members):
     """As a bus brings it."""
     for member in members:
-        deliver_all(member.handler, [OutgoingMessage("one"), OutgoingMessage("two")])
+        receiver = member_of(member.handler).receiver
+        deliver_together(receiver, [OutgoingMessage("one"), OutgoingMessage("two")])
     for member in (members[0], members[2]):
         assert [member.reader.read()[1] for _ in range(2)] == [b"one", b"two"]
     assert members[1].is_given_up()
@@ -108,7 +110,7 @@ def test_a_failed_membership_keeps_nobody_from_its_end(rig):
     class Failing:
         topic = "c:failing"
 
-        def opened(self, handler):
+        def opened(self, member):
             raise ArithmeticError("a fault")
 
         discard = opened
@@ -116,15 +118,16 @@ def test_a_failed_membership_keeps_nobody_from_its_end(rig):
     left = []
 
     class Leaving(Failing):
-        def discard(self, handler):
-            left.append(handler)
+        def discard(self, member):
+            left.append(member)
 
     handler = WebSocketHandler()
-    handler._memberships = (Failing(), Leaving())
-    become_open(handler, member.callbacks.connection)
+    for membership in (Failing(), Leaving()):
+        member_of(handler).join(membership)
+    open_handler(handler, member.callbacks.connection)
     assert member.reader.read() == (Opcode.CLOSE, struct.pack("!H", 1011))
-    leave_all(handler)
-    assert left == [handler]
+    end_handler(handler)
+    assert left == [member_of(handler)]
 
 
 def test_a_fault_at_the_stop_concerns_one_client(clock):

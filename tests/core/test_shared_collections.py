@@ -17,7 +17,7 @@ from flask_wshandler import (
     extension,
 )
 from flask_wshandler.collections import registry
-from flask_wshandler.handlers.handler import leave_all
+from flask_wshandler.handlers.handler import connection_of, end_handler
 from flask_wshandler.settings import Settings
 
 from .rig import wait_for
@@ -38,7 +38,7 @@ def make_app(name="app", **settings):
 
 
 def frames(handler):
-    return [frame[2:].decode() for frame in handler._peer.frames]
+    return [frame[2:].decode() for frame in connection_of(handler).frames]
 
 
 def test_a_name_is_one_collection():
@@ -80,7 +80,7 @@ def test_each_app_has_its_own():
     with pytest.raises(RuntimeError, match="2 apps"):
         clients.broadcast("to whom?")
     # A handler that ends finds its collection by itself.
-    leave_all(handlers[1])
+    end_handler(handlers[1])
     with apps[1].app_context():
         assert len(clients) == 0
 
@@ -110,7 +110,7 @@ def test_metadata_and_ids():
         assert len({each.connection_id for each in found}) == 2
         assert len({each.process for each in found}) == 1
         assert clients.count() == 2
-        leave_all(ann)
+        end_handler(ann)
         assert clients.count() == 1
         assert not clients.add(ann, name="Ann")
         assert clients.count() == 1
@@ -143,7 +143,7 @@ def test_on_presence(kind):
             clients.on_presence = on_presence
         ann = connected()
         clients.add(ann, name="Ann")
-        leave_all(ann)
+        end_handler(ann)
     expected = [([{"name": "Ann"}], []), ([], [{"name": "Ann"}])]
     wait_for(lambda: len(calls) == 2, "calls")
     assert calls == expected
@@ -173,7 +173,7 @@ def test_metadata_is_updated_in_one_call():
             room.update_metadata(ann, text="x" * 5000)
         (seen,) = room.presence()
         assert seen.metadata == {"name": "Ann", "typing": True}
-        leave_all(ann)
+        end_handler(ann)
         assert not room.update_metadata(ann, typing=False)
         wait_for(lambda: presences == [(1, 0), (0, 1)], "presence")
         assert updates == [{"name": "Ann", "typing": True}]
@@ -237,7 +237,7 @@ def test_groups_that_nobody_is_in_are_forgotten_at_last(monkeypatch):
             rooms[name].on_presence = Callback(name)
             passer_by = connected()
             rooms[name].add(member if name == "full" else passer_by)
-            leave_all(passer_by)
+            end_handler(passer_by)
             kept = rooms[name] if name == "kept" else kept
             # Told before it may be forgotten.
             calls += 1 if name == "full" else 2
@@ -297,7 +297,7 @@ def test_groups():
         assert (frames(ann), frames(bob)) == (["hello"], ["hello"])
         rooms.discard(ann)
         assert list(rooms) == ["lobby"]
-        leave_all(bob)
+        end_handler(bob)
         assert list(rooms) == []
         assert "lobby" in repr(rooms["lobby"])
         assert rooms == rooms

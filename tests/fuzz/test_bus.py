@@ -13,6 +13,7 @@ from flask_wshandler.bus.base import Bus
 from flask_wshandler.bus.envelope import Envelope, decode, encode
 from flask_wshandler.collections.presence import Account
 from flask_wshandler.collections.registry import Hub
+from flask_wshandler.handlers.handler import open_handler
 from tests.core.rig import ManualClock
 
 from .drive import Driver
@@ -245,7 +246,7 @@ def test_a_hub_takes_any_envelopes(hub, caplog_at_error, came):
     """Its clients get frames, and it is still there for the next."""
     driver = Driver()
     handler = WebSocketHandler()
-    handler._peer = driver.connection
+    open_handler(handler, driver.connection)
     hub.add("t", handler, {})
     try:
         for together in came:
