@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextvars import Context
+from types import MethodType
 from typing import TYPE_CHECKING
 
 from flask import got_request_exception
@@ -97,7 +98,9 @@ class HandlerCallbacks:
             if name is None:
                 self._log_unsupported(message)
                 return CloseCode.UNSUPPORTED_DATA
-        callback = named(getattr(handler, name), handler, name)
+        callback = getattr(handler, name)
+        if type(callback) is not MethodType:  # `named` would look, but is called for nothing else
+            callback = named(callback, handler, name)
         if message_received.receivers:
             callback = with_message_signal(callback, handler, self._snapshot.app)
         return self.call(callback, message)
