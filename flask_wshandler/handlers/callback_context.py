@@ -49,14 +49,13 @@ _NOT_MADE: Any = object()
 class CallbackContext(OwnContext):
     """Flask's context for one callback, whose parts are made when they are used.
 
-    For one callback and one thread: `enter`, run the callback, `end` with its exception. Where
-    the callback's `contextvars.Context` is thrown away after it, that is all; else `leave`. Like
-    Flask's it may be pushed again meanwhile, as `stream_with_context` does, and popped: only
-    `end` runs the teardown functions.
+    For one callback and one thread, made current by `entered`: run the callback, `end` with its
+    exception. Where the callback's `contextvars.Context` is thrown away after it, that is all; else
+    `leave`. Like Flask's it may be pushed again meanwhile, as `stream_with_context` does, and
+    popped: only `end` runs the teardown functions.
     """
 
     # As class attributes, so that a context that nobody looks at costs three assignments.
-    _is_apart = False  # whether it is beside the connection's callbacks, which have one request
     _made_request: Request | None = None
     _adapter: MapAdapter | None = _NOT_MADE
     _globals: _AppCtxGlobals | None = None
@@ -86,9 +85,11 @@ class CallbackContext(OwnContext):
     @property
     def request(self) -> Request:  # type: ignore[override]  # an attribute there, lazy here
         if self._made_request is None:
-            snapshot = self._snapshot
-            self._made_request = snapshot.new_request() if self._is_apart else snapshot.request()
+            self._made_request = self._make_request()
         return self._made_request
+
+    def _make_request(self) -> Request:
+        return self._snapshot.request()
 
     @property
     def url_adapter(self) -> MapAdapter | None:  # type: ignore[override]  # the same
@@ -150,6 +151,13 @@ class CallbackContext(OwnContext):
             self.reenter()
 
 
+class ContextApart(CallbackContext):
+    """One that may be current while a callback of the same client runs, with another request."""
+
+    def _make_request(self) -> Request:
+        return self._snapshot.new_request()
+
+
 def is_current(snapshot: RequestSnapshot) -> bool:
     """Whether this thread is in a callback of the handshake's client, or in the view itself."""
     context = current_request_context()
@@ -159,29 +167,6 @@ def is_current(snapshot: RequestSnapshot) -> bool:
     if isinstance(context, CallbackContext):
         return context._snapshot is snapshot
     return context.request.environ.get(ACCEPTED_KEY) is snapshot
-
-
-_new = object.__new__
-
-
-def context_of(snapshot: RequestSnapshot) -> CallbackContext:
-    """A context for one callback of the handshake's client.
-
-    Without `__init__`: the base classes' make the request and its URL adapter, and one of our own
-    would take longer than the rest of this.
-    """
-    context = _new(CallbackContext)
-    context.app = snapshot.app
-    context._snapshot = snapshot
-    return context
-
-
-def entered(snapshot: RequestSnapshot) -> CallbackContext:
-    """A context of the handshake's client that is Flask's current one until its `pop`."""
-    context = context_of(snapshot)
-    context._is_apart = True
-    context.enter()
-    return context
 
 
 def kept_globals(names: Iterable[str]) -> KeptGlobals | None:

@@ -20,8 +20,9 @@ from ..runtime import logs
 from ..runtime.redaction import one_line, shown, shown_path
 from .access_log import log_close
 from .app_records import records_of
-from .callback_context import FLASKS_VARIABLES, context_of
+from .callback_context import FLASKS_VARIABLES, CallbackContext
 from .context import connect
+from .flask_internals import entered
 from .handler import end_handler, late_callback, open_handler
 from .named_callback import name_of, named
 from .signals import (
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from ..protocol.connection import Connection
     from ..protocol.frames import Message
-    from .callback_context import CallbackContext
     from .handler import WebSocketHandler
     from .request_snapshot import RequestSnapshot
     from .slow_callbacks import Running
@@ -50,6 +50,46 @@ FAILURES_KEY = "flask_wshandler.failures"
 
 _CLIENT_ERRORS = (400, 499)
 """The statuses of HTTP that say whose mistake it was."""
+
+
+def _run(
+    callbacks: HandlerCallbacks,
+    variables: Context,
+    callback: Callable[..., object],
+    message: Message | None,
+) -> BaseException | None:
+    """Call `callback` in Flask's contexts, in `variables`, which are kept if it has set some.
+
+    Returns what it or a teardown function raises. A function, as a method takes a detour through C.
+    """
+    error: BaseException | None = None
+    fault: BaseException | None = None
+    snapshot = callbacks._snapshot
+    context = entered(CallbackContext, snapshot)
+    running = callbacks._running
+    ident = threading.get_ident()
+    running[ident] = callback
+    try:
+        # Not by *args, which takes another one.
+        returned = callback() if message is None else callback(message)
+        if returned is not None and not isinstance(returned, bool):  # send() returns one
+            callbacks.log_returned(callback, returned)
+    except BaseException as raised:
+        # Also what is no Exception: a CancelledError or gevent's Timeout that got away would
+        # end the thread that serves the others.
+        error = raised
+        callbacks.report(callback, raised)
+        fault = raised if callbacks.is_fault(raised) else None
+    try:
+        context.end(fault)
+    except BaseException as raised:
+        error = error or raised
+        callbacks.report_teardown(callback, raised)
+    running.pop(ident, None)  # a callback may have run another app's in this very thread
+    if snapshot.variables is not None or len(variables) > FLASKS_VARIABLES:
+        snapshot.variables = variables
+        context.leave()
+    return error
 
 
 class HandlerCallbacks:
@@ -99,7 +139,9 @@ class HandlerCallbacks:
                 self._log_unsupported(message)
                 return CloseCode.UNSUPPORTED_DATA
         callback = getattr(handler, name)
-        if type(callback) is not MethodType:  # `named` would look, but is called for nothing else
+        if (
+            callback.__class__ is not MethodType
+        ):  # `named` would look, but is called for nothing else
             callback = named(callback, handler, name)
         if message_received.receivers:
             callback = with_message_signal(callback, handler, self._snapshot.app)
@@ -144,8 +186,7 @@ class HandlerCallbacks:
         if websocket_disconnected.receivers:
             on_close = with_disconnected_signal(on_close, handler, self._snapshot.app)
         self.call(on_close)
-        variables = self._snapshot.variables
-        (Context() if variables is None else variables).run(log_close, handler)
+        (self._snapshot.variables or Context()).run(log_close, handler)
         self._snapshot.closed()
 
     def call(self, callback: Callable[..., object], message: Message | None = None) -> int | None:
@@ -153,45 +194,11 @@ class HandlerCallbacks:
 
         Returns None, or the close code for what it has raised, which `on_error` has been told.
         """
-        snapshot = self._snapshot
-        context = context_of(snapshot)
-        kept = snapshot.variables
-        variables = Context() if kept is None else kept
-        error = variables.run(self._run, context, callback, message)
-        if kept is not None or len(variables) > FLASKS_VARIABLES:
-            variables.run(context.leave)
-            snapshot.variables = variables
+        variables = self._snapshot.variables or Context()
+        error = variables.run(_run, self, variables, callback, message)
         return None if error is None else self.failed(error)
 
-    def _run(
-        self, context: CallbackContext, callback: Callable[..., object], message: Message | None
-    ) -> BaseException | None:
-        """Call `callback` in `context`; returns what it or a teardown function raises."""
-        error: BaseException | None = None
-        fault: BaseException | None = None
-        context.enter()
-        running, ident = self._running, threading.get_ident()
-        running[ident] = callback
-        try:
-            # Not by *args, which takes a detour through C.
-            returned = callback() if message is None else callback(message)
-            if returned is not None and not isinstance(returned, bool):  # send() returns one
-                self._log_returned(callback, returned)
-        except BaseException as raised:
-            # Also what is no Exception: a CancelledError or gevent's Timeout that got away would
-            # end the thread that serves the others.
-            error = raised
-            self.report(callback, raised)
-            fault = raised if self.is_fault(raised) else None
-        try:
-            context.end(fault)
-        except BaseException as raised:
-            error = error or raised
-            self.report_teardown(callback, raised)
-        running.pop(ident, None)  # a callback may have run another app's in this very thread
-        return error
-
-    def _log_returned(self, callback: Callable[..., object], returned: object) -> None:
+    def log_returned(self, callback: Callable[..., object], returned: object) -> None:
         """Say once of a callback that what it returns goes nowhere."""
         shown_callback = self._handler._shown_callback(name_of(callback))
         self._log_once(

@@ -11,8 +11,9 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict, MultiDict
 
 from ..protocol import opening_handshake
 from ..runtime import lifecycle
-from .callback_context import entered, is_current
+from .callback_context import ContextApart, is_current
 from .client_address import is_loopback
+from .flask_internals import entered
 
 if TYPE_CHECKING:
     from .request_snapshot import RequestSnapshot
@@ -155,7 +156,7 @@ class WebSocketContext:
             return snapshot.get("REMOTE_USER")
         if is_current(snapshot):
             return _current_user(snapshot.app)
-        context = entered(snapshot)
+        context = entered(ContextApart, snapshot)
         try:
             return _current_user(snapshot.app)
         finally:

@@ -8,7 +8,7 @@ class. Which it is is found by looking for the second variable, not by the versi
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flask import appcontext_pushed
 from flask import globals as flask_globals
@@ -22,6 +22,17 @@ _app_variable: ContextVar[Any] = flask_globals._cv_app
 
 COMPUTED_FROM_BODY = frozenset({"_cached_data", "_cached_json", "_parsed_content_type"})
 """The attributes in which Werkzeug's request keeps what it has read of its body."""
+
+
+class HasApp(Protocol):
+    """What a context is made of."""
+
+    app: Flask
+
+
+Own = TypeVar("Own", bound="OwnContext")
+
+_new = object.__new__
 
 
 class _OwnParts:
@@ -58,7 +69,7 @@ class _OwnParts:
         return True
 
 
-# `enter` is called for every message, so it is written out for both. Types are checked for the
+# `entered` is called for every message, so it is written out for both. Types are checked for the
 # first only: one Flask is installed.
 if TYPE_CHECKING or hasattr(flask_globals, "_cv_request"):
     from flask.ctx import RequestContext
@@ -77,12 +88,9 @@ if TYPE_CHECKING or hasattr(flask_globals, "_cv_request"):
 
         flashes = None
 
-        def enter(self) -> None:
-            """Make it Flask's current one, and send `appcontext_pushed`."""
-            self._app_token = _app_variable.set(self)
-            self._request_token = _request_variable.set(self)
-            if appcontext_pushed.receivers:
-                appcontext_pushed.send(self.app, _async_wrapper=self.app.ensure_sync)
+        _snapshot: HasApp
+        _app_token: Token[Any]
+        _request_token: Token[Any]
 
         def leave(self) -> None:
             """Be no longer current."""
@@ -100,6 +108,21 @@ if TYPE_CHECKING or hasattr(flask_globals, "_cv_request"):
                 self.app.do_teardown_request(exc)
             finally:
                 self.app.do_teardown_appcontext(exc)
+
+    def entered(cls: type[Own], snapshot: HasApp) -> Own:
+        """A context of `cls` that is Flask's current one until it is left.
+
+        Sends `appcontext_pushed`. Without `__init__`, which would make the request and its URL
+        adapter; another method of our own would take longer than the rest of this.
+        """
+        context = _new(cls)
+        context.app = snapshot.app
+        context._snapshot = snapshot
+        context._app_token = _app_variable.set(context)
+        context._request_token = _request_variable.set(context)
+        if appcontext_pushed.receivers:
+            appcontext_pushed.send(context.app, _async_wrapper=context.app.ensure_sync)
+        return context
 
     def current_request_context() -> RequestContext | None:
         """The context that `flask.request` is taken from; None outside of a request."""
@@ -127,11 +150,6 @@ else:
         def _session(self) -> SessionMixin:
             return self.session
 
-        def enter(self) -> None:
-            self._app_token = _app_variable.set(self)
-            if appcontext_pushed.receivers:
-                appcontext_pushed.send(self.app, _async_wrapper=self.app.ensure_sync)
-
         def leave(self) -> None:
             _app_variable.reset(self._app_token)
 
@@ -143,6 +161,15 @@ else:
                 self.app.do_teardown_request(self, exc)
             finally:
                 self.app.do_teardown_appcontext(self, exc)
+
+    def entered(cls: type[Own], snapshot: HasApp) -> Own:
+        context = _new(cls)
+        context.app = snapshot.app
+        context._snapshot = snapshot
+        context._app_token = _app_variable.set(context)
+        if appcontext_pushed.receivers:
+            appcontext_pushed.send(context.app, _async_wrapper=context.app.ensure_sync)
+        return context
 
     def current_request_context() -> AppContext | None:
         context = _app_variable.get(None)

@@ -330,15 +330,7 @@ class SendingHalf:
         if self._state is not _OPEN:
             return False
         send_queue = self.send_queue
-        if self.is_corked and self._corked_frame is None and not send_queue.queued_bytes:
-            self._corked_frame = frame
-        elif send_queue.queued_bytes or self.is_corked:
-            if self._corked_frame is not None:
-                self._queue_corked_frame()
-            if send_queue.is_over(len(frame)) and not self._apply_queue_policy(len(frame)):
-                return False
-            self._put(frame)
-        else:
+        if not self.is_corked and not send_queue.queued_bytes:
             # As _put does, which would cost another 0.1 µs.
             try:
                 taken = self._transport.write(frame)
@@ -347,6 +339,14 @@ class SendingHalf:
             else:
                 if taken < len(frame):
                     send_queue.put_rest(frame, taken, self._write)
+        elif self._corked_frame is None and not send_queue.queued_bytes:
+            self._corked_frame = frame
+        else:
+            if self._corked_frame is not None:
+                self._queue_corked_frame()
+            if send_queue.is_over(len(frame)) and not self._apply_queue_policy(len(frame)):
+                return False
+            self._put(frame)
         if self._is_lost:
             return False
         self.sent_messages += 1

@@ -28,9 +28,13 @@ from werkzeug.utils import cached_property
 
 from flask_wshandler import WebSockets
 from flask_wshandler.handlers import recent_requests
-from flask_wshandler.handlers.callback_context import context_of, copied_variables, entered
+from flask_wshandler.handlers.callback_context import (
+    CallbackContext,
+    ContextApart,
+    copied_variables,
+)
 from flask_wshandler.handlers.context import WebSocketContext
-from flask_wshandler.handlers.flask_internals import current_request_context
+from flask_wshandler.handlers.flask_internals import current_request_context, entered
 from flask_wshandler.handlers.request_snapshot import RequestSnapshot
 
 HEADERS = {
@@ -68,7 +72,7 @@ def snapshot_of(app, path="/rooms/7?x=1"):
 
 def test_everything_is_that_of_the_handshake(app):
     """`request` with its rule and the app's own attributes, `session`, `url_for`."""
-    context = entered(snapshot_of(app))
+    context = entered(ContextApart, snapshot_of(app))
     assert current_app._get_current_object() is app
     assert request.path == "/rooms/7"
     assert request.args.to_dict() == {"x": "1"}
@@ -94,7 +98,7 @@ def test_g_is_fresh_and_torn_down(app):
     snapshot = snapshot_of(app)
     error = ValueError()
     for raised in (None, error):
-        context = entered(snapshot)
+        context = entered(ContextApart, snapshot)
         assert "name" not in g
         g.name = "set"
         context.pop(raised)
@@ -110,7 +114,7 @@ def test_a_context_may_be_pushed_again_meanwhile(app):
     """As `stream_with_context` does; teardown functions run once, at the end, and nothing stays."""
     torn_down = []
     app.teardown_appcontext(torn_down.append)
-    context = entered(snapshot_of(app))
+    context = entered(ContextApart, snapshot_of(app))
     torn_down.clear()
     g.name = "ann"
     chunks = stream_template_string("{{ request.path }} {{ g.name }} {{ session.name }}")
@@ -139,7 +143,7 @@ def test_what_a_teardown_function_raises_leaves_no_context(app):
         if faults:
             raise faults.pop()
 
-    context = entered(snapshot_of(app))
+    context = entered(ContextApart, snapshot_of(app))
     faults.append(LookupError("in a teardown function"))
     with pytest.raises(Exception) as raised:  # since Flask 3.2 a group with it
         context.pop()
@@ -152,7 +156,7 @@ def test_a_session_changed_in_a_callback_is_that_of_the_next(app):
     """It is the handshake's session, for as long as the connection lives."""
     snapshot = snapshot_of(app)
     for count in (1, 2):
-        context = entered(snapshot)
+        context = entered(ContextApart, snapshot)
         session["count"] = session.get("count", 0) + 1
         assert session["count"] == count
         context.pop()
@@ -176,7 +180,7 @@ def test_copied_variables_do_not_keep_the_views_request(app):
 
 def test_a_copied_context_works_in_another_place(app):
     """`copy_current_request_context` gives an ordinary one."""
-    context = entered(snapshot_of(app))
+    context = entered(ContextApart, snapshot_of(app))
 
     @copy_current_request_context
     def elsewhere():
@@ -278,7 +282,7 @@ def test_what_the_app_sets_on_its_request_is_seen(app, what):
         snapshot = RequestSnapshot(app, view.request, view.session)
     snapshot.opened()
     for _ in range(2):
-        context = entered(snapshot)
+        context = entered(ContextApart, snapshot)
         assert getattr(request, name) == value
         if name != "number":
             assert request.number == number
@@ -324,10 +328,10 @@ class InCallback:
     """Enters a callback's context, as callbacks do."""
 
     def __init__(self, snapshot):
-        self._context = context_of(snapshot)
+        self._snapshot = snapshot
 
     def __enter__(self):
-        self._context.enter()
+        self._context = entered(CallbackContext, self._snapshot)
 
     def __exit__(self, *error):
         self._context.end(None)
