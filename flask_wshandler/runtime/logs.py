@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from . import faults, first_use, locks, threads
 
@@ -49,7 +49,7 @@ class _Line:
         frame = sys._getframe(3)  # of the caller of the logger's method
         self.file, self.line = frame.f_code.co_filename, frame.f_lineno
         self.function = frame.f_code.co_name
-        self.logger = logger
+        self.logger: Any = logger  # an app may have one of structlog's or loguru's
         self.level = level
         self.message = message
         self.args = args
@@ -65,18 +65,33 @@ class _Line:
             return
         depth.count += 1
         try:
-            if self.logger.isEnabledFor(self.level):
-                record = self.logger.makeRecord(
-                    self.logger.name, self.level, self.file, self.line, self.message, self.args,
-                    self.exc_info, self.function, self.extra,
-                )  # fmt: skip
-                record.threadName = self.thread_name
-                self.logger.handle(record)
+            if isinstance(self.logger, logging.Logger):
+                self._write_record(self.logger)
+            elif isinstance(self.logger, logging.LoggerAdapter):
+                self.logger.log(self.level, self.message, *self.args, exc_info=self.exc_info)
+            else:
+                log = getattr(self.logger, logging.getLevelName(self.level).lower())
+                log(self._text())  # no other arguments: loguru would format the message by them
         except BaseException:
             faults.note("log")
             _show(self)
         finally:
             depth.count -= 1
+
+    def _write_record(self, logger: logging.Logger) -> None:
+        if logger.isEnabledFor(self.level):
+            record = logger.makeRecord(
+                logger.name, self.level, self.file, self.line, self.message, self.args,
+                self.exc_info, self.function, self.extra,
+            )  # fmt: skip
+            record.threadName = self.thread_name
+            logger.handle(record)
+
+    def _text(self) -> str:
+        text = self.message % self.args if self.args else self.message
+        if self.exc_info is None:
+            return text
+        return text + "\n" + "".join(traceback.format_exception(*self.exc_info)).rstrip()
 
 
 def _show(line: _Line) -> None:

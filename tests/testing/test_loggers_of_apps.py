@@ -1,4 +1,7 @@
-"""A log filter of the app's that raises ends nothing: no request, no callback, no client."""
+"""What an app has made of its logging: a filter that raises ends no request and no client,
+and a logger of another package gets the lines, too."""
+
+import logging
 
 import pytest
 from flask import Flask
@@ -116,3 +119,49 @@ def test_an_app_whose_logger_can_not_be_had(site):
         ws.send("raise")
         assert ws.wait_closed() == 1011
     assert wait_for(lambda: site.sockets.stats().faults.get("log"), "a fault that is counted")
+
+
+class Lines:
+    """A logger that is none of `logging`, as structlog's and loguru's: it formats by `{}`."""
+
+    def __init__(self):
+        self.lines = []
+
+    def warning(self, message, *args, **kwargs):
+        self.lines.append(f"warning {message.format(*args, **kwargs) if kwargs else message}")
+
+    def error(self, message, *args, **kwargs):
+        self.lines.append(f"error {message.format(*args, **kwargs) if kwargs else message}")
+
+
+def test_a_logger_of_another_package():
+    """It gets whole lines, with the traceback in them."""
+    app = Flask(__name__)
+    app.logger = Lines()
+    WebSockets(app).route("/echo/<name>")(Named)
+    with connect(app, "/echo/{name}%s", propagate_exceptions=False) as ws:
+        ws.send("raise")
+        assert ws.wait_closed() == 1011
+    assert status_of(app, path="/echo/x", **FOREIGN) == 403
+    first, second = app.logger.lines
+    assert first.startswith('error Exception in Named.on_text on "/echo/{name}%s"\nTraceback')
+    assert first.endswith("LookupError: raise")
+    assert second.startswith("warning A WebSocket from https://elsewhere.example was refused")
+
+
+def test_a_logger_adapter(caplog):
+    """Its records are its logger's."""
+    app = Flask(__name__)
+    app.logger = logging.LoggerAdapter(app.logger, {"tenant": "acme"})
+    WebSockets(app).route("/echo/<name>")(Named)
+    with connect(app, "/echo/x", propagate_exceptions=False) as ws:
+        ws.send("raise")
+        assert ws.wait_closed() == 1011
+    [record] = caplog.records
+    assert (record.getMessage(), record.tenant) == ("Exception in Named.on_text on /echo/x", "acme")
+    assert record.exc_info
+
+
+class Named(Echo):
+    def __init__(self, name):
+        del name
