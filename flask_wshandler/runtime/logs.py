@@ -3,13 +3,15 @@
 A filter, a handler or a formatter of the app's may raise: that is counted, and ends nothing. It may
 broadcast: a line of a thread that holds a lock is written when it holds none any more. It may take
 its time: the lines of a thread that must not wait, because there is only one for all clients, are
-written by a thread of their own, in order, as many of them as there is room for.
+written by a thread of their own, in order, as many of them as there is room for. So are the lines
+that no callback has caused: a crowd that leaves would take all threads of those who stay.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
+import contextvars
 import logging
 import sys
 import threading
@@ -35,7 +37,7 @@ class _Line:
     """One that is to be written: what is known where it is logged."""
 
     __slots__ = ("args", "exc_info", "extra", "file", "function", "level", "line", "logger",
-                 "message", "thread_name")  # fmt: skip
+                 "message", "thread_name", "variables")  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +58,8 @@ class _Line:
         self.exc_info = None if error is None else (type(error), error, error.__traceback__)
         self.extra = extra
         self.thread_name = threading.current_thread().name
+        #: In which a filter or a formatter finds what it looks for. Copying them takes no time.
+        self.variables = contextvars.copy_context()
 
     def write(self) -> None:
         """Give it to the handlers. Never raises."""
@@ -109,8 +113,8 @@ class Logger:
         self._logger = logger
 
     def info(self, message: str, *args: object, extra: Mapping[str, object] | None = None) -> None:
-        """Log a line."""
-        self._log(logging.INFO, message, args, None, extra)
+        """Log a line that no callback has caused: no poller waits for it, while there is room."""
+        self._log_later(logging.INFO, message, args, extra)
 
     def warning(self, message: str, *args: object) -> None:
         """Log a warning."""
@@ -134,12 +138,25 @@ class Logger:
         message: str,
         args: tuple[object, ...],
         error: BaseException | None = None,
-        extra: Mapping[str, object] | None = None,
     ) -> None:
-        line = _Line(self._logger, level, message, args, error, extra)
+        self._write(_Line(self._logger, level, message, args, error, None))
+
+    def _log_later(
+        self,
+        level: int,
+        message: str,
+        args: tuple[object, ...],
+        extra: Mapping[str, object] | None,
+    ) -> None:
+        line = _Line(self._logger, level, message, args, None, extra)
+        if threads.current() is None or not _process.writer.put(line):
+            self._write(line)
+
+    def _write(self, line: _Line) -> None:
         thread = threads.current()
         if thread is not None and not thread.may_wait_for_logs:
-            _process.writer.put(line)
+            if not _process.writer.put(line):
+                faults.note("log")
         elif not locks.put_off(line.write):
             line.write()
 
@@ -177,15 +194,15 @@ class _Writer:
             "log", self._write_all, None, may_wait_for_logs=True
         )
 
-    def put(self, line: _Line) -> None:
-        """Have a line written. Never waits for a handler."""
+    def put(self, line: _Line) -> bool:
+        """Have a line written; False if there is no room. Never waits for a handler."""
         with self._changed:
             if len(self._lines) >= _MOST_WAITING:
-                faults.note("log")
-                return
+                return False
             self._lines.append(line)
             self._changed.notify_all()
         self._thread.start()
+        return True
 
     def flush(self, seconds: float) -> None:
         """Wait until all is written, for so long at most."""
@@ -206,7 +223,7 @@ class _Writer:
                     self._changed.wait()
                 line = self._lines.popleft()
                 self._is_writing = True
-            line.write()
+            line.variables.run(line.write)
 
 
 class _OfThisProcess:
