@@ -20,6 +20,9 @@ _SUBSCRIBER_BITS = 64
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """IPv4 clients of a server that has IPv6 only (RFC 6052)."""
 
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+"""The same by a translator of one's own (RFC 8215): each address is one IPv4 client."""
+
 UNKNOWN = "unknown"
 """All clients of whom no address is known."""
 
@@ -44,13 +47,26 @@ def _as_ipv4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def subscriber_of(text: str | None) -> str:
-    """What counts as one client: an IPv4 address, a /64 of IPv6, or `UNKNOWN` for all others."""
-    address = parse_address(text)
+    """What counts as one client: an IPv4 address, a /64 of IPv6, or `UNKNOWN` for all others.
+
+    Of a header's list it is the last one: what stands before may be the client's own invention.
+    """
+    address = parse_address(_last_node(text or ""))
     if address is None:
         return UNKNOWN
-    if address.version == 4:
+    if address.version == 6 and address.sixtofour is not None:
+        address = address.sixtofour  # who has one IPv4 address has 65,536 times a /64 (RFC 3056)
+    if address.version == 4 or address in _LOCAL_NAT64:
         return str(address)
     return str(ipaddress.IPv6Network((address, _SUBSCRIBER_BITS), strict=False))
+
+
+def _last_node(text: str) -> str:
+    """Of a list as in X-Forwarded-For or Forwarded, with its quotes and parameters taken off."""
+    last = text.rpartition(",")[2]
+    parameters = [each.strip() for each in last.split(";")]
+    node = next((each[4:] for each in parameters if each[:4].lower() == "for="), parameters[0])
+    return node.strip().strip('"')
 
 
 def is_loopback(text: str | None) -> bool:
