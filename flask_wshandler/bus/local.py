@@ -220,7 +220,7 @@ class LocalBus(Bus):
             listener = self._listener
             if not self._is_idle or self._is_closed or listener is None:
                 return False
-            if not self._directory.has(self._name) or _is_readable(listener):
+            if not self._directory.keep(self._name) or _is_readable(listener):
                 self._accept_from_now_on()
             return self._is_idle
 
@@ -317,7 +317,7 @@ class LocalBus(Bus):
         if self._loop.has_orders:
             return  # the listener is about to be registered
         listener = self._listener
-        if listener is not None and self._directory.has(self._name):
+        if listener is not None and self._directory.keep(self._name):
             if not self._loop.is_registered(listener):
                 self._register()  # it could accept nobody
             return

@@ -212,6 +212,7 @@ class _Member:
         with self._lock:
             figures = self._tell()
             self._books.write(self._name, figures)
+            self._directory.keep(self._name)
             self._written = figures
             return figures
 

@@ -180,6 +180,20 @@ class RunDirectory:
             return True
         return True
 
+    def keep(self, name: str) -> bool:
+        """The same, and have the socket look used to what removes old files.
+
+        systemd-tmpfiles spares sockets that somebody listens on, but not where they were renamed,
+        nor of containers; XDG_RUNTIME_DIR asks for a sign of use every six hours.
+        """
+        if not self.has(name):
+            return False
+        with contextlib.suppress(OSError, UnsafeDirectory):
+            path = self.path / name
+            if abs(time.time() - os.lstat(path).st_mtime) > _SIGN_OF_USE_S:
+                os.utime(path, follow_symlinks=False)
+        return True
+
     def address(self, name: str) -> str:
         """The address of a member's socket."""
         return os.path.join(self.path, name)
@@ -247,6 +261,8 @@ class RunDirectory:
             if time.time() - os.lstat(self.path / name).st_mtime > _UNFINISHED_FOR_S:
                 os.unlink(self.path / name)
 
+
+_SIGN_OF_USE_S = 3600.0
 
 _TICK_NS = 50_000_000
 """More than a clock tick of any kernel (10 ms at the most), by which times of files are rounded."""

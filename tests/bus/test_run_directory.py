@@ -468,3 +468,25 @@ def test_close_ends_a_thread_that_is_wide_awake(open_bus, runtime, monkeypatch):
         bus.subscribe("t")
         assert bus.wait_until_subscribed()
         bus.close()
+
+
+@pytest.mark.parametrize("waits", ["idly", "for messages"])
+def test_a_socket_looks_used(runtime, open_bus, monkeypatch, waits):
+    """What removes files of ten days ago leaves it alone: it has a new time every hour."""
+    monkeypatch.setattr("flask_wshandler.bus.local._CHECK_S", 0.05)
+    bus = open_bus()
+    bus.subscribe("t")
+    if waits == "idly":
+        assert bus.listen_idly()
+    else:
+        assert bus.wait_until_subscribed()
+    (path,) = RunDirectory("test").path.iterdir()
+    ten_days_ago_s = time.time() - 10 * 86400
+    os.utime(path, (ten_days_ago_s, ten_days_ago_s))
+    if waits == "idly":
+        assert bus.look()
+    wait_for(lambda: path.stat().st_mtime > time.time() - 60, "new time of the socket")
+    assert path.stat().st_atime > time.time() - 60
+    is_just_marked_s = path.stat().st_mtime_ns
+    bus.look()
+    assert path.stat().st_mtime_ns == is_just_marked_s
