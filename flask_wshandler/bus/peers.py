@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterator
@@ -141,7 +142,8 @@ class Peers:
             elif place.has_app:
                 user = _user(place.user_id)
                 said.append(
-                    f"The app was in {place.top}, as the user {user}: see `sudo -u {user}`."
+                    f"The app was in {place.top}, as the user {user}: see `sudo -u "
+                    f"{shlex.quote(user)}`."
                 )
             elif place.has_app is None:
                 strangers.add(_user(place.user_id))

@@ -14,9 +14,10 @@ import threading
 import time
 
 from ..runtime import logs
+from ..runtime.redaction import one_line
 from .base import CLOSE_TIMEOUT_S, Bus
 from .envelope import Malformed
-from .outage import OutageLog
+from .outage import OutageLog, Silence
 from .parts import Assembler, is_part
 from .redis_address import RedisAddress
 from .redis_publisher import Publisher
@@ -43,10 +44,16 @@ class RedisBus(Bus):
 
     def _begin(self) -> None:
         super()._begin()
+        silence = Silence(self._address.silence_s)
         self._publisher = Publisher(
-            self._address, self, self.sender, self._prefix, self.max_queue_bytes
+            self._address,
+            self,
+            silence,
+            sender=self.sender,
+            prefix=self._prefix,
+            max_bytes=self.max_queue_bytes,
         )
-        self._subscriber = Subscriber(self._address, self)
+        self._subscriber = Subscriber(self._address, self, silence)
         self._assembler = Assembler()  # the subscriber's thread's
         # Reentrant: garbage may be collected meanwhile, and its `__del__` may broadcast.
         self._health_lock = threading.RLock()
@@ -140,6 +147,10 @@ class RedisBus(Bus):
         """Redis can't be published on."""
         self._fails(_PUBLISH, reason)
 
+    def master_has_changed(self) -> None:
+        """What Redis was the master is one no more."""
+        self._subscriber.connect_anew()
+
     def subscriber_works(self) -> None:
         """Redis has confirmed what was to be subscribed to."""
         self._works(_LISTEN)
@@ -168,6 +179,10 @@ class RedisBus(Bus):
     def _fails(self, what: str, reason: str) -> None:
         with self._health_lock:
             self._note_up(False, reason, what)
-            is_new = self._outage_log.lost(time.monotonic())
+            now_s = time.monotonic()
+            is_new = self._outage_log.lost(now_s)
+            is_worth_a_line = self._outage_log.explains(reason, now_s)
         if is_new:
             self._log_up(False, reason)
+        elif is_worth_a_line:
+            logger.error("%s is still down: %s", self, one_line(reason))

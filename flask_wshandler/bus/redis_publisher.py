@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import RedisError, ResponseError
 
 from ..runtime import lifecycle, locks, logs, threads
-from .outage import Backoff
+from .outage import Backoff, Silence
 from .parts import PART_BYTES, split
 from .redis_address import LOST, RedisAddress, reason_of
 
@@ -34,6 +34,12 @@ _MAX_AGE_S = 10.0
 # says otherwise (client-output-buffer-limit).
 _PARTS_AT_ONCE_BYTES = 8 * 2**20
 _PARTS_BYTES_PER_S = 16 * 2**20
+_QUIET_S = 1.0
+"""A connection that was closed after such a silence is replaced without a word: proxies do that,
+and Redis by its setting `timeout`."""
+_MASTER = b"master"
+_LOOK_FOR_MASTER_S = 30.0
+"""How long a connection to a replica is kept: the address may be a master's by now."""
 _PROBE_TOPIC = b"?probe"
 """Nobody's: a collection's begins with a letter, and that of every process is empty."""
 
@@ -45,9 +51,15 @@ class Owner(Protocol):
 
     def publisher_fails(self, reason: str) -> None: ...
 
+    def master_has_changed(self) -> None: ...
+
     def count_dropped(self, count: int) -> None: ...
 
     def warn_of_overflow(self) -> None: ...
+
+
+class _Replaceable(Unreachable):
+    """Another connection is to be made; with this one nothing is lost."""
 
 
 class Refused(RedisError):
@@ -67,11 +79,19 @@ class Publisher:
     """What waits to be published, and the thread that does it. Any thread may call it."""
 
     def __init__(
-        self, address: RedisAddress, owner: Owner, sender: bytes, prefix: bytes, max_bytes: int
+        self,
+        address: RedisAddress,
+        owner: Owner,
+        silence: Silence,
+        *,
+        sender: bytes,
+        prefix: bytes,
+        max_bytes: int,
     ) -> None:
         """`prefix` and a topic are the name of a channel."""
         self._address = address
         self._owner = owner
+        self._silence = silence
         self._sender = sender
         self._prefix = prefix
         self._max_bytes = max_bytes
@@ -94,6 +114,12 @@ class Publisher:
         self._connection: Any = None
         self._part_number = 0
         self._paced_s = 0.0
+        #: When Redis was asked last, and when it has answered last.
+        self._asked_s = self._heard_s = 0.0
+        self._connected_s = 0.0
+        self._role: bytes | None = None
+        self._role_due_s = 0.0
+        self._was_replica = False
 
     def put(self, topic: str, data: bytes, *, is_urgent: bool) -> None:
         """Queue an envelope, which past the limit costs the oldest. Never waits."""
@@ -196,25 +222,35 @@ class Publisher:
 
     def _run(self) -> None:
         backoff = Backoff()
+        silent_s = 0.0
         while not self._is_closed:
             works_since_s = None
             try:
-                self._connection = self._address.connect()
-                self._probe()
+                self._connect()
                 works_since_s = time.monotonic()
+                self._silence.was_too_long(silent_s)
                 self._succeed()
                 while self._wait_for_news():
                     self._check_connection()
+                    self._check_role()
                     self._publish_next()
                 reason = ""
             except LOST as error:
-                reason = reason_of(error)
+                silent_s = self._asked_s - self._heard_s if works_since_s is not None else 0.0
+                reason = "" if isinstance(error, _Replaceable) else reason_of(error)
             finally:
                 self._disconnect()
             if reason and not self._is_closed:
                 now_s = time.monotonic()
                 self._fail(reason)
                 self._pause(backoff.failed(now_s - (works_since_s or now_s)))
+
+    def _connect(self) -> None:
+        self._connection = self._address.connect()
+        self._asked_s = self._heard_s = self._connected_s = time.monotonic()
+        self._role = None
+        self._role_due_s = 0.0
+        self._probe()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -246,7 +282,7 @@ class Publisher:
             with self._changed:
                 if not (self._queue or self._urgent or self._is_closed):
                     self._changed.notify_all()  # for what waits until all is published
-                    self._changed.wait_for(self._is_something_due, self._address.silence_s)
+                    self._changed.wait_for(self._is_something_due, self._silence.allowed_s)
                 self._is_check_due = False
                 if self._queue or self._urgent:
                     return True
@@ -260,14 +296,51 @@ class Publisher:
 
     def _probe(self) -> None:
         """Publish nothing to nobody: only that shows whether something can be published."""
+        self._check_connection()
         self._publish([(self._prefix + _PROBE_TOPIC, b"")])
+        self._check_role()
 
     def _check_connection(self) -> None:
         # Readable without a question is the end of the stream. To find that out only by
         # publishing would lose a batch.
-        if self._connection.can_read(0):
-            self._connection.read_response()
-            raise Unreachable("Redis has said something without being asked")
+        self._asked_s = time.monotonic()
+        try:
+            if self._connection.can_read(0):
+                self._connection.read_response()
+                raise Unreachable("Redis has said something without being asked")
+        except (Unreachable, OSError) as error:
+            if self._asked_s - self._heard_s < _QUIET_S:
+                raise
+            raise _Replaceable(reason_of(error)) from error
+
+    def _check_role(self) -> None:
+        """Have another connection made if this Redis was a master and is one no more.
+
+        Its address may be the new master's now, where all come who connect anew. A replica carries
+        what it is told to its own subscribers only, and nothing refuses that.
+        """
+        now_s = time.monotonic()
+        if now_s < self._role_due_s:
+            return
+        self._role_due_s = now_s + self._address.silence_s
+        before, self._role = self._role, self._ask_role()
+        if before == _MASTER != self._role:
+            self._owner.master_has_changed()
+            raise Unreachable("it is the master no more")
+        if before is None and self._role == _MASTER and self._was_replica:
+            self._owner.master_has_changed()
+        self._was_replica = self._role not in (_MASTER, None)
+        if self._was_replica and now_s - self._connected_s > _LOOK_FOR_MASTER_S:
+            raise _Replaceable("it is a replica")
+
+    def _ask_role(self) -> bytes | None:
+        self._connection.send_command("HELLO", 2)
+        try:
+            answer = self._connection.read_response()
+        except ResponseError:  # Redis before 6, or a user who may not
+            return None
+        pairs = answer if isinstance(answer, list) else []
+        return dict(zip(pairs[::2], pairs[1::2], strict=False)).get(b"role")
 
     def _publish_next(self) -> None:
         batch, done_count = self._next_batch()
@@ -346,6 +419,7 @@ class Publisher:
         if not commands:
             return
         connection = self._connection
+        self._asked_s = time.monotonic()
         carried_count = 0
         refusal = None
         try:
@@ -357,6 +431,7 @@ class Publisher:
                     carried_count += 1
                 except ResponseError as error:
                     refusal = error
+            self._heard_s = time.monotonic()
         finally:
             if is_counted and carried_count < len(commands):
                 self._owner.count_dropped(len(commands) - carried_count)

@@ -22,7 +22,7 @@ from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import ResponseError
 
 from ..runtime import lifecycle, locks, logs, threads
-from .outage import Backoff
+from .outage import Backoff, Silence
 from .redis_address import LOST, RedisAddress, reason_of
 from .redis_publisher import Refused
 
@@ -33,6 +33,9 @@ _MOST_CHANNEL_BYTES = 256 * 1024
 """Of one command, and about those of its answers."""
 _BATCH = 512
 """As many messages are delivered together."""
+_NOBODYS = b"wshandler:?sign"
+"""A channel to unsubscribe from, which Redis answers also while it loads its data, when it refuses
+a PING and carries messages all the same."""
 
 
 class Owner(Protocol):
@@ -48,9 +51,10 @@ class Owner(Protocol):
 class Subscriber:
     """What a process wants to hear, and the thread that hears it. Any thread may call it."""
 
-    def __init__(self, address: RedisAddress, owner: Owner) -> None:
+    def __init__(self, address: RedisAddress, owner: Owner, silence: Silence) -> None:
         self._address = address
         self._owner = owner
+        self._silence = silence
         self._changed = locks.new_condition()
         # Guarded by _changed.
         self._wanted: dict[bytes, None] = {}
@@ -61,6 +65,7 @@ class Subscriber:
         self._confirmed = 0
         self._is_failing = False
         self._has_waited_in_vain = False
+        self._is_to_connect_anew = False
         self._is_closed = False
         self._thread = threads.BackgroundThread("listen", self._run, logger)
         self._waker: socket.socket | None = None
@@ -68,6 +73,9 @@ class Subscriber:
         # The thread's own.
         self._wakee: socket.socket | None = None
         self._session: _Session | None = None
+        self._works_since_s: float | None = None
+        #: How long the last connection was silent before it was lost, if it had worked.
+        self._silent_s = 0.0
 
     def subscribe(self, channel: bytes) -> None:
         """Want to hear a channel; `wait` has it subscribed to. Never waits."""
@@ -102,6 +110,12 @@ class Subscriber:
         if trouble:
             self._owner.subscriber_fails(trouble)
         return not trouble
+
+    def connect_anew(self) -> None:
+        """Have the thread give up its connection for another one. Never waits."""
+        with self._changed:
+            self._is_to_connect_anew = True
+            self._wake()
 
     def close(self, until_s: float) -> None:
         """End the thread."""
@@ -159,16 +173,20 @@ class Subscriber:
         backoff = Backoff()
         while not self._is_closed:
             reason = ""
-            self._works_since_s: float | None = None
+            self._works_since_s = None
+            silent_s = 0.0
             try:
-                self._session = _Session(self._address, self._wakee)
+                self._session = _Session(self._address, self._wakee, self._silence)
                 self._listen(self._session)
             except LOST as error:
                 reason = reason_of(error)
+                if self._session is not None and self._works_since_s is not None:
+                    silent_s = self._session.silent_s
             finally:
                 session, self._session = self._session, None
                 if session is not None:
                     session.close()
+            self._silent_s = silent_s
             if reason and not self._is_closed:
                 now_s = time.monotonic()
                 self._fail(reason)
@@ -181,7 +199,9 @@ class Subscriber:
         while not self._is_closed:
             if session.is_answered:
                 if self._confirm(session.answers_up_to) >= restored:
-                    self._works_since_s = self._works_since_s or time.monotonic()
+                    if self._works_since_s is None:
+                        self._works_since_s = time.monotonic()
+                        self._silence.was_too_long(self._silent_s)
                     self._owner.subscriber_works()
                 self._ask(session)
             came: list[bytes] = []
@@ -190,10 +210,13 @@ class Subscriber:
             finally:
                 if came:
                     self._owner.deliver(came)
+            if self._is_to_connect_anew:
+                raise Unreachable("its address may be another Redis's now")
 
     def _request_all(self) -> int:
         """Begin anew with a connection that has subscribed to nothing."""
         with self._changed:
+            self._is_to_connect_anew = False
             self._requested += 1
             self._requests = dict.fromkeys(self._wanted, self._requested)
             return self._requested
@@ -247,9 +270,12 @@ class Subscriber:
 class _Session:
     """One connection that listens, and the questions on it. The thread's own."""
 
-    def __init__(self, address: RedisAddress, wakee: socket.socket | None) -> None:
+    def __init__(
+        self, address: RedisAddress, wakee: socket.socket | None, silence: Silence
+    ) -> None:
         """Connect. Raises `LOST`."""
-        self._silence_s = address.silence_s
+        self._answer_s = address.silence_s
+        self._silence = silence
         self._wakee = wakee
         self._connection: Any = address.connect()
         self._selector = selectors.DefaultSelector()
@@ -262,14 +288,22 @@ class _Session:
         self.answers_up_to = 0
         self._asks_up_to = 0
         self._awaited_count = 0
-        self._is_ping_awaited = False
+        self._is_sign_awaited = False
         self._asked_s = self._heard_s = time.monotonic()
+        self._silent_before_s = 0.0
         self._is_more = False
 
     @property
     def is_answered(self) -> bool:
         """Whether Redis owes no answer."""
-        return not self._awaited_count and not self._is_ping_awaited
+        return not self._awaited_count and not self._is_sign_awaited
+
+    @property
+    def silent_s(self) -> float:
+        """How long it has been silent, or was when Redis was asked what it has not answered."""
+        if self.is_answered:
+            return time.monotonic() - max(self._asked_s, self._heard_s)
+        return self._silent_before_s if self._heard_s <= self._asked_s else 0.0
 
     def close(self) -> None:
         """Close the connection, and in a forked child its descriptor only."""
@@ -282,20 +316,24 @@ class _Session:
         unwanted = [channel for channel in unwanted if channel in self._subscribed]
         self._asks_up_to = up_to
         if not wanted and not unwanted:
-            self._ping()
+            self._ask_for_sign()
             return
         self._subscribed.update(wanted)
         self._subscribed.difference_update(unwanted)
+        self._note_asked()
         self._awaited_count = len(wanted) + len(unwanted)
-        self._asked_s = time.monotonic()
         for command, channels in (("SUBSCRIBE", wanted), ("UNSUBSCRIBE", unwanted)):
             if channels:
                 self._connection.send_command(command, *channels)
 
-    def _ping(self) -> None:
-        self._is_ping_awaited = True
+    def _ask_for_sign(self) -> None:
+        self._note_asked()
+        self._is_sign_awaited = True
+        self._connection.send_command("UNSUBSCRIBE", _NOBODYS)
+
+    def _note_asked(self) -> None:
+        self._silent_before_s = self.silent_s
         self._asked_s = time.monotonic()
-        self._connection.send_command("PING")
 
     def receive(self, came: list[bytes]) -> None:
         """Wait until something comes or is to be done; append to `came` what was published.
@@ -317,16 +355,19 @@ class _Session:
         self._check_silence(now_s)
 
     def _seconds_until_due(self) -> float:
-        since_s = self._asked_s if self.is_answered else max(self._asked_s, self._heard_s)
-        return max(0.0, since_s + self._silence_s - time.monotonic())
+        if self.is_answered:
+            due_s = self._asked_s + self._silence.allowed_s
+        else:
+            due_s = max(self._asked_s, self._heard_s) + self._answer_s
+        return max(0.0, due_s - time.monotonic())
 
     def _check_silence(self, now_s: float) -> None:
         if self._seconds_until_due() > 0:
             return
         if self.is_answered:
-            self._ping()
+            self._ask_for_sign()
         else:
-            raise Unreachable(f"Redis has not answered for {self._silence_s:g} seconds")
+            raise Unreachable(f"Redis has not answered for {self._answer_s:g} seconds")
 
     def _read(self, came: list[bytes]) -> None:
         try:
@@ -334,13 +375,14 @@ class _Session:
         except ResponseError as error:
             if self._awaited_count:
                 raise Refused(f"Redis refuses SUBSCRIBE: {error}") from None
-            response = b"PONG"  # a refusal to a PING, which is a sign as well
+            self._is_sign_awaited = False  # a refusal is a sign as well
+            response = None
         what = response[0] if isinstance(response, list) else response
         if what == b"message":
             came.append(response[2])
+        elif what == b"unsubscribe" and response[1] == _NOBODYS:
+            self._is_sign_awaited = False
         elif what in (b"subscribe", b"unsubscribe"):
             self._awaited_count = max(0, self._awaited_count - 1)
-        elif what in (b"pong", b"PONG"):
-            self._is_ping_awaited = False
         if self.is_answered:
             self.answers_up_to = self._asks_up_to

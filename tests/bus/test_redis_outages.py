@@ -4,6 +4,7 @@ import socket
 import threading
 
 import pytest
+import redis
 
 from tests.deadlines import DEADLINE_S
 
@@ -169,3 +170,58 @@ def test_what_was_joined_and_left_meanwhile_is_true_afterwards(network):
         member.wait_for_texts(topic, [topic])
     member.end()
     other.end()
+
+
+def test_what_turns_out_to_be_in_the_way_is_told(network):
+    """The end of the connection is not why it stays down: that is said, too, once."""
+    member = Member(network)
+    assert member.subscribe("t")
+    network.lose()
+    wait_for(lambda: is_down(member), "sign of the loss")
+    network._server._arguments = ("--requirepass", "another")
+    network._server.client = lambda: redis.Redis(port=network._server.port, password="another")
+    network.restore()
+    wait_for(lambda: "Authentication required" in member.log, "reason")
+    log = member.end()
+    assert log.count(" is down: ") == 1, log
+    assert log.count(" is still down: ") <= 2, log  # refused in between
+
+
+def test_a_redis_that_loads_its_data_is_listened_to(network, admin):
+    """It carries messages, though it refuses other commands, a PING among them."""
+    network._server.stop()
+    network._server._arguments = ("--enable-debug-command", "yes")
+    network._server._arguments += ("--loading-process-events-interval-bytes", "1024")
+    network._server.start()
+    network.url += "?health_check_interval=0.3"
+    alice, bob = Member(network), Member(network)
+    assert alice.subscribe("t")
+    assert bob.subscribe("t")
+    admin.execute_command("DEBUG", "POPULATE", 20000)
+    admin.config_set("key-load-delay", 200)
+    before = connections(admin)
+    loading = threading.Thread(target=admin.execute_command, args=("DEBUG", "RELOAD"))
+    loading.start()
+    with network._server.client() as other:
+        wait_for(lambda: is_loading(other), "loading")
+        begin = questions(other)
+        wait_for(lambda: questions(other) >= begin + 6, "three questions of each")
+        assert is_loading(other)
+        alice.say("t", "meanwhile")
+        bob.wait_for_texts("t", ["meanwhile"])
+        assert alice.stats()["is_up"]
+        assert bob.stats()["is_up"]
+        other.config_set("key-load-delay", 0)
+    loading.join(DEADLINE_S)
+    assert connections(admin) == before + 2  # `other`, and to publish
+    assert alice.end() == ""
+    assert bob.end() == ""
+
+
+def is_loading(client):
+    return int(client.info("persistence")["loading"])
+
+
+def questions(client):
+    """How often those who listen have asked for a sign of life."""
+    return client.info("commandstats").get("cmdstat_unsubscribe", {"calls": 0})["calls"]

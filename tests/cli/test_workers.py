@@ -342,17 +342,24 @@ class TestNobodyIsThere:
             assert str(app) in done.stderr
             assert str(runtime) in done.stderr
 
-    def test_where_they_may_be_instead(self, app, commands, runtime, monkeypatch):
+    @pytest.mark.parametrize(
+        ("user_id", "user", "written"),
+        [(65534, "nobody", "nobody"), (54321, "#54321", "'#54321'")],
+        ids=["a name", "none, as in containers"],
+    )
+    def test_where_they_may_be_instead(
+        self, app, commands, runtime, monkeypatch, user_id, user, written
+    ):
         """The directory of another user, and of another XDG_RUNTIME_DIR."""
         if os.geteuid() != 0:
             pytest.skip("only root can give a directory away")
         monkeypatch.setenv("TMPDIR", str(runtime))
         here = RunDirectory(str(app))
         here.make()
-        top = runtime / "flask-wshandler-65534"
+        top = runtime / f"flask-wshandler-{user_id}"
         (top / here.name).mkdir(parents=True)
-        os.chown(top, 65534, 65534)
+        os.chown(top, user_id, user_id)
         done = commands.run("list", XDG_RUNTIME_DIR="/nowhere", TMPDIR=str(runtime))
         assert done.returncode == 1
-        assert f"The app was in {top}, as the user nobody: see `sudo -u nobody`." in done.stderr
+        assert f"The app was in {top}, as the user {user}: see `sudo -u {written}`." in done.stderr
         assert f"The app was in {here.path.parent}, by another XDG_RUNTIME_DIR." in done.stderr
