@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 from flask import current_app
-from flask.cli import ScriptInfo
+from flask.cli import NoAppException, ScriptInfo
 
 
 class _OfTheApp(click.Command):
@@ -26,9 +26,19 @@ class _OfTheApp(click.Command):
         parent: click.Context | None = None,
         **extra: Any,  # click's
     ) -> click.Context:
-        """The context of the app's command, which runs by it. Raises what loading the app does."""
+        """The context of the app's command, which runs by it. Raises what loading the app does.
+
+        Help is there without an app.
+        """
         assert parent is not None  # it is one of Flask's commands
-        app = parent.ensure_object(ScriptInfo).load_app()
+        try:
+            app = parent.ensure_object(ScriptInfo).load_app()
+        except NoAppException:
+            if "--help" not in args:
+                raise
+            from flask_wshandler.cli import CommandGroup
+
+            return CommandGroup().make_context(info_name, args, parent, **extra)
         command = app.cli.get_command(parent, self.name or "")
         if command is None:
             raise click.UsageError(f"the app {app.name!r} has no WebSockets: call WebSockets(app)")

@@ -152,6 +152,8 @@ class FunctionHandler(WebSocketHandler):
         self._request_thread = request_thread
         # The thread's.
         self._end_code: int = CloseCode.NORMAL_CLOSURE
+        #: Whether it is called, or its request's teardown functions are. Written by one at a time.
+        self.is_running = False
         if options.get("max_message_size") is not None:
             self.max_message_size = options["max_message_size"]
         if options.get("ping_interval") is not None:
@@ -179,7 +181,9 @@ class FunctionHandler(WebSocketHandler):
 
     def on_open(self) -> None:
         """Let the function begin."""
+        self.is_running = True
         if not self._request_thread.begin():
+            self.is_running = False
             self.close(CloseCode.INTERNAL_ERROR)
 
     def on_message(self, message: Message) -> None:
@@ -253,6 +257,7 @@ class FunctionHandler(WebSocketHandler):
             callbacks = self._callbacks()
             callbacks.report_teardown(self.function, error)
             self._end_code = callbacks.failed(error)
+        self.is_running = False
         self.close(self._end_code)
 
     def _callbacks(self) -> FunctionCallbacks:

@@ -9,6 +9,7 @@ import dataclasses
 import threading
 from typing import TYPE_CHECKING
 
+from ..handlers.flask_sock import FunctionHandler
 from ..transports.engine import Engine
 from ..transports.readiness import READABLE, WRITABLE, new_watch
 
@@ -28,6 +29,7 @@ class Served:
     def __init__(self) -> None:
         # Each written once, by the engine.
         self._channel: Channel | None = None
+        self._function: FunctionHandler | None = None
         self._thread: threading.Thread | None = None
         #: Whether the app has accepted the client.
         self.is_accepted = False
@@ -71,6 +73,11 @@ class Served:
         return channel.is_idle and not connection.is_corked
 
     @property
+    def runs_a_function(self) -> bool:
+        """Whether a flask-sock function has not returned."""
+        return self._function is not None and self._function.is_running
+
+    @property
     def taken_bytes(self) -> int | None:
         """How much the client has taken, while there is more for it; else None."""
         connection = None if self._channel is None else self._channel.connection
@@ -95,6 +102,9 @@ class Served:
     def started(self, channel: Channel) -> None:
         """A channel serves the client."""
         self._channel = channel
+        # Kept, as the connection has nobody's callbacks after the last one.
+        handler = getattr(channel.connection.callbacks, "handler", None)
+        self._function = handler if isinstance(handler, FunctionHandler) else None
 
     def served_by(self, thread: threading.Thread) -> None:
         """The client has a thread of its own."""

@@ -189,6 +189,8 @@ class ClientWebSocket:
     def wait_closed(self, timeout: float = DEFAULT_TIMEOUT_S) -> int:
         """Wait for the end of the connection and of `on_close`; returns the close code.
 
+        Of a flask-sock function the return is waited for, but not if it takes longer.
+
         What has come before can still be received. Raises `TimedOut` after `timeout` seconds of
         real time.
         """
@@ -328,6 +330,8 @@ class ClientWebSocket:
         self._wait_until(lambda: self._wire.has_hung_up, patience, what)
         served = self.served
         self._wait_until(lambda: served.has_finished, patience, "on_close did not end", _SOON_S)
+        with contextlib.suppress(TimedOut):  # one may go on without its client
+            self._wait_until(lambda: not served.runs_a_function, patience, "", _SOON_S)
         served.wait_until_released(patience.look())
         self._server.spread()
         self._server.gone(self)

@@ -248,7 +248,9 @@ def find_server_socket(environ: Mapping[str, Any]) -> ServerSocket:
             f"{_server_of(environ)} has a socket of the package {library!r}, which can't be "
             f"served; {_WHAT_CAN}"
         )
-    exchange = find_exchange(sock)
+    # Without a server nobody's frames are to be looked for: those of threads that run are not safe
+    # to walk along.
+    exchange = find_exchange(sock) if _server_software(environ) else None
     if exchange is None and _server_software(environ):
         raise SocketUnreachable(
             f"{_server_of(environ)} can't be asked about its response, because something runs the "

@@ -39,6 +39,15 @@ def test_no_app(commands, tmp_path):
     assert "No such command" not in done.stderr
 
 
+def test_help_needs_no_app(commands):
+    """Whoever reads what there is may not have one yet."""
+    assert "doctor" in commands.run_flask("websockets", "--help").stdout
+    assert (
+        "websockets close [OPTIONS] ID"
+        in commands.run_flask("websockets", "close", "--help").stdout
+    )
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["doctor"], ["--help"], []])
 def test_an_app_without_websockets(tmp_path, commands, arguments):
     """It is named, with what is missing in it."""

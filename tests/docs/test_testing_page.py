@@ -14,7 +14,7 @@ from .markdown_page import MarkdownPage
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = MarkdownPage(ROOT / "docs" / "howto" / "testing.md")
-_BLOCK = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```python\n# (\w+\.pyi?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _MODULE_APP = """
 from flask import Flask
 from flask_wshandler import WebSockets
@@ -67,12 +67,13 @@ def test_the_tests_of_the_page_pass(project):
     assert f"{count} passed" in printed, printed
 
 
-def test_the_typed_blocks_pass_a_type_checker(project):
+@pytest.mark.parametrize("name", ["typed_chat", "typed_members"])
+def test_the_typed_blocks_pass_a_type_checker(project, name):
     """As strictly as it can be asked."""
     # Not what it finds in the checkout, which an installed package's user is not told either.
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent"]
     done = subprocess.run(
-        [*command, "typed_chat.py", "test_typed_chat.py"],
+        [*command, f"{name}.py", f"test_{name}.py"],
         cwd=project,
         env={**os.environ, "MYPYPATH": str(ROOT)},
         capture_output=True,

@@ -1,12 +1,14 @@
 """What a client and a handler say to each other."""
 
 import concurrent.futures
+import contextlib
 import os
 import threading
 import time
 
 import pytest
 
+from flask_wshandler import WebSockets
 from flask_wshandler.testing import ConnectionClosed, TimedOut, WebSocketClient, worker_of
 from flask_wshandler.testing.patience import Patience
 from tests.core.rig import wait_for
@@ -339,6 +341,49 @@ def test_functions(client):
         ws.send("bye")
         assert ws.wait_closed() == 4002
         assert ws.close_reason == "enough"
+
+
+@pytest.mark.parametrize("leave", ["close", "abort", "block"])
+def test_the_end_of_a_client_waits_for_its_function(app, leave):
+    """What it does when the client has gone is done, and its request is over."""
+    done = []
+    wait_a_moment = threading.Event().wait  # so that whoever did not wait would be too early
+
+    @sockets_of(app).route("/slow-to-leave")
+    def slow_to_leave(ws):
+        try:
+            ws.receive()
+        finally:
+            wait_a_moment(0.1)
+            done.append("returned")
+
+    app.teardown_request(lambda error: done.append("torn down"))
+    ws = app.test_client().websocket_connect("/slow-to-leave")
+    with ws if leave == "block" else contextlib.nullcontext():
+        assert done == []
+    if leave != "block":
+        getattr(ws, leave)()
+    assert done == ["returned", "torn down"]
+
+
+def test_a_function_that_goes_on_without_its_client(app, stuck):
+    """Is waited for as long as the client has patience, and is no failure."""
+
+    @sockets_of(app).route("/goes-on")
+    def goes_on(ws):
+        stuck.let_go.wait(DEADLINE_S)
+
+    ws = app.test_client().websocket_connect("/goes-on")
+    ws.close(timeout=0.2)
+    stuck.let_go.set()
+    wait_for(lambda: not ws.served.runs_a_function)
+
+
+def sockets_of(app):
+    """A `WebSockets` object more."""
+    sockets = WebSockets()
+    sockets.init_app(app)
+    return sockets
 
 
 def test_function_that_receives_nothing_holds_the_client_up(client):

@@ -1,6 +1,7 @@
 """The handshake is a request of Flask's test client."""
 
 import functools
+import sys
 
 import pytest
 from flask import Flask, Response, request, session
@@ -421,3 +422,10 @@ def test_state_of_the_class_is_no_matter():
     with WebSocketClient(app).websocket_connect("/") as ws:
         ws.send("a")
         assert ws.receive() == "A"
+
+
+def test_the_frames_of_other_threads_are_left_alone(client, monkeypatch):
+    """A server is found by them; here is none, and those of a thread that runs are not safe."""
+    monkeypatch.setattr(sys, "_current_frames", lambda: pytest.fail("frames were looked at"))
+    with client.websocket_connect("/cookie"):
+        pass
