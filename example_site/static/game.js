@@ -23,6 +23,14 @@ const steering = new Steering((direction) => connection.send(direction));
 let ownSlot = 0;
 let resultTimer = 0;
 
+// The board takes the height that the text above it leaves, whatever its font.
+function measure() {
+  const above = page.getBoundingClientRect().top + window.scrollY;
+  page.style.setProperty("--above", `${above}px`);
+}
+
+new ResizeObserver(measure).observe(document.body);
+
 function say(text) {
   clearTimeout(resultTimer);
   resultLine.textContent = text;

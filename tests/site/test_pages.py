@@ -54,6 +54,20 @@ def test_game_fits_its_screen(visit, device, scheme):
     assert last["y"] + last["height"] <= device["viewport"]["height"] + 16
 
 
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_game_fits_its_screen_in_any_font(visit, device):
+    """One that is so wide that the text above the board takes two lines more."""
+    page = visit("/game/", bypass_csp=True, **device)
+    enter_game(page)
+    page.add_style_tag(content="* { font-family: monospace !important; }")
+    page.add_style_tag(content=".page-head { padding-bottom: 3.5rem; }")
+    last = "[data-pad]" if device is PHONE else "[data-board]"
+    page.wait_for_function(
+        f"document.querySelector('{last}').getBoundingClientRect().bottom <= innerHeight + 16"
+    )
+    assert_fits(page)
+
+
 def test_theme_follows_the_system(visit):
     """Without a choice, dark is dark and light is light."""
     background = "getComputedStyle(document.body).backgroundColor"
