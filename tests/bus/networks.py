@@ -17,6 +17,7 @@ from pathlib import Path
 
 import redis
 
+from tests import preloaded
 from tests.deadlines import DEADLINE_S
 from tests.ports import free_port
 
@@ -183,7 +184,7 @@ class Member:
 
     def __init__(self, network, name="test", **options):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the process
-        self.process = subprocess.Popen(
+        self.process = preloaded.start(
             [sys.executable, "-m", "tests.bus.member", network.url, name, json.dumps(options)],
             cwd=ROOT,
             env={**os.environ, **network.environment},
@@ -191,7 +192,6 @@ class Member:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            bufsize=1,
         )
         self._answers = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests import preloaded
 from tests.deadlines import DEADLINE_S
 from tests.shared.conftest import cluster, crowd
 
@@ -41,14 +41,11 @@ class Commands:
         return self._run([*self._flask, *arguments], None, environment)
 
     def _run(self, command, given, environment):
-        return subprocess.run(
+        return preloaded.run(
             command,
             cwd=self._directory,
             env=self._environment | environment,
             input=given,
-            capture_output=True,
-            text=True,
-            check=False,
             timeout=DEADLINE_S,
         )
 

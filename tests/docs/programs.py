@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import preloaded
 from tests.deadlines import DEADLINE_S, STOP_DEADLINE_S
 from tests.ports import free_port
 
@@ -27,7 +28,7 @@ class Program:
 
     def __enter__(self) -> "Program":
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
+            self._process = preloaded.start(
                 self._command,
                 cwd=self._directory,
                 env=os.environ | {"HOME": str(self._directory)},

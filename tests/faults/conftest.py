@@ -7,6 +7,7 @@ from tests.live.serving import starting
 APP = "tests.faults.app:app"
 SETTINGS = {
     "app": APP,
+    "in_earnest": True,  # the app has to be there before what it makes fail is imported
     "WSHANDLER_PING_INTERVAL": 0.3,
     "WSHANDLER_CLOSE_TIMEOUT": 0.5,
     "WSHANDLER_PRESENCE_LEASE": 1.0,

@@ -36,6 +36,7 @@ def session_server(request, tmp_path_factory):
         request.param,
         tmp_path_factory.mktemp(request.param),
         app=APP,
+        in_earnest=True,
         WSHANDLER_COMPRESSION=True,
         WSHANDLER_MAX_MESSAGE_SIZE=MAX_MESSAGE_BYTES,
         WSHANDLER_CLOSE_TIMEOUT=CLOSE_TIMEOUT_S,

@@ -14,7 +14,7 @@ def server(session_server):
 
 @pytest.fixture(scope="session", params=KINDS)
 def session_server(request, tmp_path_factory):
-    running = Server(request.param, tmp_path_factory.mktemp(request.param))
+    running = Server(request.param, tmp_path_factory.mktemp(request.param), in_earnest=True)
     yield running
     running.stop()
 

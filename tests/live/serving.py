@@ -15,6 +15,7 @@ from pathlib import Path
 
 import websocket
 
+from tests import preloaded
 from tests.deadlines import DEADLINE_S, STOP_DEADLINE_S
 
 from .wire import RawClient
@@ -60,11 +61,14 @@ class Server:
         app="tests.live.app:app",
         first_path=None,
         runtime=None,
+        in_earnest=False,
         **settings,
     ):
         """`first_path` goes before all else that Python imports from. Processes with the same
-        `runtime` directory find each other."""
+        `runtime` directory find each other. `in_earnest`, all of it begins with nothing imported:
+        see tests/preloaded.py."""
         self.kind = kind
+        self._start_process = subprocess.Popen if in_earnest else preloaded.start
         self._ends = []
         self.directory = directory
         self._events_path = directory / "events"
@@ -116,7 +120,7 @@ class Server:
 
     def _start(self):
         with self._log_path.open("wb") as log:
-            self.process = subprocess.Popen(
+            self.process = self._start_process(
                 self._command,
                 env=self.environment,
                 stdout=log,

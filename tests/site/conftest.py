@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.sync.client import connect
 
+from tests import preloaded
 from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS, STOP_DEADLINE_S
 from tests.ports import free_port
 
@@ -41,7 +42,7 @@ class Site:
         self._log = directory / "gunicorn.log"
         # The address of a Unix socket has 107 bytes at most: `directory` may be too long.
         self._run_directory = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Any = None
 
     @property
     def log(self) -> str:
@@ -53,7 +54,7 @@ class Site:
         arguments += ["--threads", "4", "--workers", str(self._workers), "example_site.wsgi:app"]
         self._run_directory = tempfile.mkdtemp(prefix="site-")
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = preloaded.start(
                 [sys.executable, "-m", "gunicorn", *arguments],
                 cwd=self._directory,
                 env=self._environment(),

@@ -46,6 +46,7 @@ def server(request, tmp_path):
         request.param,
         tmp_path,
         app="tests.hostile.app:app",
+        in_earnest=True,
         # Else glibc gives each thread memory of its own, at its leisure.
         MALLOC_ARENA_MAX=1,
     )
