@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .matrices import kind_of
+
 
 class Turn:
     """A lock that any number of tests share, or one has. Of the main thread of one process.
@@ -80,10 +82,9 @@ def group_of(item):
         return "alone"
     module = item.nodeid.partition("::")[0]
     folder = str(Path(module).parent)
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    for fixture, place in (("session_server", folder), ("module_server", module)):
-        if fixture in params:
-            return f"{place}-{params[fixture]}"
+    kind = kind_of(item)
+    if kind:
+        return f"{folder if 'session_server' in item.fixturenames else module}-{kind}"
     scopes = scopes_of(item)
     if "package" in scopes:
         return folder

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 SETUP = Path(__file__).resolve().parents[1] / "setup.cfg"
-OURS = {"docs", "tests"}
+OURS = {"apps", "docs", "suite", "tests"}
 """Extras for work on the project."""
 
 

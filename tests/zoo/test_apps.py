@@ -22,10 +22,33 @@ from tests.deadlines import DEADLINE_S
 from .site import Site
 
 APPS = sorted(path.stem for path in (Path(__file__).parent / "apps").glob("[!_]*.py"))
+#: What may depend on the server: what it gives and takes, its threads or greenlets. The others are
+#: served by gthread only.
+ELSEWHERE = [
+    name
+    for name in APPS
+    if name.startswith(("middleware_", "report_"))
+    or name
+    in (
+        "after_request_everything",
+        "async_views",
+        "background_thread",
+        "before_request_reads_body",
+        "context_variables",
+        "custom_response",
+        "flask_sock_beside",
+        "flask_socketio",
+        "server_sent_events",
+        "sqlalchemy_scoped_session",
+        "streaming",
+        "thread_pool",
+    )
+]
 #: How long one that is known to fail is waited for: most of them answer nothing.
 FAILURE_S = 1
 
 
+@pytest.mark.matrix(*ELSEWHERE)
 @pytest.mark.parametrize("name", APPS)
 def test_an_app_works_as_written(name, session_server, start, request):
     """Page, handler and function answer, the pattern holds, closes are clean, so is the log."""
