@@ -28,7 +28,7 @@ def test_nobody_comes(idle):
     """A look changes nothing, however often."""
     assert idle.look()
     assert idle.look()
-    assert not idle._thread.is_running
+    assert not idle._loop.is_running
 
 
 def test_what_came_before_the_look_is_received(idle, open_bus):  # noqa: F811
@@ -56,7 +56,7 @@ def test_a_thread_that_runs_anyway_accepts(idle, open_bus, monkeypatch):  # noqa
     """It was started for something else; at its next check it sees to the listener."""
     monkeypatch.setattr("flask_wshandler.bus.local._CHECK_S", 0.05)
     with idle._lock:
-        idle._start()
+        idle._loop.start()
     open_bus().publish(Kind.TEXT, "t", b"hello")
     wait_for(lambda: idle.heard == ["hello"], "message")
     assert not idle.look()
