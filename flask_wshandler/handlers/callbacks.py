@@ -21,7 +21,6 @@ from ..runtime.redaction import one_line, shown, shown_path
 from .access_log import log_close
 from .app_records import records_of
 from .callback_context import FLASKS_VARIABLES, CallbackContext
-from .context import connect
 from .flask_internals import entered
 from .handler import end_handler, late_callback, open_handler
 from .named_callback import name_of, named
@@ -121,9 +120,8 @@ class HandlerCallbacks:
     def opened(self, connection: Connection) -> int | None:
         """Make the handler's methods work, and call `on_open`."""
         handler = self._handler
-        connect(handler.context, connection)
+        self._snapshot.opened(connection)
         open_handler(handler, connection)
-        self._snapshot.opened()
         on_open: Callable[..., None] = named(handler.on_open, handler, "on_open")
         if websocket_connected.receivers:
             on_open = with_connected_signal(on_open, handler, self._snapshot.app)

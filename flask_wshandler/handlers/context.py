@@ -23,11 +23,6 @@ ITEMS_KEY = "flask_wshandler.items"
 """Under which the WSGI environ has what a view has put into `HttpContext.items`."""
 
 
-class _Connected(Protocol):
-    @property
-    def is_open(self) -> bool: ...
-
-
 @runtime_checkable
 class _HasConnections(Protocol):
     @property
@@ -41,18 +36,16 @@ class WebSocketContext:
     often.
     """
 
-    __slots__ = ("_connection", "_items", "_snapshot")
+    __slots__ = ("_items", "_snapshot")
 
     def __init__(self, snapshot: RequestSnapshot) -> None:
         object.__setattr__(self, "_snapshot", snapshot)
-        object.__setattr__(self, "_connection", None)
         object.__setattr__(self, "_items", None)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a WebSocketContext can't be changed: {name}")
 
     _snapshot: RequestSnapshot
-    _connection: _Connected | None
     _items: dict[Any, Any] | None
 
     # The URL.
@@ -196,7 +189,7 @@ class WebSocketContext:
     @property
     def is_client_connected(self) -> bool:
         """Whether the connection is open at this moment."""
-        return self._connection is not None and self._connection.is_open
+        return self._snapshot.is_connected
 
     @property
     def server_variables(self) -> dict[str, Any]:
@@ -250,8 +243,3 @@ def user_id_of(user: Any) -> object:
     """What tells a user from others: Flask-Login's id, else the user itself."""
     get_id = getattr(user, "get_id", None)
     return user if get_id is None else get_id()
-
-
-def connect(context: WebSocketContext, connection: _Connected) -> None:
-    """Let `is_client_connected` know."""
-    object.__setattr__(context, "_connection", connection)

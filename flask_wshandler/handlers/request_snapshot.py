@@ -10,7 +10,7 @@ import io
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from flask import Flask, Request
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
@@ -89,11 +89,19 @@ class KeptGlobals(NamedTuple):
     matched_args: Mapping[str, Any] | None
 
 
+class Connected(Protocol):
+    """The connection that the request has become."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+
 class RequestSnapshot:
     """The handshake's request, from which the request can be made again."""
 
     __slots__ = (
         "_attributes",
+        "_connection",
         "_keys",
         "_values",
         "app",
@@ -135,6 +143,7 @@ class RequestSnapshot:
         self.variables: Context | None = None
         #: While its connection is open and active. Guarded by the lock of `recent_requests`.
         self.recent: RecentRequest | None = UNKEPT
+        self._connection: Connected | None = None
         self.note_changes(request, session)
 
     def note_changes(self, request: Request, session: SessionMixin) -> None:
@@ -149,9 +158,15 @@ class RequestSnapshot:
         self._attributes = changed_attributes(request, new)
         break_cycle(new)
 
-    def opened(self) -> None:
+    def opened(self, connection: Connected) -> None:
         """Its connection is open: keep a request at hand while it is active."""
+        self._connection = connection
         self.recent = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether its connection is open at this moment. Any thread."""
+        return self._connection is not None and self._connection.is_open
 
     def closed(self) -> None:
         """Its connection is over."""

@@ -5,6 +5,7 @@ import gc
 import threading
 import traceback
 import tracemalloc
+import types
 import weakref
 
 import pytest
@@ -37,6 +38,7 @@ from flask_wshandler.handlers.context import WebSocketContext
 from flask_wshandler.handlers.flask_internals import current_request_context, entered
 from flask_wshandler.handlers.request_snapshot import RequestSnapshot
 
+CONNECTION = types.SimpleNamespace(is_open=True)
 HEADERS = {
     "Host": "example.org",
     "Upgrade": "websocket",
@@ -280,7 +282,7 @@ def test_what_the_app_sets_on_its_request_is_seen(app, what):
         setattr(view.request, name, value)
         number = request.number
         snapshot = RequestSnapshot(app, view.request, view.session)
-    snapshot.opened()
+    snapshot.opened(CONNECTION)
     for _ in range(2):
         context = entered(ContextApart, snapshot)
         assert getattr(request, name) == value
@@ -341,7 +343,7 @@ class InCallback:
 @pytest.fixture
 def snapshot(app):
     snapshot = snapshot_of(app)
-    snapshot.opened()
+    snapshot.opened(CONNECTION)
     yield snapshot
     snapshot.closed()
 
@@ -465,7 +467,7 @@ def test_requests_of_idle_connections_are_not_kept(app, monkeypatch):
     def connect(count):
         for number in range(count):
             snapshot = snapshot_of(app, f"/rooms/{number}?x={number}")
-            snapshot.opened()
+            snapshot.opened(CONNECTION)
             with InCallback(snapshot):
                 request.args["x"]
             snapshots.append(snapshot)
@@ -484,7 +486,7 @@ def test_requests_of_idle_connections_are_not_kept(app, monkeypatch):
 def test_nothing_of_a_request_outlives_its_connection(app):
     """The last use is the end, without the garbage collector; what comes later keeps nothing."""
     snapshot = snapshot_of(app)
-    snapshot.opened()
+    snapshot.opened(CONNECTION)
     with InCallback(snapshot):
         kept = weakref.ref(request._get_current_object())
     assert kept() is not None
