@@ -14,7 +14,7 @@ from .frames import ping_frame
 from .keepalive import STOOD_STILL_S, has_kept_pace, time_to_take_s
 from .limits import ClientSettings
 from .send_queue import QueueBudget
-from .sending import NO_TRANSPORT, SendingHalf, Transport
+from .sending import NO_TRANSPORT, SendingHalf, SocketWriter
 
 if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
@@ -80,7 +80,7 @@ class Listening(SendingHalf):
         #: Whether the transport is to read; False holds up the peer, by TCP.
         self.wants_data = True
 
-    def attach(self, transport: Transport) -> None:
+    def attach(self, transport: SocketWriter) -> None:
         """Connect to the socket. Once, before the first turn."""
         self._transport = transport
         self._pinged_at_s = self._checked_at_s = self.opened_at_s = transport.now_s()

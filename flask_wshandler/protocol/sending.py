@@ -1,6 +1,6 @@
 """The sending half of a connection: what is sent, queued and held back, and the close frame.
 
-No socket: a `Transport` writes.
+No socket: a `SocketWriter` writes.
 
 Invariants:
 - `send`, `close` and `abort` may be called by any thread and never wait for the peer.
@@ -40,7 +40,7 @@ itself, or will do so in a chain of others."""
 _MOST_PENDING = 1000
 
 
-class Transport(Protocol):
+class SocketWriter(Protocol):
     """What a connection needs of the socket it is on."""
 
     def write(self, data: bytes | memoryview) -> int:
@@ -119,7 +119,7 @@ class SendingHalf:
         """`budget` bounds the queues of many connections."""
         self._settings = settings
         self._deflate = deflate
-        self._transport: Transport = NO_TRANSPORT
+        self._transport: SocketWriter = NO_TRANSPORT
         self._lock = threading.Lock()
         #: What could not be done because the lock was not to be had. Its operations are atomic.
         self._pending: collections.deque[Callable[[], object]] | None = None
