@@ -65,7 +65,7 @@ class Bus(abc.ABC):
         lifecycle.register(self, lifecycle.Stage.BUS)
 
     def _begin(self) -> None:
-        """Be a process that has done nothing yet. For subclasses to extend."""
+        """Begin as a process that has done nothing yet. For subclasses to extend."""
         #: This process, to the others.
         self.sender = os.urandom(8)
         #: What is subscribed to. Written by subclasses; read by the bus's thread without a lock.
@@ -170,7 +170,7 @@ class Bus(abc.ABC):
     def whereabouts(self) -> list[str]:
         """Where this process looks for others, and where they may be instead: sentences.
 
-        For an operator who has found nobody. Slow.
+        For an operator who has found no process. Slow.
         """
         return [f"Looked on {self}."]
 
@@ -186,10 +186,10 @@ class Bus(abc.ABC):
         self.close()
 
     def stop_now(self) -> None:  # noqa: B027  # to be overridden only where there is something to do
-        """Nothing: what `stop` waits for is short."""
+        """Wait for nothing more. Does nothing here: what `stop` waits for is short."""
 
     def reset_after_fork(self) -> None:
-        """In a forked child: be another process."""
+        """Begin anew in a forked child, as another process."""
         self._begin()
 
     def refuse(self, reason: str) -> None:

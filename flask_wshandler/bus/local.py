@@ -4,7 +4,7 @@ There is no broker. A process listens once it subscribes to something; its threa
 waited for, or, with `listen_idly`, when another process has come. Whoever publishes looks
 first whether the run directory has changed, and connects to what it finds there; so a process is
 reached by everything that is published after its `wait_until_subscribed` has returned, and a
-newcomer asks nobody. A link carries one direction only, envelopes one behind the other, each with
+newcomer asks no other. A link carries one direction only, envelopes one behind the other, each with
 its size before it.
 
 `peers` finds the other processes, `loop` is the thread, `inbound` what comes. What fails is tried
@@ -75,7 +75,7 @@ class LocalBus(Bus):
         # Guarded by _lock.
         self._peers = Peers(self._directory, self._name, self.max_queue_bytes)
         self._listener: socket.socket | None = None
-        #: Whether nobody accepts yet: who connects waits in the kernel's queue.
+        #: Whether connections are not accepted yet: they wait in the kernel's queue.
         self._is_idle = False
         self._is_closed = False
 
@@ -191,7 +191,7 @@ class LocalBus(Bus):
         self._topics[topic] = None
 
     def unsubscribe(self, topic: str) -> None:
-        """Deliver it no more."""
+        """Stop delivering what comes for `topic`."""
         self._topics.pop(topic, None)
 
     def wait_until_subscribed(self, timeout_s: float = 1.0) -> bool:
@@ -207,7 +207,7 @@ class LocalBus(Bus):
             return self._listener is not None
 
     def listen_idly(self) -> bool:
-        """Listen without a thread: `look` starts it when somebody has come."""
+        """Listen without a thread: `look` starts it when a process has connected."""
         with self._lock:
             if self._listener is None and not self._is_closed:
                 self._is_idle = True
@@ -319,7 +319,7 @@ class LocalBus(Bus):
         listener = self._listener
         if listener is not None and self._directory.keep(self._name):
             if not self._loop.is_registered(listener):
-                self._register()  # it could accept nobody
+                self._register()  # no connection could be accepted
             return
         if listener is not None:
             self._set_up(False, f"its socket {self._name} was removed", _LISTEN)

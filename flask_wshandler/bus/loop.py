@@ -22,7 +22,7 @@ _RETRY_S = 0.2
 
 
 class Owner(Protocol):
-    """Whose loop it is; named in the log. Called in the loop's thread, except `loop_is_up`."""
+    """What a loop works for, named in the log. Called in the loop's thread, except `loop_is_up`."""
 
     @property
     def most_to_check_s(self) -> float:

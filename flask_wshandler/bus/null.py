@@ -19,10 +19,10 @@ class NoBus(Bus):
         """Nobody is there."""
 
     def subscribe(self, topic: str) -> None:
-        """Nothing will come."""
+        """Do nothing: nothing will come."""
 
     def unsubscribe(self, topic: str) -> None:
-        """Nothing came."""
+        """Do nothing: nothing came."""
 
     def wait_until_subscribed(self, timeout_s: float = 1.0) -> bool:
         """As far as that is possible."""
@@ -33,4 +33,4 @@ class NoBus(Bus):
         return 0
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""

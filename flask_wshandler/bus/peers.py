@@ -51,7 +51,7 @@ class Peers:
 
     @property
     def unreached_count(self) -> int:
-        """How many processes an envelope misses; 1 if nobody knows how many there are."""
+        """How many processes an envelope misses; 1 if it is not known how many there are."""
         return len(self._unreached) or self._is_blind
 
     def find(self) -> str | None:
@@ -84,7 +84,7 @@ class Peers:
             self._directory.check()
             return self._directory.members()
         except FileNotFoundError:
-            return []  # nobody listens
+            return []  # no process listens
 
     def _retry_later(self) -> None:
         self._retry_at_s = time.monotonic() + _RETRY_S

@@ -1,7 +1,7 @@
 """Questions to every process of an app, and their answers: what the command line lives on.
 
-A question is published to all; whoever hears it answers once, with one envelope, to a topic that
-the asker alone has subscribed to:
+A question is published to all; each process that hears it answers once, with one envelope, to a
+topic that only the asking process has subscribed to:
 
     [number, verb, arguments]                            a question, a JSON list
     [process, answer]                                    an answer
@@ -11,7 +11,7 @@ Larger answers are fetched page by page, by arguments, so that none is larger th
 
 Invariants: what an answer says comes from a process's memory and runs no user code; the bus's
 thread, which answers, waits for nothing; what is no question or no answer is `Malformed`; nothing
-is kept of a question when it has been answered, and nobody is asked anything but by `ask`.
+is kept of a question when it has been answered, and no process is asked anything but by `ask`.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ class Publisher(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Replies:
-    """What came."""
+    """The answers to one question."""
 
     #: By the process's name: host, process id and a random number.
     by_process: dict[str, Answer]
     #: Processes that are known to be there and have not answered in time. A bus that can't count
     #: them has none.
     silent_count: int
-    #: Whether the bus was up in time. Else nobody was asked, and there are no answers.
+    #: Whether the bus was up in time. Else no process was asked, and there are no answers.
     was_asked: bool = True
 
 
@@ -96,11 +96,11 @@ class Queries:
     ) -> Replies:
         """Ask all others; wait for all of them, for `timeout_s` at most, or for one that is enough.
 
-        On a bus that can't count them, all are those who answer while no pause is too long; or
-        just the `known` processes, if there are any. Without a word of the bus nobody is asked,
+        On a bus that can't count them, all are those that answer while no pause is too long; or
+        just the `known` processes, if there are any. While the bus is down no process is asked,
         for no answer could come. The bus's own thread must not call it.
 
-        Where nobody is, nothing is left behind: who only asks becomes no member of the bus.
+        Where there is no other process nothing is left behind: asking makes no member of the bus.
         """
         if self._publisher.peer_count() == 0:
             return Replies({}, 0)

@@ -301,6 +301,6 @@ class FunctionCallbacks(HandlerCallbacks):
 
 
 class InstrumentedFunctionCallbacks(InstrumentedCallbacks, FunctionCallbacks):
-    """Both."""
+    """Calls this package's own part of a function, through interceptors."""
 
     __slots__ = ()

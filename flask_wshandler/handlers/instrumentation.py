@@ -1,7 +1,7 @@
-"""Who watches an app's callbacks: what measures them, and what traces them.
+"""What instruments an app's callbacks: measures them, or traces them.
 
-Which callbacks are watched is decided when a connection is accepted, so an app that nobody watches
-does nothing for it.
+Which callbacks are instrumented is decided when a connection is accepted, so an app without
+instrumentations does nothing for it.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def instrument(app: Flask, instrumentation: Instrumentation) -> None:
 
 
 def instrumentations_of(app: Flask) -> Sequence[Instrumentation]:
-    """Who watches `app`."""
+    """The instrumentations of `app`."""
     instrumentations: Sequence[Instrumentation] = app.extensions.get(_KEY, ())
     return instrumentations
 
 
 class InstrumentedCallbacks(HandlerCallbacks):
-    """Calls one handler, with somebody around."""
+    """Calls one handler through interceptors."""
 
     __slots__ = ("_interceptors",)
 
@@ -64,7 +64,7 @@ class InstrumentedCallbacks(HandlerCallbacks):
         self._interceptors = interceptors
 
     def call(self, callback: Callable[..., object], message: Message | None = None) -> int | None:
-        """As without them, but through each of them."""
+        """Call `callback` through each of the interceptors."""
         for interceptor in self._interceptors:
             callback = around(callback, functools.partial(interceptor, callback))
         return super().call(callback, message)

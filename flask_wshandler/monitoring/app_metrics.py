@@ -35,7 +35,7 @@ class Measured:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the app is."""
+        """Whether the app has been collected as garbage."""
         return self._app() is None
 
     def sum(self) -> Figures | None:
@@ -68,9 +68,9 @@ class Measured:
         self._ledger.stop()
 
     def stop_now(self) -> None:
-        """Nothing: `stop` waits for nobody."""
+        """Do nothing: `stop` does not wait."""
 
     def reset_after_fork(self) -> None:
-        """In a forked child: have counted nothing."""
+        """Begin in a forked child with nothing counted."""
         self._times = CallbackTimes()
         self._ledger.reset_after_fork()

@@ -83,7 +83,7 @@ class ProcessFacts(TypedDict):
 
 
 class ProcessReporter:
-    """Answers for one app in one process. Any thread."""
+    """Answers what is asked about one app in one process. Any thread."""
 
     def __init__(self, engine: Engine, bus: Bus) -> None:
         self._engine = engine

@@ -67,7 +67,7 @@ class Ledger:
         self._has_logged = False
 
     def join(self) -> None:
-        """Be asked by the others from now on. Quick, but for the first time in a process.
+        """Have the others ask this process from now on. Quick, but for the first time in a process.
 
         Where that fails it is tried again, by a later call.
         """
@@ -136,7 +136,7 @@ class Ledger:
             )
 
     def reset_after_fork(self) -> None:
-        """In a forked child: be another process."""
+        """Begin anew in a forked child, as another process."""
         member = self._member
         if member is not None:
             member.reset_after_fork()
@@ -157,7 +157,7 @@ class _Member:
         self._is_closed = threading.Event()
         self._thread = threads.BackgroundThread("figures", self._answer_all, logger)
         self._name = self._books.new_name()
-        # First the socket, then the file: who has a file and no socket is gone.
+        # First the socket, then the file: a process with a file and no socket is gone.
         self._listener = self._directory.listen(self._name)
         try:
             self._listener.setblocking(True)
@@ -178,7 +178,7 @@ class _Member:
                 told[name] = counters_of(self._books.read(name))
             else:
                 told[name] = answers.get(name) or self._books.read(name)
-        # Last: who has gone since the names were read is in there, or in what he told.
+        # Last: what has gone since the names were read is in there, or in what it told.
         gone, total = self._books.gone()
         for name, figures in told.items():
             if name not in gone:
@@ -194,7 +194,7 @@ class _Member:
             self._record()
 
     def close(self) -> None:
-        """Be gone."""
+        """Close the listener and end the thread."""
         self._is_closed.set()
         self._thread.end()
         with contextlib.suppress(OSError):
@@ -207,8 +207,8 @@ class _Member:
 
     def _record(self) -> Figures:
         """Write this process's figures down before anybody sees them."""
-        # With the lock held to the end of the writing, or older ones could be written last. Nobody
-        # waits for it but who wants the same.
+        # With the lock held to the end of the writing, or older ones could be written last. Only
+        # what wants the same waits for it.
         with self._lock:
             figures = self._tell()
             self._books.write(self._name, figures)
@@ -236,7 +236,7 @@ class _Member:
                 asking.sendall(dump(self._own()))
 
     def _ask(self, names: list[str]) -> tuple[dict[str, Figures], list[str]]:
-        """What those say who answer in time, and who is gone."""
+        """The answers of those that answer in time, and which processes are gone."""
         answers: dict[str, Figures] = {}
         until_s = time.monotonic() + _ANSWER_S
         with contextlib.ExitStack() as open_ones:
@@ -249,7 +249,7 @@ class _Member:
     def _reach(
         self, names: list[str], open_ones: contextlib.ExitStack
     ) -> tuple[dict[str, socket.socket], list[str]]:
-        """Sockets to those who live, and who is gone."""
+        """Sockets to the processes that live, and which are gone."""
         reached, dead = {}, []
         for name in names:
             try:
@@ -258,7 +258,7 @@ class _Member:
                 sock.connect(self._directory.address(name))
             except ConnectionRefusedError:
                 dead.append(name)
-            except FileNotFoundError:  # somebody has tidied up here
+            except FileNotFoundError:  # it has been tidied up meanwhile
                 if not self._books.is_running(name):
                     dead.append(name)
             except OSError:
@@ -268,7 +268,7 @@ class _Member:
         return reached, dead
 
     def _clear_up(self) -> None:
-        """Enter whom nobody has asked since he went, and remove what other servers have left."""
+        """Enter processes that have gone unnoticed, and remove what other servers have left."""
         with contextlib.ExitStack() as open_ones:
             _, dead = self._reach([n for n in self._books.names() if n != self._name], open_ones)
             if dead:

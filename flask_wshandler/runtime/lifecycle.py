@@ -1,4 +1,4 @@
-"""The end of a process, and its forks: who is told, and in which order.
+"""The end of a process, and its forks: what is told of them, and in which order.
 
 Invariant: nothing is registered with the interpreter before something runs in this very process,
 so a server's master that only imports an app stops nothing, and a forked child stops only what
@@ -32,23 +32,23 @@ class Stage(enum.IntEnum):
 
     CONNECTIONS = 0
     COLLECTIONS = 1
-    """After the last callbacks, which broadcast that somebody has gone."""
+    """After the last callbacks, which broadcast that clients have gone."""
     BUS = 2
     FIGURES = 3
     """When there is nothing more to count."""
 
 
 class Managed(Protocol):
-    """What has threads or descriptors."""
+    """Something with threads or descriptors, which end with the process and are not inherited."""
 
     def stop(self) -> None:
-        """The process ends: end everything, in bounded time."""
+        """End everything in bounded time, because the process ends."""
 
     def stop_now(self) -> None:
-        """The process was told to end once more: give up waiting. In a signal handler."""
+        """Give up waiting: the process was told to end once more. In a signal handler."""
 
     def reset_after_fork(self) -> None:
-        """In a forked child: have nothing of the parent's."""
+        """Let go of what the parent has, in a forked child."""
 
 
 _managed: dict[Stage, weakref.WeakSet[Managed]] = {stage: weakref.WeakSet() for stage in Stage}

@@ -54,13 +54,13 @@ class BlockingServer:
         channel.add_events(events)
 
     def release(self, channel: Channel) -> None:
-        """Nothing: the channel's thread sees that it is released."""
+        """Do nothing: the channel's thread sees that it is released."""
 
     def stop(self) -> None:
-        """Nothing: the threads are the server's and end with their connections."""
+        """Do nothing: the threads are the server's and end with their connections."""
 
     def reset_after_fork(self) -> None:
-        """Nothing: a forked child does not run the parent's threads."""
+        """Do nothing: a forked child does not run the parent's threads."""
 
 
 class _BlockingChannel(Channel):

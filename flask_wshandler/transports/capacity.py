@@ -1,6 +1,6 @@
 """How many connections there may be in a process: in all, and from one client; why there is none.
 
-Invariant: a slot is given back once, whoever has it: when its connection ends, or when it is
+Invariant: a slot is given back once: when its connection ends, or when it is
 forgotten because the handshake's response never left.
 """
 
@@ -71,11 +71,11 @@ class Capacity:
 
     @property
     def taken(self) -> int:
-        """Slots that are taken."""
+        """How many slots are taken."""
         return self._taken
 
     def take(self, client: str | None) -> Slot | None:
-        """A slot for `client`; None if all are taken, or all that it may have."""
+        """Take a slot for `client`; None if all are taken, or all that it may have."""
         with self._lock:
             if self._taken >= self.max_slots or self.has_too_many(client):
                 return None
@@ -92,7 +92,7 @@ class Capacity:
         return self._by_client.get(client, 0) >= self.max_per_client
 
     def give_back(self, client: str | None) -> None:
-        """A slot is free again."""
+        """Take back a slot of `client`."""
         with self._lock:
             self._taken -= 1
             if client is not None:

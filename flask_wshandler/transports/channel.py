@@ -1,7 +1,7 @@
 """One socket and its turn: what is done with a connection when something is ready for it.
 
-Invariant: one thread at a time is in a channel's turn. Who comes while it runs leaves his events
-behind, and the turn goes on with them.
+Invariant: one thread at a time is in a channel's turn. Another one that comes while it runs leaves
+its events behind, and the turn goes on with them.
 
 After the last callback the socket lingers: our end of the stream is closed, what the peer still
 sends is thrown away, until it ends the stream too, has sent too much, or `close_timeout` is over
@@ -67,7 +67,7 @@ WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Owner(Protocol):
-    """Who keeps account of the channels."""
+    """Keeps account of the channels."""
 
     def started(self, channel: Channel) -> None:
         """The channel is served from now on."""
@@ -145,7 +145,8 @@ class Channel:
         #: The pollers'.
         self.slow_turns = 0
 
-        #: Holds the one token of the turn: who pops it has the turn until he puts it back. A
+        #: Holds the one token of the turn: the thread that pops it has the turn until it puts it
+        #: back. A
         #: list's `pop` and `append` are atomic, and take a third of the time of a lock's methods.
         self._free = [None]
         #: Left to the turn that runs. Guarded by _pending_events_lock, but for a first look.
@@ -161,7 +162,7 @@ class Channel:
         self._read_bytes = _FEW_BYTES
         self._has_ended_stream = False
         self._linger_until_s = 0.0
-        #: Whether the kernel had no memory. Set by who reads or writes, cleared by the timer.
+        #: Whether the kernel had no memory. Set when reading or writing, cleared by the timer.
         self._is_starved = False
 
     def _first_receive(self, early: bytes) -> Callable[[int], bytes]:
@@ -202,7 +203,7 @@ class Channel:
         return self._host.timer.clock.now_s()
 
     def unacknowledged_bytes(self) -> int:
-        """Of what was taken by `write`: what the peer's system has not; 0 where nobody knows.
+        """Of what was taken by `write`: what the peer's system has not; 0 where that is unknown.
 
         With TLS they are those of its records, which are a little more.
         """
@@ -239,7 +240,7 @@ class Channel:
             except IndexError:
                 self._add_events(events)
                 if not free:
-                    return  # who has the turn looks at what is left after it, and finds this
+                    return  # the turn looks at what is left after it, and finds this
                 events = 0  # it is with the others' now
             else:
                 try:
@@ -261,11 +262,11 @@ class Channel:
         self.connection.abort()  # which asks for another turn, the last one
 
     def hold_turn(self) -> None:
-        """Have nobody in the turn until `let_go_of_turn`. At the very beginning."""
+        """Keep all threads out of the turn until `let_go_of_turn`. At the very beginning."""
         self._free.pop()
 
     def let_go_of_turn(self) -> bool:
-        """Whether somebody has come meanwhile, and somebody has to take the turn for him."""
+        """Open the turn; whether events have come meanwhile, for which it is to be taken."""
         self._free.append(None)
         return self._events != 0
 
@@ -280,7 +281,7 @@ class Channel:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody is in the turn, and nothing is left behind for one."""
+        """Whether no thread is in the turn, and no events are left for one."""
         return bool(self._free) and not self._events
 
     # What the timer needs.
@@ -420,7 +421,7 @@ class Channel:
         self.request_wake(timeout_s)
 
     def release(self) -> None:
-        """Be done with the socket. In the turn, or when nobody else can be in one."""
+        """Release the socket. In the turn, or when no other thread can be in one."""
         if self.is_released:
             return
         self.is_released = True

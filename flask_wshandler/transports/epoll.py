@@ -51,7 +51,7 @@ class EpollServer:
         self._wake_lock = threading.RLock()
         self._is_closed = False
         self._pollers = Pollers(self, max_threads)
-        # Guarded by its own atomic operations: a key is added by who adopts the socket and
+        # Guarded by its own atomic operations: a key is added when the socket is adopted and
         # removed by the turn that releases it, before the descriptor can be used again.
         self._channels: dict[int, Channel] = {}
 
@@ -80,7 +80,7 @@ class EpollServer:
         sock.setblocking(False)
         channel = Channel(self, connection, sock, owner, received)
         connection.attach(channel)
-        # Nobody may release the socket before it is in the set: a poller may just bring an event
+        # The socket may not be released before it is in the set: a poller may just bring an event
         # of the one that has had this number before.
         channel.hold_turn()
         self._channels[sock.fileno()] = channel
@@ -144,7 +144,7 @@ class EpollServer:
             self._close()
 
     def reset_after_fork(self) -> None:
-        """In a forked child: close our copies, without a word to the peers, who are not ours."""
+        """Close a forked child's copies, without a word to the peers, which are the parent's."""
         for channel in list(self._channels.values()):
             channel.socket.close()
         self._wake_lock = threading.RLock()  # a thread of the parent may have had it

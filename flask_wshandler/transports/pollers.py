@@ -7,25 +7,25 @@ when it has not happened for a while, it lets some of them go. So callbacks that
 of their own, and quick ones don't pay for them: threads that all wait on one epoll set fight for
 the GIL (measured: 36 to 40 ms at the 99.9th percentile with eight of them, 3 ms with one).
 
-Whose callbacks have blocked before waits in a queue of its own, and one thread is kept from it:
-so what is quick does not stand in line behind what is slow when all other threads are taken. Who
-takes a turn from that queue sees to it that another thread polls meanwhile; the monitor is needed
-for callbacks that are not known to block. (10 quick clients beside 100 that sleep 10 ms, on 32
-threads: their 99th percentile was 24 ms when only the monitor did so, and is 0.3; on a busy machine
-40 to 50, and 3 to 9.)
+Connections whose callbacks have blocked before wait in a queue of their own, and one thread is kept
+from it: so what is quick does not stand in line behind what is slow when all other threads are
+taken. A thread that serves one from that queue sees to it that another polls meanwhile; the monitor
+is needed for callbacks that are not known to block. (10 quick clients beside 100 that sleep 10 ms,
+on 32 threads: their 99th percentile was 24 ms when only the monitor did so, and is 0.3; on a busy
+machine 40 to 50, and 3 to 9.)
 
 What turns write while others wait for theirs is held back, and goes out after the last of them:
 the sockets of up to 32 clients are read one after the other, and then written one after the other.
 That is quicker for all of them (100 clients: 13.4 µs of processor per message rather than 15.2,
-the 99th percentile 1.7 ms rather than 2.2), and who is alone waits for nobody. The monitor lets go
+the 99th percentile 1.7 ms rather than 2.2), and one alone does not wait. The monitor lets go
 of what has been held back since its last look.
 
 Invariants: what is ready is in queues that any poller takes from, so nothing waits behind a
-callback of somebody else for longer than the monitor needs, neither what is to be read nor what is
-to be written. An idle process sleeps: the monitor is woken by work and goes to sleep without it.
-Who puts something into the slow queue looks at it afterwards, and so does who is done with a slow
-turn: nothing is left there while there is room. A thread that can't start is tried again later, and
-lowers no limit.
+callback of another for longer than the monitor needs, neither what is to be read nor what is to be
+written. An idle process sleeps: the monitor is woken by work and goes to sleep without it. A thread
+that puts something into the slow queue looks at it afterwards, and so does one that is done with a
+slow turn: nothing is left there while there is a thread for it. A thread that can't start is tried
+again later, and lowers no limit.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _SLOW_LOOKS = 2
 """A turn that has not moved for so many looks is a slow one. One look can be bad luck."""
 _SUSPECT_TURNS = 1
 _SLOW_TURNS = 16
-"""Who has been slow is quick again after so many quick turns: one after the first slow one, twice
+"""What has been slow is quick again after so many quick turns: one after the first slow one, twice
 as many after each that follows, up to these."""
 _STOP_S = 1.0
 """How long a stop waits for threads inside callbacks."""
@@ -76,7 +76,7 @@ class Output(Protocol):
 
 
 class Pollable(Protocol):
-    """Somebody for whom something is ready."""
+    """What pollers serve when something is ready for it: a channel."""
 
     #: How many turns must be quick until it counts as quick again. The pollers' own; 0 at first.
     slow_turns: int
@@ -289,7 +289,7 @@ class Pollers:
                     pollable.serve(events)
 
     def _run_slow(self, poller: _Poller) -> bool:
-        """Take the turn of one who has been slow. False when there is none, or no room for it."""
+        """Serve one that has been slow. False when there is none, or no thread to spare for it."""
         if not self._slow:
             return False
         with self._lock:
@@ -336,7 +336,7 @@ class Pollers:
         return True
 
     def _stay(self, poller: _Poller) -> bool:
-        """Park while more threads poll than are wanted. False when nobody has called for long."""
+        """Park while more threads poll than are wanted. False when not called for long."""
         with self._lock:
             if sum(other.is_free for other in self._active) <= self._wanted:
                 return True
@@ -396,7 +396,7 @@ class Pollers:
             elif poller.seen is not None:
                 self._note_stuck(poller, poller.seen[0])
         if polling and self._ready:
-            # They wait for the kernel, which has told somebody else, who is busy.
+            # They wait for the kernel, which has told another thread, which is busy.
             self._source.wake(min(polling, len(self._ready)))
         return is_moving, is_jammed
 
@@ -441,7 +441,7 @@ class Pollers:
             self._is_short_of_threads = False
             return True
         self._forget(poller)
-        thread.end()  # who wants one tries another
+        thread.end()  # the next that is wanted is another
         self._no_thread_until_s = time.monotonic() + threads.START_AGAIN_S
         if not self._is_short_of_threads:
             self._is_short_of_threads = True

@@ -40,7 +40,7 @@ class Staying(Protocol):
     """What goes on with a request in its thread."""
 
     def run(self) -> None:
-        """Be the rest of the request: in its thread and contexts, with the connection open."""
+        """Do the rest of the request, in its thread and contexts, with the connection open."""
 
     def finish(self, error: BaseException | None) -> None:
         """The request is over; with what its teardown functions have raised."""
@@ -181,7 +181,7 @@ class _HandedBody:
         return next(self._iterator)
 
     def close(self) -> None:
-        """The server is done with it."""
+        """Close the body: the server is done with it."""
         self._body.close()
 
     def __del__(self) -> None:
@@ -201,7 +201,7 @@ class _Begun:
         return itertools.chain(self._first, self._iterator)
 
     def close(self) -> None:
-        """The server is done with it."""
+        """Close the body: the server is done with it."""
         _close(self._body)
 
 

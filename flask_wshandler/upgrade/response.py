@@ -50,7 +50,7 @@ class _Departure:
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
     ) -> Callable[[bytes], object]:
-        """The app's response begins."""
+        """Begin the response in the app's place. WSGI's `start_response`."""
         upgrade = self._accepted.upgrade
         if upgrade is None and is_switching(status) and not self._is_own_answer(headers):
             status, headers = self._refuse()
@@ -67,12 +67,12 @@ class _Departure:
         return write
 
     def _is_own_answer(self, headers: list[tuple[str, str]]) -> bool:
-        """Whether a 101 may be somebody else's answer to this very handshake, or no WebSocket's."""
+        """Whether a 101 may be another's answer to this very handshake, or no WebSocket's."""
         accepts = [value for name, value in headers if name.lower() == "sec-websocket-accept"]
         return not accepts or accepts == [accept_key(self._key)]
 
     def _refuse(self) -> tuple[str, list[tuple[str, str]]]:
-        """Nobody would be behind a 101 that was made for another request."""
+        """Answer 500 instead: there is no connection behind the 101 of another request."""
         logger.error(
             "The response to the request for %s has the status 101 of another request's WebSocket: "
             "something keeps responses and gives them to others. Tell it to leave out those to "
@@ -109,7 +109,7 @@ class _Departure:
         return upgrade
 
     def failed(self) -> None:
-        """The app has raised an exception."""
+        """Give up what was accepted: the app has raised an exception."""
         if self._accepted.upgrade is not None:
             self._accepted.upgrade.abandon()
 
@@ -145,7 +145,7 @@ class _LateBody:
         return first
 
     def close(self) -> None:
-        """The server or a middleware is done with the body."""
+        """Close the body: the server or a middleware is done with it."""
         close: Callable[[], None] | None = getattr(self._body, "close", None)
         if close is not None:
             close()

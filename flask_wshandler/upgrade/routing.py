@@ -114,7 +114,7 @@ def view_of(routed: Callable[..., Any], decorators: Iterable[Callable[..., Any]]
     """The view that serves a handler class or a flask-sock function, behind `decorators`.
 
     These are applied as Flask's `View.decorators` are: the first is the innermost. Raises
-    TypeError for what is neither, or is wrapped so that nobody can tell what it is.
+    TypeError for what is neither, or is wrapped so that it can't be told what it is.
     """
     view = _bare_view_of(routed)
     view.wshandler_routed = routed  # type: ignore[attr-defined]  # for who lists routes

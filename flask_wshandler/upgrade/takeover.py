@@ -39,19 +39,19 @@ _NOT_OF_A_HANDSHAKE = frozenset(
 
 
 class Accepted(Protocol):
-    """Whose request it was. Called in the request's thread."""
+    """What a request was accepted for: a handler, or a probe. Called in the request's thread."""
 
     def about_to_leave(self) -> None:
-        """The response leaves, after the view and all of Flask's `after_request` work. Once."""
+        """Look at the request once more, after all of Flask's `after_request` work. Once."""
 
     def stay(self, upgrade: Upgrade) -> None:
-        """Nothing more of the request is needed here: it may end when this returns. Once.
+        """Keep the request from ending until this returns, if it is still needed. Once.
 
-        May give the body to the server itself.
+        It gives the body to the server itself then.
         """
 
     def never_opens(self) -> None:
-        """The connection will not be served. Once at most."""
+        """Let go of what waits for a connection that will not be served. Once at most."""
 
 
 class Upgrade:
@@ -98,7 +98,7 @@ class Upgrade:
             self._accepted.stay(self)
 
     def is_body_instead_of(self, body: Iterable[bytes]) -> None:
-        """Close `body` as well at the end; nobody iterates over it."""
+        """Close `body` as well at the end; it is not iterated over."""
         self._close_response = getattr(body, "close", _nothing)
 
     @property
@@ -125,7 +125,7 @@ class Upgrade:
         return b""
 
     def close(self) -> None:
-        """The server or a middleware is done with the body, perhaps without a look at it."""
+        """Close the body: the server or a middleware is done with it, perhaps without a look."""
         close, self._close_response = self._close_response, _nothing
         try:
             if not self._is_over:
