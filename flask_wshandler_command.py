@@ -36,7 +36,7 @@ class _OfTheApp(click.Command):
         except NoAppException:
             if "--help" not in args:
                 raise
-            from flask_wshandler.cli import CommandGroup
+            from flask_wshandler.extension import CommandGroup
 
             return CommandGroup().make_context(info_name, args, parent, **extra)
         command = app.cli.get_command(parent, self.name or "")

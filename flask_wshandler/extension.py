@@ -72,7 +72,7 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
             use_request_threads(app, is_function_view)
             request_report.answer_operators(app)
             if _GROUP_NAME not in app.cli.commands:  # else the app has commands of its own there
-                app.cli.add_command(_CommandGroup())
+                app.cli.add_command(CommandGroup())
         stop_looking()
         set_state(app, state)
         _apps.add(app)
@@ -162,7 +162,7 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         return self.bp
 
 
-class _CommandGroup(AppGroup):
+class CommandGroup(AppGroup):
     """`flask websockets …`, whose commands are imported when they are asked for."""
 
     def __init__(self) -> None:
