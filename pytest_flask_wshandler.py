@@ -8,7 +8,8 @@ nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+import weakref
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,8 @@ class _Kept:
 
     def __init__(self) -> None:
         self._by_fixture: dict[Any, tuple[set[Worker], set[ClientWebSocket]]] = {}
+        # The apps that they have made; kept by others.
+        self._apps_by_fixture: dict[Any, weakref.WeakSet[Flask]] = {}
 
     @property
     def workers(self) -> set[Worker]:
@@ -43,14 +46,28 @@ class _Kept:
         """These clients are still used."""
         return {client for _, clients in self._by_fixture.values() for client in clients}
 
-    def add(self, fixture: Any, workers: set[Worker], clients: set[ClientWebSocket]) -> None:
-        """`fixture` has opened these."""
+    @property
+    def apps(self) -> set[Flask]:
+        """These apps are still used."""
+        return {app for apps in self._apps_by_fixture.values() for app in apps}
+
+    def add(
+        self,
+        fixture: Any,
+        workers: set[Worker],
+        clients: set[ClientWebSocket],
+        apps: weakref.WeakSet[Flask],
+    ) -> None:
+        """`fixture` has opened and made these."""
         if clients or workers:
             self._by_fixture[fixture] = workers, clients
+        if apps:
+            self._apps_by_fixture[fixture] = apps
 
     def drop(self, fixture: Any) -> None:
         """`fixture` has ended."""
         self._by_fixture.pop(fixture, None)
+        _set_aside(self._apps_by_fixture.pop(fixture, ()))
 
     def end_others(self) -> list[BaseException]:
         """End what nobody keeps; what callbacks raised and no test has seen."""
@@ -67,6 +84,7 @@ class _Kept:
 
 
 _kept = _Kept()
+_APPS_BEFORE: pytest.StashKey[weakref.WeakSet[Flask]] = pytest.StashKey()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -76,11 +94,13 @@ def pytest_fixture_setup(
     """Note what a fixture for several tests has opened."""
     _enable()
     workers, clients = _open()
+    apps = _known_apps()
     result = yield
     _enable()
     if fixturedef.scope != "function":
         workers_now, clients_now = _open()
-        _kept.add(fixturedef, workers_now - workers, clients_now - clients)
+        apps_made = _known_apps() - apps
+        _kept.add(fixturedef, workers_now - workers, clients_now - clients, apps_made)
     return result  # as pluggy wants it
 
 
@@ -89,14 +109,23 @@ def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any]) -> None:
     _kept.drop(fixturedef)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note the apps that are there before the test and its fixtures make some."""
+    item.stash[_APPS_BEFORE] = _known_apps()
+
+
 def pytest_runtest_call() -> None:
     """Whether or not the app comes from a fixture."""
     _enable()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Generator[None, None, None]:
-    """After the fixtures' own teardown: close what the test has left, and report failures."""
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """After the fixtures' own teardown: close what the test has left, and report failures.
+
+    The apps that it has made are used no more, though there they are until they are collected.
+    """
     __tracebackhide__ = True
     errors: list[BaseException] = []
     try:
@@ -104,6 +133,8 @@ def pytest_runtest_teardown() -> Generator[None, None, None]:
     except BaseException as error:
         errors.append(error)
     errors += _kept.end_others()
+    before = item.stash.get(_APPS_BEFORE, ())
+    _set_aside(_known_apps() - {*before, *_kept.apps})
     if errors:
         raise _chained(errors)
 
@@ -125,6 +156,17 @@ def _live_workers() -> list[Worker]:
 def _open() -> tuple[set[Worker], set[ClientWebSocket]]:
     workers = _live_workers()
     return set(workers), {client for worker in workers for client in worker.clients}
+
+
+def _known_apps() -> weakref.WeakSet[Flask]:
+    module: Any = sys.modules.get("flask_wshandler.collections.current")
+    return weakref.WeakSet(getattr(module, "known_apps", ()))
+
+
+def _set_aside(apps: Iterable[Flask]) -> None:
+    """Have collections be those of other apps from now on, if there are any."""
+    for app in apps:
+        sys.modules["flask_wshandler.collections.current"].set_aside(app)
 
 
 def _enable() -> None:

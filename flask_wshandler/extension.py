@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import functools
-import gc
 import importlib
 import itertools
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+import blinker
 import click
-import flask.json
 from flask import Blueprint, Flask, current_app
 from flask.cli import AppGroup
 from flask_sock import Sock
 
 from .bus import Bus, BusStats, connect
-from .collections import registry, serialization
+from .collections.registry import Hub
 from .handlers.slow_callbacks import SlowCallbackWatch
 from .monitoring import request_report
 from .monitoring.process_report import ProcessReporter
@@ -37,6 +36,10 @@ from .upgrade.response import let_upgrades_leave
 from .upgrade.routing import admit_upgrades, is_function_view, url_of_route, view_of
 
 _GROUP_NAME = "websockets"
+
+app_initialized = blinker.Namespace().signal(
+    "app-initialized", doc="The sender, an app, was given to a `WebSockets` object."
+)
 
 Routed = TypeVar("Routed", bound=Callable[..., Any])
 
@@ -75,10 +78,8 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
                 app.cli.add_command(CommandGroup())
         stop_looking()
         set_state(app, state)
-        _apps.add(app)
         self._add_routes(app)
-        for tell in initialized:
-            tell(app)
+        app_initialized.send(app)
 
     def _add_routes(self, app: Flask) -> None:
         """What flask-sock does, for any number of its objects and of apps."""
@@ -191,18 +192,6 @@ def _free_name(app: Flask, name: str) -> str:
     return next(each for each in names if each not in app.blueprints)
 
 
-_apps: weakref.WeakSet[Flask] = weakref.WeakSet()
-"""Apps that were given to a `WebSockets` object."""
-
-initialized: list[Callable[[Flask], None]] = []
-"""Each is told of every app that is given to one. Empty, but in tests."""
-
-
-def known_apps() -> list[Flask]:
-    """The apps in this process that were given to a `WebSockets` object."""
-    return list(_apps)
-
-
 def new_state(app: Flask, settings: Settings, clock: Clock | None = None) -> AppState:
     """All of an app that has done nothing yet. Raises `SettingError` for a bus there can't be."""
     _bus_of(settings, _name_of(app))  # else the first request would raise it
@@ -238,7 +227,7 @@ def services_on(
     if settings.slow_callback_s is not None:
         engine.have_woken(slow_callbacks, slow_callbacks.interval_s)
     call = _call_in_context_of(app)
-    collections = registry.Hub(
+    collections = Hub(
         bus,
         lease_s=settings.presence_lease,
         clock=clock,
@@ -253,7 +242,7 @@ def services_on(
 class _Reachability:
     """Has a process that serves WebSockets be asked by others, from its first connection on."""
 
-    def __init__(self, collections: registry.Hub) -> None:
+    def __init__(self, collections: Hub) -> None:
         self.due_tick: int | None = None  # the timer's
         # Weak: the engine's timer must not keep what refers to the engine.
         self._hub = weakref.ref(collections)
@@ -290,37 +279,4 @@ def _call_in_context_of(app: Flask) -> Callable[..., None]:
     return call
 
 
-def _find_hub() -> registry.Hub:
-    """The current app's, or that of the only app there is."""
-    if current_app:
-        state = find_state(current_app)
-        if isinstance(state, AppState):
-            return state.hub
-    apps = list(_apps)
-    if len(apps) > 1:
-        del apps[:]
-        gc.collect()  # tests make one app after the other
-        apps = list(_apps)
-    if len(apps) > 1:
-        raise RuntimeError(
-            f"there are {len(apps)} apps with WebSockets in this process: use the collection "
-            "inside the app context of one of them"
-        )
-    if not apps:
-        raise RuntimeError(
-            "a named collection is its app's, and there is no app with WebSockets in this "
-            "process, so nobody would be reached: call WebSockets(app) first, or give the "
-            "collection a bus (bus=flask_wshandler.bus.connect(…)) in a program without the app"
-        )
-    return state_of(apps[0]).hub
-
-
-def _dumps(obj: Any) -> str:
-    """JSON by the provider of the current app, or of the only app there is."""
-    apps = [] if current_app else list(_apps)
-    return apps[0].json.dumps(obj) if len(apps) == 1 else flask.json.dumps(obj)
-
-
 look_for_forgotten_apps()
-registry.use(_find_hub)
-serialization.use(_dumps)

@@ -11,9 +11,10 @@ from ..handlers.handler import WebSocketHandler, find_member
 from ..handlers.near_misses import check_callbacks, warn_of_near_misses
 from ..protocol.errors import CloseCode
 from ..protocol.frames import Sendable
-from . import registry, serialization
+from . import current
 from .local_members import LocalMembers
 from .presence import Presence
+from .registry import Hub
 
 MAX_NAME_BYTES = 255
 
@@ -40,17 +41,17 @@ class WebSocketCollection:
         self.name = name
         self._bus = bus
         if name is None:
-            self._topic = registry.private_topic()
+            self._topic = current.private_topic()
         else:
             self._topic = "c:" + checked_name(name, "a collection's name")
 
-    def _hub(self) -> registry.Hub:
+    def _hub(self) -> Hub:
         if self.name is None:
-            found = registry.here()
+            found = current.here()
         elif self._bus is None:
-            found = registry.current()
+            found = current.of_current_app()
         else:
-            found = registry.of_bus(self._bus)
+            found = current.of_bus(self._bus)
         if self._watches and found.watch(self._topic, self):
             self.__dict__.setdefault("_watched_in", []).append(weakref.ref(found))
         return found
@@ -85,8 +86,8 @@ class WebSocketCollection:
             elif found is not None:
                 found.unwatch(self._topic, self)
 
-    def _forget_hubs(self) -> list[weakref.ref[registry.Hub]]:
-        forgotten: list[weakref.ref[registry.Hub]] = self.__dict__.pop("_watched_in", [])
+    def _forget_hubs(self) -> list[weakref.ref[Hub]]:
+        forgotten: list[weakref.ref[Hub]] = self.__dict__.pop("_watched_in", [])
         return forgotten
 
     def _release(self) -> None:
@@ -156,7 +157,7 @@ class WebSocketCollection:
 
     def broadcast_json(self, obj: Any, *, exclude: WebSocketHandler | None = None) -> None:
         """Send `obj` as JSON in a text message to all, by the app's JSON provider."""
-        self.broadcast(serialization.dumps(obj), exclude=exclude)
+        self.broadcast(current.dumps(obj), exclude=exclude)
 
     def close_all(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close all members. Never waits; raises what `WebSocketHandler.close` does."""

@@ -10,8 +10,9 @@ from typing import TypeVar, cast, overload
 
 from ..bus import Bus
 from ..handlers.handler import WebSocketHandler, find_member
-from . import registry
+from . import current
 from .collection import WebSocketCollection, checked_name
+from .registry import Hub
 
 Key = str | int | uuid.UUID
 """A group's name. A number or UUID stands for its `str`."""
@@ -138,8 +139,8 @@ class WebSocketGroups(Mapping[Key, Group]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
-    def _hub(self) -> registry.Hub:
-        return registry.current() if self._bus is None else registry.of_bus(self._bus)
+    def _hub(self) -> Hub:
+        return current.of_current_app() if self._bus is None else current.of_bus(self._bus)
 
 
 class _Group(WebSocketCollection):
@@ -152,7 +153,7 @@ class _Group(WebSocketCollection):
         self.name = name
         self._bus = bus
 
-    def _hub(self) -> registry.Hub:
+    def _hub(self) -> Hub:
         if self._watches:
             self._groups._kept.setdefault(self._topic, self)
         return super()._hub()

@@ -11,12 +11,10 @@ child begins with nothing.
 from __future__ import annotations
 
 import collections
-import itertools
 import os
 import socket
 import struct
-import weakref
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..bus import Bus, Envelope, Kind, Malformed, NoBus
@@ -477,55 +475,3 @@ def _close_of(body: bytes) -> tuple[int, str]:
     except (struct.error, ValueError) as error:
         raise Malformed(f"a close that can't be sent: {error}") from None
     return code, reason
-
-
-# Which hub a collection belongs to.
-
-
-class _OfThisProcess:
-    """What there is once in each process."""
-
-    #: For collections without a name, and for all where there is no app.
-    hub = lifecycle.MadeOnFirstUse(lambda _: Hub(NoBus()))
-
-
-_here = _OfThisProcess()
-
-_names: Iterator[int] = itertools.count(1)
-
-
-def private_topic() -> str:
-    """A topic for a collection without a name, of the hub that is `here`."""
-    return f"#{next(_names)}"
-
-
-def here() -> Hub:
-    """The hub that carries nothing to other processes."""
-    return _here.hub
-
-
-_find: Callable[[], Hub] = here
-
-
-def use(find: Callable[[], Hub]) -> None:
-    """Find the hub of a named collection by `find` from now on."""
-    global _find
-    _find = find
-
-
-def current() -> Hub:
-    """The hub of the app that runs. Raises RuntimeError if several could be meant."""
-    return _find()
-
-
-_of_bus: weakref.WeakKeyDictionary[Bus, Hub] = weakref.WeakKeyDictionary()
-_of_bus_lock = lifecycle.ModuleLock()
-
-
-def of_bus(bus: Bus) -> Hub:
-    """The hub of a bus that was connected to outside of an app."""
-    with _of_bus_lock:
-        hub = _of_bus.get(bus)
-        if hub is None:
-            hub = _of_bus[bus] = Hub(bus)
-        return hub

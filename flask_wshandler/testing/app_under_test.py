@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
+from ..collections import current
 from ..extension import new_state, services_on, state_with
 from ..runtime.first_use import ModuleLock
 from ..upgrade.app_state import AppState, find_state, set_state
@@ -211,7 +212,10 @@ class Worker:
         The app is as after `init_app` then; its next client begins anew, with a clock of its own.
         Raises what callbacks have raised and no test has seen, the first with the others below.
         """
+        app = self._app()
         unseen = self.end()
+        if app is not None:
+            current.set_aside(app)
         if unseen:
             raise chained(unseen)
 

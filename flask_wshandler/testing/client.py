@@ -25,7 +25,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wsgi import get_host
 
-from ..extension import initialized, known_apps
+from ..collections import current
+from ..extension import app_initialized
 from ..handlers.callbacks import FAILURES_KEY
 from ..runtime.redaction import one_line
 from ..transports.handoff import SOCKET_KEY
@@ -141,13 +142,12 @@ def enable(app: Flask) -> None:
 
 def enable_all() -> None:
     """Call `enable` for all apps with `WebSockets`, those that there are and those to come."""
-    if _enable_if_class not in initialized:
-        initialized.append(_enable_if_class)
-    for app in known_apps():
+    app_initialized.connect(_enable_if_class)
+    for app in list(current.known_apps):
         _enable_if_class(app)
 
 
-def _enable_if_class(app: Flask) -> None:
+def _enable_if_class(app: Flask, **_: object) -> None:
     """Nobody has asked to have this app's clients changed, so what can't be is no error."""
     if isinstance(app.test_client_class, type | None):
         enable(app)

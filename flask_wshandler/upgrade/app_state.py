@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from ..collections import current
 from ..handlers.app_records import EXTENSION_KEY
 from ..runtime import logs
 from ..runtime.first_use import MadeOnFirstUse
@@ -80,6 +81,7 @@ class AppState:
 def set_state(app: Flask, state: AppState) -> None:
     """Have `state` be that of `app`."""
     app.extensions[EXTENSION_KEY] = state
+    current.add_app(app, state)
 
 
 def find_state(app: Flask) -> AppState | None:

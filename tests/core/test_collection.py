@@ -6,16 +6,20 @@ import tracemalloc
 import weakref
 
 import pytest
+from flask import Flask
 
-from flask_wshandler import WebSocketCollection, WebSocketHandler
-from flask_wshandler.collections import registry
+from flask_wshandler import WebSocketCollection, WebSocketHandler, WebSockets
 from flask_wshandler.handlers.handler import connection_of, end_handler, open_handler
 
 
 @pytest.fixture(autouse=True)
-def no_app(monkeypatch):
-    """As in a process without an app: other tests may have made some in this one."""
-    monkeypatch.setattr(registry, "_find", registry.here)
+def app_context():
+    """Of an app without a bus, whose the collections that have a name are."""
+    app = Flask(__name__)
+    app.config["WSHANDLER_BUS"] = "none"
+    WebSockets(app)
+    with app.app_context():
+        yield
 
 
 class Peer:

@@ -7,7 +7,6 @@ import pytest
 from websockets.frames import Opcode
 
 from flask_wshandler import WebSocketCollection, WebSocketHandler
-from flask_wshandler.collections import registry
 from flask_wshandler.handlers.handler import end_handler, member_of, open_handler
 from flask_wshandler.handlers.member import deliver_together
 from flask_wshandler.protocol.frames import OutgoingMessage
@@ -25,12 +24,6 @@ class BreakingSocket(socket.socket):
 
     def send(self, data, flags=0):
         raise ArithmeticError("a fault")
-
-
-@pytest.fixture(autouse=True)
-def no_app(monkeypatch):
-    """As in a process without an app: other tests may have made some in this one."""
-    monkeypatch.setattr(registry, "_find", registry.here)
 
 
 class Member:

@@ -18,8 +18,8 @@ from flask_wshandler import (
     WebSocketHandler,
     WebSockets,
     accept_websocket_request,
-    extension,
 )
+from flask_wshandler.collections import current
 from flask_wshandler.testing import HandshakeRefused, enable
 
 
@@ -107,7 +107,7 @@ def test_a_named_collection_without_an_app():
 
 def test_json_in_a_thread_of_ones_own(monkeypatch):
     """By the app's provider, as in a callback."""
-    monkeypatch.setattr(extension, "_apps", weakref.WeakSet())  # with those of other tests
+    monkeypatch.setattr(current, "known_apps", weakref.WeakSet())  # with those of other tests
     app = make_app()
     sockets = WebSockets(app)
     clients = WebSocketCollection("chat")

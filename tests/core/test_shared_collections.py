@@ -14,9 +14,8 @@ from flask_wshandler import (
     WebSocketGroups,
     WebSockets,
     bus,
-    extension,
 )
-from flask_wshandler.collections import registry
+from flask_wshandler.collections import current, registry
 from flask_wshandler.handlers.handler import connection_of, end_handler
 from flask_wshandler.settings import Settings
 
@@ -27,7 +26,7 @@ from .test_collection import connected
 @pytest.fixture(autouse=True)
 def no_other_apps(monkeypatch):
     """As in a process without any: other tests may have made some in this one."""
-    monkeypatch.setattr(extension, "_apps", weakref.WeakSet())
+    monkeypatch.setattr(current, "known_apps", weakref.WeakSet())
 
 
 def make_app(name="app", **settings):

@@ -9,7 +9,8 @@ import weakref
 import pytest
 from flask import Flask
 
-from flask_wshandler import WebSocketHandler, WebSockets
+from flask_wshandler import WebSocketCollection, WebSocketHandler, WebSockets
+from flask_wshandler.collections import current
 from flask_wshandler.testing import HandshakeRefused, WebSocketClient, worker_of
 from flask_wshandler.testing.failures import Failures
 from tests.deadlines import DEADLINE_S
@@ -167,6 +168,26 @@ def test_app_serves_really_after_it_was_tested():
         assert after.settings is before.settings
         assert type(after.engine) is type(before.engine)
         assert type(after.hub.bus) is type(before.hub.bus)
+
+
+def test_a_closed_app_is_meant_if_there_is_no_other(monkeypatch):
+    """Where no app is current: one after the other may be made, and none has to be collected."""
+    monkeypatch.setattr(current, "known_apps", weakref.WeakSet())
+    members = WebSocketCollection("seen")
+    before, after = create_app(), create_app()
+    with pytest.raises(RuntimeError, match="2 apps"):
+        len(members)
+    with worker_of(before).websocket_connect("/members/ann"):
+        worker_of(after).close()
+        assert len(members) == 1
+    worker_of(before).close()
+    with worker_of(after).websocket_connect("/members/bob"):
+        assert len(members) == 1
+    worker_of(after).close()
+    with pytest.raises(RuntimeError, match="2 apps"):
+        len(members)
+    monkeypatch.setattr(current, "known_apps", weakref.WeakSet([before]))
+    assert len(members) == 0
 
 
 def test_watchers_go_on_watching():

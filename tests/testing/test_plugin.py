@@ -1,6 +1,10 @@
 """The pytest plugin, in projects of its own."""
 
+import weakref
+
 import pytest
+
+from flask_wshandler.collections import current
 
 pytest_plugins = "pytester"
 
@@ -93,6 +97,39 @@ def test_clients_have_the_method(project):
         """
     )
     run(project).assert_outcomes(passed=3)
+
+
+def test_apps_of_other_tests_are_not_meant(project, monkeypatch):
+    """Where no app is current, and though there they are; but those of fixtures that go on are."""
+    monkeypatch.setattr(current, "known_apps", weakref.WeakSet())
+    project.makepyfile(
+        """
+        import pytest
+        from chat import clients, create_app
+
+        kept = []
+
+        def test_one(app, client):
+            kept.append(app)
+            with client.websocket_connect("/chat"):
+                assert len(clients) == 1
+
+        def test_another(app, client):
+            kept.append(app)
+            assert len(clients) == 0
+            with client.websocket_connect("/chat"):
+                assert len(clients) == 1
+
+        def test_two_at_once(app):
+            kept.append(create_app())
+            with pytest.raises(RuntimeError, match="2 apps"):
+                len(clients)
+
+        def test_the_last(app):
+            assert len(clients) == 0
+        """
+    )
+    run(project).assert_outcomes(passed=4)
 
 
 def test_what_is_left_open_is_closed(project):
