@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeGuard
 
 from ..bus import NoBus
+from ..bus.node import BusNode
 from ..bus.rpc import Answer, Replies
-from ..collections.registry import Hub
 from ..monitoring.process_report import ProcessFacts, Row
 from .json_shape import has_shape
 
@@ -46,9 +46,9 @@ def hush_the_log() -> None:
 class Workers:
     """The processes of one app; this one, too, in case it serves somebody."""
 
-    def __init__(self, hub: Hub, timeout_s: float) -> None:
+    def __init__(self, node: BusNode, timeout_s: float) -> None:
         """`timeout_s` is for each question."""
-        self._hub = hub
+        self._node = node
         self._timeout_s = timeout_s
         # Of the thread that asks.
         self._has_waited_in_vain = False  # for the bus
@@ -57,19 +57,19 @@ class Workers:
     @property
     def are_visible(self) -> bool:
         """Whether other processes can be asked at all."""
-        return not isinstance(self._hub.bus, NoBus)
+        return not isinstance(self._node.bus, NoBus)
 
     @property
     def bus_trouble(self) -> str:
         """Why they could not be asked, as far as is known; empty if all is well."""
-        trouble = self._hub.bus.trouble
+        trouble = self._node.bus.trouble
         if not trouble and self._has_waited_in_vain:
-            return f"no answer of {self._hub.bus} in {self._timeout_s:g} seconds"
+            return f"no answer of {self._node.bus} in {self._timeout_s:g} seconds"
         return trouble
 
     def what_is_missing(self, silent_count: int = 0) -> str:
         """Why what was heard of them may not be all, in a sentence; empty if it is."""
-        bus = self._hub.bus
+        bus = self._node.bus
         if isinstance(bus, NoBus):
             return f"{bus.reason}: only this process can be seen, and the running workers can't."
         if self.bus_trouble:
@@ -88,7 +88,7 @@ class Workers:
         return [
             "Workers can be asked from their first WebSocket on, by processes of the same user "
             "with the same XDG_RUNTIME_DIR and WSHANDLER_BUS_NAME, or on the same Redis.",
-            *self._hub.bus.whereabouts(),
+            *self._node.bus.whereabouts(),
         ]
 
     def look_for_others(self) -> None:
@@ -97,7 +97,7 @@ class Workers:
 
     def reach(self) -> None:
         """Have what they say come here, for questions that are not asked by this object."""
-        self._has_waited_in_vain |= not self._hub.listen(self._timeout_s)
+        self._has_waited_in_vain |= not self._node.listen(self._timeout_s)
 
     def connections(self) -> Heard:
         """All open connections, those of one process together, the oldest first."""
@@ -107,7 +107,7 @@ class Workers:
         after: str | None = ""
         while after is not None:
             # Everybody is asked for what comes behind one id, so some tell a row twice.
-            known = processes - {self._hub.process}
+            known = processes - {self._node.process}
             answers, silent = self._ask("connections", {"after": after}, known)
             silent_count = max(silent_count, silent)
             lasts = []
@@ -138,15 +138,15 @@ class Workers:
     def process_facts(self) -> tuple[list[ProcessFacts], int]:
         """Of each other process that a WebSocket has come to, and how many have not answered."""
         answers, silent_count = self._ask("stats", {})
-        others = sorted(answers.keys() - {self._hub.process})
+        others = sorted(answers.keys() - {self._node.process})
         told = [answers[name].get("process") for name in others]
         return [facts for facts in told if _are_of_a_server(facts)], silent_count
 
     def close(self, connection_id: str, code: int, reason: str) -> tuple[str | None, int]:
         """Close a connection: the process that had it, if any, and how many have not answered."""
         arguments = {"id": connection_id, "code": code, "reason": reason}
-        if _has_closed(self._hub.answer("close", arguments)):
-            return self._hub.process, 0
+        if _has_closed(self._node.answer("close", arguments)):
+            return self._node.process, 0
         heard = self._ask_others("close", arguments, is_enough=_has_closed)
         had = [name for name, answer in heard.by_process.items() if _has_closed(answer)]
         return (had[0] if had else None), heard.silent_count
@@ -155,8 +155,8 @@ class Workers:
         self, verb: str, arguments: dict[str, Any], known: Collection[str] = ()
     ) -> tuple[dict[str, Answer], int]:
         heard = self._ask_others(verb, arguments, known=known)
-        own = self._hub.answer(verb, arguments)
-        return {self._hub.process: own, **heard.by_process}, heard.silent_count
+        own = self._node.answer(verb, arguments)
+        return {self._node.process: own, **heard.by_process}, heard.silent_count
 
     def _ask_others(
         self,
@@ -166,7 +166,7 @@ class Workers:
         is_enough: Callable[[Answer], bool] | None = None,
         known: Collection[str] = (),
     ) -> Replies:
-        heard = self._hub.ask(
+        heard = self._node.ask(
             verb, arguments, timeout_s=self._timeout_s, is_enough=is_enough, known=known
         )
         self._has_waited_in_vain |= not heard.was_asked
@@ -174,7 +174,7 @@ class Workers:
         return heard
 
     def _count_others(self, processes: set[str]) -> int:
-        return len(processes - {self._hub.process})
+        return len(processes - {self._node.process})
 
 
 def _has_closed(answer: Answer) -> bool:

@@ -1,4 +1,4 @@
-"""The collections of one app in one process: their members here, and the bus to the others.
+"""The collections of one app in one process: their members here, and in all processes.
 
 Every `WebSocketCollection` is a name; what it stands for in this process are its `LocalMembers`,
 made with the first one and dropped with the last. Two collections with one name are one.
@@ -11,14 +11,13 @@ child begins with nothing.
 from __future__ import annotations
 
 import collections
-import os
-import socket
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
-from ..bus import Bus, Envelope, Kind, Malformed, NoBus
-from ..bus.rpc import DEFAULT_TIMEOUT_S, Answer, Queries, Replies, Respond
+from ..bus import Bus, Envelope, Kind, Malformed
+from ..bus.node import BusNode
+from ..bus.rpc import Respond
 from ..handlers.handler import WebSocketHandler, find_member, member_of
 from ..handlers.member import Member, Receiver, close_each, deliver_to_each, deliver_together
 from ..protocol.errors import check_close
@@ -32,9 +31,6 @@ from .presence_watchers import Watcher, Watchers
 logger = logs.logger(__package__)
 
 DEFAULT_LEASE_S = 5.0
-
-_EVERY_PROCESS = ""
-"""The topic of what concerns no single collection."""
 
 _LOOK_S = 0.5
 """How soon a process that listens idly notices that it is asked."""
@@ -78,15 +74,17 @@ class Hub:
         # Members that were gone before they were open. Its methods are atomic: the garbage
         # collector adds to it.
         self._gone: collections.deque[Unopened] = collections.deque()
-        self._start_lock = locks.Lock()
-        # Guarded by _start_lock.
-        self._has_started = False
-        self._is_attached = False
         self._watchers = Watchers(self._call)
-        #: Its name to the others: host, process id and a random number.
-        self.process = _process_name()
+        #: This process, as the others know it.
+        self.node = BusNode(
+            self.bus,
+            self._deliver_together,
+            {Kind.CLOSE: self._take_close, Kind.PRESENCE: self._take_presence},
+            self._started,
+            self._respond,
+        )
         self._account = Account(
-            self.process,
+            self.node.process,
             self.bus,
             self._clock,
             self._lease_s,
@@ -94,7 +92,6 @@ class Hub:
             self._watchers.tell_updated,
             self._come_back_in,
         )
-        self._queries = Queries(self.process, self.bus, self._respond)
         self._timer = self._make_timer(self._clock)
         self.due_tick: int | None = None  # the timer's
 
@@ -121,7 +118,7 @@ class Hub:
         if locks.put_off(self.add, topic, handler, metadata):
             return True
         self.bus.serve_clients()
-        self._start()
+        self.node.start()
         member = member_of(handler)
         with self.lock:
             members = self._members.get(topic)
@@ -242,27 +239,22 @@ class Hub:
     def members(self, topic: str) -> list[Presence]:
         """Everybody who is in a collection, in all processes."""
         self._drop_gone()
-        if self._is_alone:
+        if self.node.is_alone:
             return []
-        self._start()
+        self.node.start()
         return self._account.members(topic, _FIRST_ANSWER_S)
 
     def count(self, topic: str) -> int:
         """How many they are."""
         self._drop_gone()
-        if self._is_alone:
+        if self.node.is_alone:
             return 0
-        self._start()
+        self.node.start()
         return self._account.count(topic, _FIRST_ANSWER_S)
-
-    @property
-    def _is_alone(self) -> bool:
-        """Whether there is nobody to ask, nor a member here: so there is no need to be found."""
-        return not self._has_started and self.bus.peer_count() == 0
 
     def watch(self, topic: str, watcher: Watcher) -> bool:
         """Have `watcher` told from now on. False if that is so already."""
-        self._start()
+        self.node.start()
         if not self._watchers.add(topic, watcher):
             return False
         self._account.follow(topic)
@@ -307,76 +299,23 @@ class Hub:
         """Whether every watcher has been told all that is known here."""
         return self._watchers.is_idle
 
-    # The bus.
+    # The others.
 
-    def _start(self) -> None:
-        """Be heard of by the other processes, and hear of them."""
-        if self._has_started:
-            return
-        with self._start_lock:
-            if self._has_started:
-                return
-            self._attach()
-            self.bus.wait_until_subscribed()
-            if not isinstance(self.bus, NoBus):
-                lifecycle.stop_at_exit()
-                self._account.begin()
-                self._timer.wake(self, self._lease_s / 3)
-            self._has_started = True
-
-    def _attach(self) -> None:
-        """With _start_lock held."""
-        if not self._is_attached:
-            self._is_attached = True
-            self.bus.attach(self._receive)
-            self.bus.subscribe(_EVERY_PROCESS)
+    def _started(self) -> None:
+        """They hear of this process from now on."""
+        self._account.begin()
+        self._timer.wake(self, self._lease_s / 3)
 
     def be_reachable(self) -> float | None:
         """See to it that other processes can ask this one, though it uses no collection.
 
         Never waits. Returns in how many seconds to call it again; None: not any more.
         """
-        self.bus.serve_clients()
-        if self._has_started or isinstance(self.bus, NoBus):
+        is_soon = self.node.be_reachable()
+        if is_soon is None:
             return None
-        with self._start_lock:
-            if not self._is_attached:
-                self._attach()
-                is_idle = self.bus.listen_idly()
-            else:
-                is_idle = self.bus.look()
         self._account.tidy()
-        return _LOOK_S if is_idle else self._lease_s
-
-    def listen(self, timeout_s: float) -> bool:
-        """Have what others say come here, if there are any; False if the bus is not up in time."""
-        if self._is_alone:
-            return self.bus.is_up
-        with self._start_lock:
-            self._attach()
-        return self.bus.wait_until_subscribed(timeout_s)
-
-    def ask(
-        self,
-        verb: str,
-        arguments: dict[str, Any],
-        *,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        is_enough: Callable[[Answer], bool] | None = None,
-        known: Collection[str] = (),
-    ) -> Replies:
-        """Ask every other process of the app; wait for all, or for an answer that `is_enough`.
-
-        Waits for `timeout_s` at most. See `answers` for what can be asked, and `Queries.ask`
-        for `known`.
-        """
-        with self._start_lock:
-            self._attach()
-        return self._queries.ask(verb, arguments, timeout_s, is_enough, known)
-
-    def answer(self, verb: str, arguments: dict[str, Any]) -> Answer:
-        """What this process answers if another one asks."""
-        return self._queries.answer(verb, arguments)
+        return _LOOK_S if is_soon else self._lease_s
 
     def on_time(self, now_s: float) -> float:
         """The timer: tell the others that this process lives."""
@@ -386,51 +325,38 @@ class Hub:
         self._unfollow_unwatched()
         return self._account.on_time()
 
-    def _receive(self, envelopes: list[Envelope]) -> None:
+    def _deliver_together(self, envelopes: list[Envelope]) -> None:
         # What a client gets of all that has come together goes out in one write.
         waiting: dict[Receiver, list[OutgoingMessage]] = {}
         for envelope in envelopes:
-            try:
-                if envelope.kind is Kind.TEXT or envelope.kind is Kind.BINARY:
-                    self._gather(envelope, waiting)
-                else:
-                    _deliver_all(waiting)
-                    self._take(envelope)
-            except Malformed as fault:
-                self.bus.refuse(str(fault))
-        _deliver_all(waiting)
-
-    def _gather(self, envelope: Envelope, waiting: dict[Receiver, list[OutgoingMessage]]) -> None:
-        members = self._members.get(envelope.topic)
-        if members is None:
-            return
-        is_text = envelope.kind is Kind.TEXT
-        if is_text:
-            _check_text(envelope.body)
-        message = OutgoingMessage.of_payload(envelope.body, is_text)
-        for receiver in members.receivers():
-            found = waiting.get(receiver)
-            if found is None:
-                waiting[receiver] = [message]
+            members = self._members.get(envelope.topic)
+            if members is not None:
+                is_text = envelope.kind is Kind.TEXT
+                message = OutgoingMessage.of_payload(envelope.body, is_text)
+                for receiver in members.receivers():
+                    found = waiting.get(receiver)
+                    if found is None:
+                        waiting[receiver] = [message]
+                    else:
+                        found.append(message)
+        for receiver, messages in waiting.items():
+            if len(messages) == 1:
+                deliver_to_each((receiver,), messages[0])
             else:
-                found.append(message)
+                deliver_together(receiver, messages)
 
-    def _take(self, envelope: Envelope) -> None:
-        if envelope.kind is Kind.PRESENCE:
-            self._account.receive(envelope.body)
-        elif envelope.kind is Kind.QUESTION:
-            self._queries.take_question(envelope.body)
-        elif envelope.kind is Kind.ANSWER:
-            self._queries.take_answer(envelope.topic, envelope.body)
-        else:
-            self._close(envelope.topic, *_close_of(envelope.body))
+    def _take_close(self, envelope: Envelope) -> None:
+        self._close(envelope.topic, *_close_of(envelope.body))
+
+    def _take_presence(self, envelope: Envelope) -> None:
+        self._account.receive(envelope.body)
 
     # The end.
 
     def stop(self) -> None:
         """The process ends, and its members are gone."""
         self._timer.stop()
-        if self._has_started:
+        if self.node.has_started:
             self._account.end()
         self._watchers.stop()
 
@@ -442,29 +368,8 @@ class Hub:
         self._begin()
 
 
-def _deliver_all(waiting: dict[Receiver, list[OutgoingMessage]]) -> None:
-    for receiver, messages in waiting.items():
-        if len(messages) == 1:
-            deliver_to_each((receiver,), messages[0])
-        else:
-            deliver_together(receiver, messages)
-    waiting.clear()
-
-
 def _call(function: Callable[..., None], *args: Any) -> None:
     function(*args)
-
-
-def _process_name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
-
-
-def _check_text(body: bytes) -> None:
-    if not body.isascii():
-        try:
-            body.decode()
-        except UnicodeDecodeError as error:
-            raise Malformed(f"a text message that is no UTF-8: {error.reason}") from None
 
 
 def _close_of(body: bytes) -> tuple[int, str]:

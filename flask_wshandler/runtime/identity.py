@@ -1,4 +1,4 @@
-"""Names: of an app, the same from everywhere, and of a connection, in all processes.
+"""What things are called in all processes: an app, a process of it, a connection.
 
 An app goes by the file of the module it is made in, as the system has it: without symbolic links,
 and whatever name the module was imported by (`shop.web`, `src.shop.web`, `__main__`). A server
@@ -11,6 +11,7 @@ those in `releases/<name>`, with a link `current` to one of them beside `release
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -26,6 +27,11 @@ def app_name(import_name: str, root_path: str) -> str:
         return f"{import_name} in {_canonical(root_path)}"
     path = _canonical(file)
     return str(path.parent if path.stem == "__init__" else path.with_suffix(""))
+
+
+def process_name() -> str:
+    """A new name for this process: its host, its process id and a random number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
 
 
 def new_connection_id() -> str:

@@ -27,8 +27,8 @@ def app():
     return app
 
 
-def hub_of(app):
-    return state_of(app).hub
+def node_of(app):
+    return state_of(app).hub.node
 
 
 def test_pages_end_and_miss_nobody(app):
@@ -36,14 +36,14 @@ def test_pages_end_and_miss_nobody(app):
     client = WebSocketClient(app)
     count = ROWS_PER_PAGE + 20
     opened = [client.websocket_connect(f"/{number}") for number in range(count)]
-    hub = hub_of(app)
-    first = hub.answer("connections", {"after": ""})
+    node = node_of(app)
+    first = node.answer("connections", {"after": ""})
     ids = [row["id"] for row in first["connections"]]
     assert (len(ids), first["has_more"]) == (ROWS_PER_PAGE, True)
     assert ids == sorted(ids)
-    second = hub.answer("connections", {"after": ids[-1]})
+    second = node.answer("connections", {"after": ids[-1]})
     assert (len(second["connections"]), second["has_more"]) == (20, False)
-    heard = Workers(hub, 1).connections()
+    heard = Workers(node, 1).connections()
     assert {row["path"] for row in heard.records} == {f"/{number}" for number in range(count)}
     for ws in opened:
         ws.close()
@@ -53,7 +53,7 @@ def test_a_page_of_the_longest_texts_is_one_answer(app):
     """Whatever clients have chosen: each character of a path may take six bytes of JSON."""
     client = WebSocketClient(app)
     with client.websocket_connect("/" + "%C3%A4" * 500):
-        [row] = hub_of(app).answer("connections", {"after": ""})["connections"]
+        [row] = node_of(app).answer("connections", {"after": ""})["connections"]
     assert row["path"] == "/" + "ä" * 118 + "…"
     longest = {**row, "handler": "ä" * 120, "user": "ä" * 120, "address": "ä" * 120}
     page = {"connections": [longest] * ROWS_PER_PAGE, "has_more": True}
@@ -63,14 +63,16 @@ def test_a_page_of_the_longest_texts_is_one_answer(app):
 def test_a_close_is_of_one_connection(app):
     """And needs a code that may be sent."""
     client = WebSocketClient(app)
-    hub = hub_of(app)
+    node = node_of(app)
     with client.websocket_connect("/1") as ws, client.websocket_connect("/2") as other:
-        hub = hub_of(app)
-        rows = {row["path"]: row for row in hub.answer("connections", {"after": ""})["connections"]}
+        node = node_of(app)
+        rows = {
+            row["path"]: row for row in node.answer("connections", {"after": ""})["connections"]
+        }
         arguments = {"id": rows["/1"]["id"], "code": 4000, "reason": "why"}
-        assert hub.answer("close", {**arguments, "id": "nobody"}) == {"has_closed": False}
-        assert hub.answer("close", {**arguments, "code": 1005}) == {"has_closed": False}
-        assert hub.answer("close", arguments) == {"has_closed": True}
+        assert node.answer("close", {**arguments, "id": "nobody"}) == {"has_closed": False}
+        assert node.answer("close", {**arguments, "code": 1005}) == {"has_closed": False}
+        assert node.answer("close", arguments) == {"has_closed": True}
         ws.receive_all()
         assert (ws.close_code, ws.close_reason) == (4000, "why")
         other.send("still there")
@@ -90,7 +92,7 @@ def test_a_close_is_of_one_connection(app):
 )
 def test_what_is_not_understood_gets_no_answer(app, verb, arguments):
     """Nothing is looked up by a name that came."""
-    assert hub_of(app).answer(verb, arguments) == {}
+    assert node_of(app).answer(verb, arguments) == {}
 
 
 def test_answers_of_strangers_are_checked(app, monkeypatch):
@@ -102,7 +104,7 @@ def test_answers_of_strangers_are_checked(app, monkeypatch):
         {"engine": {"accepted": "many"}, "bus": [], "process": {"pid": "x"}},
         {"engine": {"accepted": 1, "connections": 10**400}, "process": {"unpatched_modules": 1}},
     ]
-    workers = Workers(hub_of(app), 1)
+    workers = Workers(node_of(app), 1)
     for answer in strange:
         monkeypatch.setattr(workers, "_ask", lambda *asked, answer=answer: ({"p": answer}, 0))
         assert workers.connections().records == []

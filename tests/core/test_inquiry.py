@@ -8,8 +8,8 @@ import pytest
 
 from flask_wshandler.bus import Kind
 from flask_wshandler.bus.envelope import encode
+from flask_wshandler.bus.node import BusNode
 from flask_wshandler.bus.rpc import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES, SETTLE_S
-from flask_wshandler.collections.registry import Hub
 from flask_wshandler.testing.memory_bus import MemoryBus, MemoryNetwork
 
 from .rig import wait_for
@@ -20,32 +20,36 @@ def network():
     return MemoryNetwork()
 
 
+def node_on(bus, respond=None):
+    """A process that can ask and be asked, and does nothing else."""
+    return BusNode(bus, deliver=[].extend, takers={}, started=lambda: None, respond=respond)
+
+
 @pytest.fixture
-def make_hub(network):
-    hubs = []
+def make_node(network):
+    nodes = []
 
     def make(respond=None):
-        hub = Hub(MemoryBus(network), respond=respond)
-        hubs.append(hub)
-        return hub
+        node = node_on(MemoryBus(network), respond)
+        nodes.append(node)
+        return node
 
     yield make
-    for hub in hubs:
-        hub.stop()
-        hub.bus.close()
+    for node in nodes:
+        node.bus.close()
 
 
 def says(answer):
     return lambda verb, arguments: {"verb": verb, **arguments, "says": answer}
 
 
-def test_all_others_answer(make_hub):
+def test_all_others_answer(make_node):
     """Those that are reachable, each once; without waiting longer than for the last."""
-    others = [make_hub(says(number)) for number in range(3)]
+    others = [make_node(says(number)) for number in range(3)]
     for other in others:
-        assert other.be_reachable() > 0
+        assert other.be_reachable() is not None
     began_s = time.monotonic()
-    heard = make_hub(says("never asked")).ask("what", {"a": 1}, timeout_s=60)
+    heard = make_node(says("never asked")).ask("what", {"a": 1}, timeout_s=60)
     assert time.monotonic() - began_s < 30
     assert heard.silent_count == 0
     assert heard.by_process == {
@@ -54,40 +58,40 @@ def test_all_others_answer(make_hub):
     }
 
 
-def test_nobody_is_there(make_hub):
+def test_nobody_is_there(make_node):
     """Nobody is waited for."""
-    assert make_hub().ask("what", {}, timeout_s=60).by_process == {}
+    assert make_node().ask("what", {}, timeout_s=60).by_process == {}
 
 
-def test_a_process_without_answers_says_so(make_hub):
+def test_a_process_without_answers_says_so(make_node):
     """A program on the bus that is no server is not waited for."""
-    other = make_hub()
+    other = make_node()
     other.be_reachable()
-    heard = make_hub().ask("what", {}, timeout_s=60)
+    heard = make_node().ask("what", {}, timeout_s=60)
     assert (heard.by_process, heard.silent_count) == ({other.process: {}}, 0)
 
 
-def test_who_does_not_answer_is_counted(make_hub):
+def test_who_does_not_answer_is_counted(make_node):
     """After the time that was given."""
     lets_go = threading.Event()
-    slow = make_hub(lambda verb, arguments: {"went": lets_go.wait(60)})
-    quick = make_hub(says("quick"))
+    slow = make_node(lambda verb, arguments: {"went": lets_go.wait(60)})
+    quick = make_node(says("quick"))
     slow.be_reachable()
     quick.be_reachable()
-    heard = make_hub().ask("what", {}, timeout_s=0.2)
+    heard = make_node().ask("what", {}, timeout_s=0.2)
     assert list(heard.by_process) == [quick.process]
     assert heard.silent_count == 1
     lets_go.set()
 
 
-def test_one_answer_can_be_enough(make_hub):
+def test_one_answer_can_be_enough(make_node):
     """The others are not waited for."""
     lets_go = threading.Event()
-    slow = make_hub(lambda verb, arguments: {"went": lets_go.wait(60)})
-    quick = make_hub(says("quick"))
+    slow = make_node(lambda verb, arguments: {"went": lets_go.wait(60)})
+    quick = make_node(says("quick"))
     slow.be_reachable()
     quick.be_reachable()
-    heard = make_hub().ask(
+    heard = make_node().ask(
         "what", {}, timeout_s=60, is_enough=lambda answer: answer.get("says") == "quick"
     )
     assert heard.silent_count == 0
@@ -101,23 +105,22 @@ class CantCount(MemoryBus):
         return None
 
 
-def test_a_bus_that_can_not_count_is_waited_for_until_it_is_quiet(network, make_hub):
+def test_a_bus_that_can_not_count_is_waited_for_until_it_is_quiet(network, make_node):
     """All the same, whoever is known is not waited for any longer than he takes."""
-    others = [make_hub(says("")) for _ in range(3)]
+    others = [make_node(says("")) for _ in range(3)]
     for other in others:
         other.be_reachable()
-    hub = Hub(CantCount(network))
+    node = node_on(CantCount(network))
     names = {other.process for other in others}
     began_s = time.monotonic()
-    assert hub.ask("what", {}, timeout_s=60).by_process.keys() == names
+    assert node.ask("what", {}, timeout_s=60).by_process.keys() == names
     took_s = time.monotonic() - began_s
     assert SETTLE_S <= took_s < 30
     began_s = time.monotonic()
     for _ in range(40):
-        assert hub.ask("what", {}, timeout_s=60, known=names).by_process.keys() == names
+        assert node.ask("what", {}, timeout_s=60, known=names).by_process.keys() == names
     assert time.monotonic() - began_s < 40 * SETTLE_S / 2
-    hub.stop()
-    hub.bus.close()
+    node.bus.close()
 
 
 class NeverUp(MemoryBus):
@@ -127,25 +130,24 @@ class NeverUp(MemoryBus):
         return False
 
 
-def test_nobody_is_asked_over_a_bus_that_is_not_up_in_time(network, make_hub):
+def test_nobody_is_asked_over_a_bus_that_is_not_up_in_time(network, make_node):
     """No answer could come; and whoever asks is told so, rather than that nobody is there."""
     asked = []
-    other = make_hub(lambda verb, arguments: asked.append(verb) or {})
+    other = make_node(lambda verb, arguments: asked.append(verb) or {})
     other.be_reachable()
-    hub = Hub(NeverUp(network))
-    heard = hub.ask("what", {}, timeout_s=60)
+    node = node_on(NeverUp(network))
+    heard = node.ask("what", {}, timeout_s=60)
     assert (heard.by_process, heard.silent_count, heard.was_asked) == ({}, 0, False)
-    assert make_hub().ask("another", {}, timeout_s=60).was_asked
+    assert make_node().ask("another", {}, timeout_s=60).was_asked
     assert asked == ["another"]
-    hub.stop()
-    hub.bus.close()
+    node.bus.close()
 
 
-def test_an_answer_that_is_too_large_is_none(make_hub):
+def test_an_answer_that_is_too_large_is_none(make_node):
     """Its process says nothing rather than fill the queues of others."""
-    other = make_hub(says("x" * MAX_ANSWER_BYTES))
+    other = make_node(says("x" * MAX_ANSWER_BYTES))
     other.be_reachable()
-    assert make_hub().ask("what", {}, timeout_s=60).by_process == {other.process: {}}
+    assert make_node().ask("what", {}, timeout_s=60).by_process == {other.process: {}}
 
 
 QUESTION = ["0123456789abcdef", "what", {}]
@@ -166,25 +168,27 @@ QUESTION = ["0123456789abcdef", "what", {}]
         (Kind.ANSWER, "", json.dumps(["process", {"x": "x" * MAX_ANSWER_BYTES}])),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_counted(make_hub, network, kind, topic, body):
+def test_what_makes_no_sense_is_refused_and_counted(make_node, network, kind, topic, body):
     """And the process goes on."""
     asked = []
-    hub = make_hub(lambda verb, arguments: asked.append(verb) or {})
-    hub.be_reachable()
+    node = make_node(lambda verb, arguments: asked.append(verb) or {})
+    node.be_reachable()
     stranger = MemoryBus(network)
     data = encode(kind, stranger.sender, topic, body.encode() if isinstance(body, str) else body)
     stranger.send(topic, data)
-    wait_for(lambda: hub.bus.stats().malformed == 1)
+    wait_for(lambda: node.bus.stats().malformed == 1)
     assert asked == []
-    assert make_hub(says("")).ask("still there?", {}, timeout_s=60).by_process == {hub.process: {}}
+    assert make_node(says("")).ask("still there?", {}, timeout_s=60).by_process == {
+        node.process: {}
+    }
 
 
-def test_answers_to_nobodys_question_are_thrown_away(make_hub, network):
+def test_answers_to_nobodys_question_are_thrown_away(make_node, network):
     """Nothing is kept of what was not asked for."""
-    hub = make_hub()
-    hub.be_reachable()
+    node = make_node()
+    node.be_reachable()
     stranger = MemoryBus(network)
     body = json.dumps(["process", {}]).encode()
     stranger.send("", encode(Kind.ANSWER, stranger.sender, "", body))
-    wait_for(lambda: hub.bus.is_idle and hub.bus.stats().received == 1)
-    assert hub._queries._gathered == {}
+    wait_for(lambda: node.bus.is_idle and node.bus.stats().received == 1)
+    assert node._queries._gathered == {}

@@ -8,8 +8,8 @@ import time
 
 from flask import Flask
 
-from ...bus import NoBus
-from ...collections.registry import Hub
+from ...bus import Bus, NoBus
+from ...bus.node import BusNode
 from ...monitoring import operator_proof
 from ...monitoring.process_report import ProcessFacts
 from ...monitoring.request_report import setup_of
@@ -40,7 +40,9 @@ def examine(
     addresses, left_out = ([], 0) if address is None else _addresses(app, address)
     visits = _visit_all(app, addresses, timeout_s, idle_s, checks_certificate)
     visit = visits[0] if visits else None
-    processes, silent_count, is_on_bus = _ask_all(state.hub, _expected_on_bus(visit), timeout_s)
+    processes, silent_count, is_on_bus = _ask_all(
+        state.hub.node, _expected_on_bus(visit), timeout_s
+    )
     reports = [report for each in visits for report in (each.page, each.upgrade)]
     processes += [report["process"] for report in reports if report is not None]
     limit = most_descriptors()
@@ -52,7 +54,7 @@ def examine(
             for route in routes_of(app)
             if not route.is_certain and route.allowed_origins == "*"
         ],
-        bus_trouble=_bus_trouble(state.hub, timeout_s),
+        bus_trouble=_bus_trouble(state.hub.bus, timeout_s),
         processes=processes,
         silent_count=silent_count,
         is_visited_on_bus=is_on_bus,
@@ -112,7 +114,7 @@ def _addresses(app: Flask, address: Address) -> tuple[list[Address], int]:
 
 
 def _ask_all(
-    hub: Hub, visited: ProcessFacts | None, timeout_s: float
+    node: BusNode, visited: ProcessFacts | None, timeout_s: float
 ) -> tuple[list[ProcessFacts], int, bool | None]:
     """What processes on the bus say, how many say nothing, and whether the visited one is there.
 
@@ -120,12 +122,12 @@ def _ask_all(
     found is looked for again; once more at the least, for the first question may have come too
     early and have been waited for all the time.
     """
-    workers = Workers(hub, timeout_s)
+    workers = Workers(node, timeout_s)
     until_s = time.monotonic() + timeout_s
     has_asked = False
     while True:
         processes, silent_count = workers.process_facts()
-        if visited is None or isinstance(hub.bus, NoBus) or not hub.bus.is_up:
+        if visited is None or isinstance(node.bus, NoBus) or not node.bus.is_up:
             return processes, silent_count, None
         if any(_is_same(each, visited) for each in processes):
             return processes, silent_count, True
@@ -139,9 +141,9 @@ def _is_same(one: ProcessFacts, other: ProcessFacts) -> bool:
     return (one["host"], one["pid"]) == (other["host"], other["pid"])
 
 
-def _bus_trouble(hub: Hub, timeout_s: float) -> str:
-    if hub.bus.peer_count() is not None:  # it has looked, and made nothing
-        return hub.bus.trouble
-    if hub.bus.trouble or hub.bus.wait_until_subscribed(timeout_s):
-        return hub.bus.trouble
-    return hub.bus.trouble or f"no answer in {timeout_s:g} seconds"
+def _bus_trouble(bus: Bus, timeout_s: float) -> str:
+    if bus.peer_count() is not None:  # it has looked, and made nothing
+        return bus.trouble
+    if bus.trouble or bus.wait_until_subscribed(timeout_s):
+        return bus.trouble
+    return bus.trouble or f"no answer in {timeout_s:g} seconds"
