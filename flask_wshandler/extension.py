@@ -16,7 +16,7 @@ from flask.cli import AppGroup
 from flask_sock import Sock
 
 from .bus import Bus, BusStats, connect
-from .collections.registry import Hub
+from .collections.registry import CollectionRegistry
 from .handlers.slow_callbacks import SlowCallbackWatch
 from .monitoring import request_report
 from .monitoring.process_report import ProcessReporter
@@ -149,7 +149,7 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
 
     def bus_stats(self) -> BusStats:
         """What this process has published and received, of the app that `stats` is about."""
-        return self._state().hub.bus.stats()
+        return self._state().collections.bus.stats()
 
     def _state(self) -> AppState:
         app = current_app._get_current_object() if current_app else self.app  # type: ignore[attr-defined]
@@ -227,7 +227,7 @@ def services_on(
     if settings.slow_callback_s is not None:
         engine.have_woken(slow_callbacks, slow_callbacks.interval_s)
     call = _call_in_context_of(app)
-    collections = Hub(
+    collections = CollectionRegistry(
         bus,
         lease_s=settings.presence_lease,
         clock=clock,
@@ -242,14 +242,14 @@ def services_on(
 class _Reachability:
     """Has a process that serves WebSockets be asked by others, from its first connection on."""
 
-    def __init__(self, collections: Hub) -> None:
+    def __init__(self, collections: CollectionRegistry) -> None:
         self.due_tick: int | None = None  # the timer's
         # Weak: the engine's timer must not keep what refers to the engine.
-        self._hub = weakref.ref(collections)
+        self._collections = weakref.ref(collections)
 
     def on_time(self, now_s: float) -> float | None:
         del now_s
-        collections = self._hub()
+        collections = self._collections()
         return None if collections is None else collections.be_reachable()
 
 

@@ -212,7 +212,7 @@ class _Snapshots:
                 self._figures = {}
             else:
                 state = state_of(app)
-                self._figures = figures_of(state.engine.stats(), state.hub.bus.stats())
+                self._figures = figures_of(state.engine.stats(), state.collections.bus.stats())
         self._has_asked.add(name)
         return self._figures
 

@@ -50,7 +50,7 @@ def _app() -> Flask:
 def _workers(timeout_s: float) -> Workers:
     hush_the_log()
     state = state_of(_app())
-    return Workers(state.hub.node, timeout_s)
+    return Workers(state.collections.node, timeout_s)
 
 
 # routes

@@ -60,7 +60,7 @@ def send(collection: str, message: str, group: str | None, is_json: bool, is_bin
 def _workers() -> Workers:
     hush_the_log()
     state = state_of(current_app)
-    return Workers(state.hub.node, DEFAULT_TIMEOUT_S)
+    return Workers(state.collections.node, DEFAULT_TIMEOUT_S)
 
 
 def _content(message: str, *, is_json: bool, is_binary: bool) -> str | bytes:

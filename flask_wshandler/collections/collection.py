@@ -14,7 +14,7 @@ from ..protocol.frames import Sendable
 from . import current
 from .local_members import LocalMembers
 from .presence import Presence
-from .registry import Hub
+from .registry import CollectionRegistry
 
 MAX_NAME_BYTES = 255
 
@@ -45,7 +45,7 @@ class WebSocketCollection:
         else:
             self._topic = "c:" + checked_name(name, "a collection's name")
 
-    def _hub(self) -> Hub:
+    def _registry(self) -> CollectionRegistry:
         if self.name is None:
             found = current.here()
         elif self._bus is None:
@@ -79,15 +79,15 @@ class WebSocketCollection:
     def _note_watching(self) -> None:
         """A callback was assigned, or taken away."""
         watches = self._watches
-        hubs = self.__dict__.get("_watched_in", []) if watches else self._forget_hubs()
-        for found in [reference() for reference in hubs]:
+        registries = self.__dict__.get("_watched_in", []) if watches else self._forget_registries()
+        for found in [reference() for reference in registries]:
             if found is not None and watches:
                 found.watch(self._topic, self)
             elif found is not None:
                 found.unwatch(self._topic, self)
 
-    def _forget_hubs(self) -> list[weakref.ref[Hub]]:
-        forgotten: list[weakref.ref[Hub]] = self.__dict__.pop("_watched_in", [])
+    def _forget_registries(self) -> list[weakref.ref[CollectionRegistry]]:
+        forgotten: list[weakref.ref[CollectionRegistry]] = self.__dict__.pop("_watched_in", [])
         return forgotten
 
     def _release(self) -> None:
@@ -107,7 +107,7 @@ class WebSocketCollection:
         """
         if not isinstance(handler, WebSocketHandler):
             raise TypeError(f"a member is a WebSocketHandler, not {type(handler).__name__}")
-        return self._hub().add(self._topic, handler, metadata)
+        return self._registry().add(self._topic, handler, metadata)
 
     def update_metadata(self, handler: WebSocketHandler, /, **changes: Any) -> bool:
         """Change what `presence` tells of `handler`. False if it is not in.
@@ -117,11 +117,11 @@ class WebSocketCollection:
 
         Raises TypeError or ValueError for metadata that is no JSON or too large, as `add` does.
         """
-        return self._hub().update_metadata(self._topic, handler, changes)
+        return self._registry().update_metadata(self._topic, handler, changes)
 
     def remove(self, handler: WebSocketHandler) -> bool:
         """Take `handler` out. Says whether it was in; a closed one has left by itself."""
-        return self._hub().remove(self._topic, handler)
+        return self._registry().remove(self._topic, handler)
 
     def discard(self, handler: WebSocketHandler) -> None:
         """Take `handler` out if it is in."""
@@ -142,7 +142,7 @@ class WebSocketCollection:
 
     def __iter__(self) -> Iterator[WebSocketHandler]:
         """Over those who are in at this moment; adding and removing meanwhile changes nothing."""
-        members = self._hub().members_here(self._topic)
+        members = self._registry().members_here(self._topic)
         return iter(() if members is None else members.handlers())
 
     # All members, in all processes.
@@ -153,7 +153,7 @@ class WebSocketCollection:
         Never waits, for a client or another process. It is encoded once, and a member's failure
         touches no other. Raises TypeError for another type, ValueError past 32 MiB.
         """
-        self._hub().broadcast(self._topic, message, exclude)
+        self._registry().broadcast(self._topic, message, exclude)
 
     def broadcast_json(self, obj: Any, *, exclude: WebSocketHandler | None = None) -> None:
         """Send `obj` as JSON in a text message to all, by the app's JSON provider."""
@@ -161,11 +161,11 @@ class WebSocketCollection:
 
     def close_all(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close all members. Never waits; raises what `WebSocketHandler.close` does."""
-        self._hub().close_all(self._topic, code, reason)
+        self._registry().close_all(self._topic, code, reason)
 
     def count(self) -> int:
         """How many members there are. See `presence`."""
-        return self._hub().count(self._topic)
+        return self._registry().count(self._topic)
 
     def presence(self) -> list[Presence]:
         """All members: (process, connection id, metadata) each.
@@ -174,7 +174,7 @@ class WebSocketCollection:
         was asked for in the last minute is kept up to date and is there at once. A process that
         was killed counts until its lease is over: `WSHANDLER_PRESENCE_LEASE`.
         """
-        return self._hub().members(self._topic)
+        return self._registry().members(self._topic)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -208,7 +208,7 @@ class WebSocketCollection:
         return f"<{type(self).__name__}{name}>"
 
     def _here(self) -> LocalMembers | tuple[()]:
-        members = self._hub().members_here(self._topic)
+        members = self._registry().members_here(self._topic)
         return () if members is None else members
 
 

@@ -16,7 +16,7 @@ from flask import current_app
 from ..bus import Bus, NoBus
 from ..handlers.json_text import written_by
 from ..runtime import lifecycle
-from .registry import Hub
+from .registry import CollectionRegistry
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -29,7 +29,7 @@ class HasRegistry(Protocol):
     """Of an app's state, what collections need."""
 
     @property
-    def hub(self) -> Hub:
+    def collections(self) -> CollectionRegistry:
         """Made on first use in a process."""
 
 
@@ -56,12 +56,12 @@ def set_aside(app: Flask) -> None:
     apps_set_aside.add(app)
 
 
-def registry_of(app: Flask) -> Hub:
+def registry_of(app: Flask) -> CollectionRegistry:
     """The registry of an app that has WebSockets."""
-    return cast("HasRegistry", app.extensions[COLLECTIONS_KEY]).hub
+    return cast("HasRegistry", app.extensions[COLLECTIONS_KEY]).collections
 
 
-def of_current_app() -> Hub:
+def of_current_app() -> CollectionRegistry:
     """The registry of the current app, or of the only app there is.
 
     Raises RuntimeError if there is none, or several could be meant.
@@ -69,7 +69,7 @@ def of_current_app() -> Hub:
     if current_app:
         state: HasRegistry | None = current_app.extensions.get(COLLECTIONS_KEY)
         if state is not None:
-            return state.hub
+            return state.collections
     apps = _apps_in_use()
     if len(apps) > 1:
         raise RuntimeError(
@@ -106,14 +106,14 @@ class _OfThisProcess:
     """What there is once in each process."""
 
     #: For collections without a name.
-    registry = lifecycle.MadeOnFirstUse(lambda _: Hub(NoBus()))
+    registry = lifecycle.MadeOnFirstUse(lambda _: CollectionRegistry(NoBus()))
 
 
 _process = _OfThisProcess()
 _names: Iterator[int] = itertools.count(1)
 
 
-def here() -> Hub:
+def here() -> CollectionRegistry:
     """The registry that has nothing to do with other processes."""
     return _process.registry
 
@@ -123,14 +123,14 @@ def private_topic() -> str:
     return f"#{next(_names)}"
 
 
-_of_bus: weakref.WeakKeyDictionary[Bus, Hub] = weakref.WeakKeyDictionary()
+_of_bus: weakref.WeakKeyDictionary[Bus, CollectionRegistry] = weakref.WeakKeyDictionary()
 _of_bus_lock = lifecycle.ModuleLock()
 
 
-def of_bus(bus: Bus) -> Hub:
+def of_bus(bus: Bus) -> CollectionRegistry:
     """The registry of a bus that was connected to outside of an app."""
     with _of_bus_lock:
         found = _of_bus.get(bus)
         if found is None:
-            found = _of_bus[bus] = Hub(bus)
+            found = _of_bus[bus] = CollectionRegistry(bus)
         return found

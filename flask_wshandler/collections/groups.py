@@ -12,7 +12,7 @@ from ..bus import Bus
 from ..handlers.handler import WebSocketHandler, find_member
 from . import current
 from .collection import WebSocketCollection, checked_name
-from .registry import Hub
+from .registry import CollectionRegistry
 
 Key = str | int | uuid.UUID
 """A group's name. A number or UUID stands for its `str`."""
@@ -114,15 +114,15 @@ class WebSocketGroups(Mapping[Key, Group]):
 
     def __contains__(self, key: object) -> bool:
         """Whether the group has members in this process."""
-        return (
-            isinstance(key, Key) and self._hub().members_here(self._prefix + str(key)) is not None
-        )
+        if not isinstance(key, Key):
+            return False
+        return self._registry().members_here(self._prefix + str(key)) is not None
 
     def __iter__(self) -> Iterator[Key]:
         """The keys of the groups that have members in this process, as str."""
         size = len(self._prefix)
         return iter(
-            [topic[size:] for topic in self._hub().topics() if topic.startswith(self._prefix)]
+            [topic[size:] for topic in self._registry().topics() if topic.startswith(self._prefix)]
         )
 
     def __len__(self) -> int:
@@ -134,12 +134,12 @@ class WebSocketGroups(Mapping[Key, Group]):
         member = find_member(handler)
         for topic in () if member is None else member.topics:
             if topic.startswith(self._prefix):
-                self._hub().remove(topic, handler)
+                self._registry().remove(topic, handler)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
-    def _hub(self) -> Hub:
+    def _registry(self) -> CollectionRegistry:
         return current.of_current_app() if self._bus is None else current.of_bus(self._bus)
 
 
@@ -153,10 +153,10 @@ class _Group(WebSocketCollection):
         self.name = name
         self._bus = bus
 
-    def _hub(self) -> Hub:
+    def _registry(self) -> CollectionRegistry:
         if self._watches:
             self._groups._kept.setdefault(self._topic, self)
-        return super()._hub()
+        return super()._registry()
 
     def _note_watching(self) -> None:
         super()._note_watching()

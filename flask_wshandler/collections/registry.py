@@ -43,7 +43,7 @@ _FIRST_ANSWER_S = 1.0
 """For the processes to tell of their members, when somebody asks for the first time."""
 
 
-class Hub:
+class CollectionRegistry:
     """What the collections of one app share in this process. Any thread."""
 
     def __init__(

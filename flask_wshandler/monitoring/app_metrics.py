@@ -47,7 +47,7 @@ class Measured:
         if app is None:
             return {}
         state = state_of(app)
-        figures = figures_of(state.engine.stats(), state.hub.bus.stats())
+        figures = figures_of(state.engine.stats(), state.collections.bus.stats())
         return figures | figures_of_times(self._times)
 
     # What an instrumentation is told.

@@ -195,10 +195,10 @@ def _report(app: Flask, state: AppState) -> Report:
 
 
 def _bus_trouble(state: AppState) -> str:
-    bus = state.hub.bus
+    bus = state.collections.bus
     if state.settings.bus in ("local", "none"):
         return bus.trouble
-    state.hub.be_reachable()  # else nobody has asked Redis before the first WebSocket
+    state.collections.be_reachable()  # else nobody has asked Redis before the first WebSocket
     if bus.wait_until_subscribed(_BUS_ANSWER_S):
         return ""
     return bus.trouble or "it does not answer"

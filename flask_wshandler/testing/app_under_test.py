@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
     from ..collections.presence_watchers import Watcher
-    from ..collections.registry import Hub
+    from ..collections.registry import CollectionRegistry
     from .served import Served
 
 _WORKER_KEY = "wshandler.testing"
@@ -148,9 +148,11 @@ class Worker:
         self._state = state_with(app, settings, self.clock, lambda: services)
         set_state(app, self._state)
         app.extensions[_WORKER_KEY] = self
-        _let_watch(self._state.hub, [*before.hub.watched(), *app.extensions.pop(_WATCHED_KEY, ())])
-        before.hub.stop()
-        before.hub.bus.close()
+        collections = before.collections
+        watched = [*collections.watched(), *app.extensions.pop(_WATCHED_KEY, ())]
+        _let_watch(self._state.collections, watched)
+        collections.stop()
+        collections.bus.close()
         self._end = weakref.finalize(app, _end_elsewhere, self)
         self._end.atexit = False
         machine.add(self)
@@ -246,7 +248,7 @@ class Worker:
         self._machine.stuck()  # what the last ones had broadcast is heard
         app = self._app()
         if app is not None and self.serves(app):
-            app.extensions[_WATCHED_KEY] = self._state.hub.watched()
+            app.extensions[_WATCHED_KEY] = self._state.collections.watched()
             set_state(app, new_state(app, self._state.settings))
             del app.extensions[_WORKER_KEY]
         if self._end.detach() is not None:
@@ -258,7 +260,7 @@ class Worker:
     def end_threads(self) -> None:
         """End what runs for the app; its clients have gone."""
         self._engine.stop()
-        self._state.hub.stop()
+        self._state.collections.stop()
         self._bus.close()
         with self._lock:
             if not any(failures.has_some for failures in self._failures):
@@ -331,7 +333,7 @@ class Worker:
     @property
     def work_counts(self) -> tuple[int, int]:
         """How much this process's bus and its watchers have been given to do so far."""
-        return self._bus.sent_here, self._state.hub.news_count
+        return self._bus.sent_here, self._state.collections.news_count
 
     @property
     def traces(self) -> tuple[object, ...]:
@@ -342,7 +344,7 @@ class Worker:
     @property
     def has_spread_all(self) -> bool:
         """Whether bus and watchers have done all of it."""
-        return self._bus.is_idle and self._state.hub.has_told_all
+        return self._bus.is_idle and self._state.collections.has_told_all
 
     def pump(self) -> bool:
         """Have the clients read. Says whether anything came."""
@@ -384,10 +386,10 @@ def _state_of(app: Flask) -> AppState:
     return state
 
 
-def _let_watch(hub: Hub, watched: list[tuple[str, Watcher]]) -> None:
+def _let_watch(registry: CollectionRegistry, watched: list[tuple[str, Watcher]]) -> None:
     """Have those who watch collections go on watching."""
     for topic, watcher in watched:
-        hub.watch(topic, watcher)
+        registry.watch(topic, watcher)
 
 
 def _name_of(callback: Callable[..., Any]) -> str:

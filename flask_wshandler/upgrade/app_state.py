@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from ..collections.registry import Hub
+    from ..collections.registry import CollectionRegistry
     from ..handlers.slow_callbacks import SlowCallbackWatch
     from ..runtime.counter import KeyedCounter
     from ..runtime.log_throttle import LogThrottle
@@ -28,7 +28,7 @@ class Services:
     """What serves an app in one process."""
 
     engine: Engine
-    hub: Hub
+    collections: CollectionRegistry
     slow_callbacks: SlowCallbackWatch
 
 
@@ -54,7 +54,7 @@ class AppState:
 
     _services = MadeOnFirstUse["Services"](lambda state: state._make_services())
     engine = MadeOnFirstUse["Engine"](lambda state: state._services.engine)
-    hub = MadeOnFirstUse["Hub"](lambda state: state._services.hub)
+    collections = MadeOnFirstUse["CollectionRegistry"](lambda state: state._services.collections)
     slow_callbacks = MadeOnFirstUse["SlowCallbackWatch"](
         lambda state: state._services.slow_callbacks
     )

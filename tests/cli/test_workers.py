@@ -56,7 +56,7 @@ def test_list_breaks_no_id_on_a_terminal(tmp_path, commands_of, width):
 
 @pytest.mark.parametrize("kind", ["gthread", "gevent", "werkzeug"])
 def test_list_reaches_workers_that_use_no_collection(cluster, tmp_path, commands_of, kind):
-    """They listen from their first WebSocket on; nobody has called anything of the hub."""
+    """They listen from their first WebSocket on; nobody has called anything of its collections."""
     with starting(tmp_path, **cluster.settings) as start:
         server = start(kind)
         commands = commands_of(server, "tests.live.app:app")

@@ -28,7 +28,7 @@ def app():
 
 
 def node_of(app):
-    return state_of(app).hub.node
+    return state_of(app).collections.node
 
 
 def test_pages_end_and_miss_nobody(app):

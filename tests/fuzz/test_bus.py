@@ -12,7 +12,7 @@ from flask_wshandler.bus import Kind, Malformed
 from flask_wshandler.bus.base import Bus
 from flask_wshandler.bus.envelope import Envelope, decode, encode
 from flask_wshandler.collections.presence import Account
-from flask_wshandler.collections.registry import Hub
+from flask_wshandler.collections.registry import CollectionRegistry
 from flask_wshandler.handlers.handler import open_handler
 from tests.core.rig import ManualClock
 
@@ -154,7 +154,7 @@ def test_metadata_of_any_depth(depth):
             assert str(fault)
 
 
-# The hub.
+# The registry.
 
 
 class StrangersBus(Bus):
@@ -189,10 +189,10 @@ class StrangersBus(Bus):
 
 
 @pytest.fixture(scope="module")
-def hub():
-    hub = Hub(StrangersBus(), clock=ManualClock())
-    yield hub
-    hub.stop()
+def registry():
+    registry = CollectionRegistry(StrangersBus(), clock=ManualClock())
+    yield registry
+    registry.stop()
 
 
 ENVELOPES = st.lists(
@@ -242,20 +242,20 @@ ENVELOPES = st.lists(
 
 @settings(derandomize=True, max_examples=150, deadline=None)
 @given(came=st.lists(ENVELOPES, max_size=4))
-def test_a_hub_takes_any_envelopes(hub, caplog_at_error, came):
+def test_a_registry_takes_any_envelopes(registry, caplog_at_error, came):
     """Its clients get frames, and it is still there for the next."""
     driver = Driver()
     handler = WebSocketHandler()
     open_handler(handler, driver.connection)
-    hub.add("t", handler, {})
+    registry.add("t", handler, {})
     try:
         for together in came:
-            hub.bus.come(together)
+            registry.bus.come(together)
             driver.check()
         assert not caplog_at_error()
         was_open = driver.connection.is_open
-        hub.bus.come([encode(Kind.TEXT, SENDER, "t", b"the next")])
+        registry.bus.come([encode(Kind.TEXT, SENDER, "t", b"the next")])
         assert driver.transport.written.endswith(b"the next") == was_open
     finally:
-        hub.remove("t", handler)
+        registry.remove("t", handler)
     driver.finish()

@@ -167,7 +167,7 @@ def test_app_serves_really_after_it_was_tested():
         after = app.extensions["wshandler"]
         assert after.settings is before.settings
         assert type(after.engine) is type(before.engine)
-        assert type(after.hub.bus) is type(before.hub.bus)
+        assert type(after.collections.bus) is type(before.collections.bus)
 
 
 def test_a_closed_app_is_meant_if_there_is_no_other(monkeypatch):

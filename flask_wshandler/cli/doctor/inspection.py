@@ -41,7 +41,7 @@ def examine(
     visits = _visit_all(app, addresses, timeout_s, idle_s, checks_certificate)
     visit = visits[0] if visits else None
     processes, silent_count, is_on_bus = _ask_all(
-        state.hub.node, _expected_on_bus(visit), timeout_s
+        state.collections.node, _expected_on_bus(visit), timeout_s
     )
     reports = [report for each in visits for report in (each.page, each.upgrade)]
     processes += [report["process"] for report in reports if report is not None]
@@ -54,7 +54,7 @@ def examine(
             for route in routes_of(app)
             if not route.is_certain and route.allowed_origins == "*"
         ],
-        bus_trouble=_bus_trouble(state.hub.bus, timeout_s),
+        bus_trouble=_bus_trouble(state.collections.bus, timeout_s),
         processes=processes,
         silent_count=silent_count,
         is_visited_on_bus=is_on_bus,
