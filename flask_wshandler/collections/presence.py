@@ -1,26 +1,15 @@
 """Who is in which collection, in all processes: an account of one's own, and the others'.
 
 Every process counts the changes of its own account. It tells the others of each change while one
-of them follows any collection, and of the count in a beat three times in a lease. Who follows a
-collection has every process tell its members of it, applies the changes, and asks again when a
-count shows that he has missed one. A process that was not heard of for a lease is gone, and its
-members with it; one that ends says so.
-
-Messages are JSON lists with a letter first:
-
-    ["b", process, count, follows, asks]                 a beat; who is asked answers with one
-    ["a", process, topics]                               asks all: tell me your members of these
-    ["m", process, count, topic, index, of, members]     a part of the answer, as of that count
-    ["c", process, count, topic, joined, left]           one change
-    ["x", process]                                       the process ends
-
-`members` and `joined` are lists of [connection id, metadata], `left` of connection ids. Who is in
-`joined` and was a member before has other metadata now.
+of them follows any collection, and of the count in a beat three times in a lease. A process that
+follows a collection has every other one tell its members of it, applies the changes, and asks again
+when a count shows that it has missed one. A process that was not heard of for a lease is gone, and
+its members with it; one that ends says so. What is said is in `presence_messages`.
 
 However much there is to tell, no message is larger than some ten kilobytes, and no more of them
 leave at once than a queue takes; the rest follows, a piece every tenth of a second. A part of an
 answer is as of its own count: a change between two parts is told as such, and is made to what has
-come of the answer, too. `of` is one more than the last index only in the last part.
+come of the answer, too.
 
 Invariants: an account of another process is as of one count, or is not known at all; `_lock` guards
 everything, and the bus, which never waits, is called under it, so that counts leave in order.
@@ -33,9 +22,20 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
-from ..bus import Kind, Malformed
+from ..bus import Kind
 from ..runtime import locks
 from ..runtime.timer import Clock
+from .presence_messages import (
+    AnswerPart,
+    Beat,
+    Change,
+    End,
+    Pairs,
+    PresenceMessage,
+    Question,
+    decode,
+    encode,
+)
 
 _MEMBERS_PER_MESSAGE = 200
 _MESSAGE_BYTES = 64 * 1024
@@ -90,9 +90,6 @@ NotifyUpdated = Callable[[str, list[Presence]], None]
 
 Members = dict[str, dict[str, Any]]
 """Metadata by connection id."""
-
-Pairs = list[tuple[str, dict[str, Any]]]
-"""Connection ids, each with its metadata."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -206,7 +203,7 @@ class Account:
         self._count += 1
         if any(peer.follows for peer in self._peers.values()):
             gone = [connection_id for connection_id, _ in left]
-            self._publish("c", self._count, topic, joined, gone)
+            self._publish(Change(self.process, self._count, topic, joined, gone))
         if is_update:
             self._note(topic, self.process, [], [], joined)
         else:
@@ -376,7 +373,7 @@ class Account:
         """This process ends: its members are gone, at once."""
         with self._lock:
             self._own.clear()
-            self._publish("x")
+            self._publish(End(self.process))
 
     def _forget(self, process: str) -> None:
         peer = self._peers.pop(process, None)
@@ -389,23 +386,25 @@ class Account:
 
     def receive(self, body: bytes) -> None:
         """Take a message of another process's account. Raises `Malformed`."""
-        try:
-            letter, process, *rest = json.loads(body)
-            take = _TAKE[letter]
-            if not isinstance(process, str):
-                raise TypeError("a process is named by a string")
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise Malformed(f"no message of an account of members: {error}") from None
+        message = decode(body)
         with self._lock:
-            try:
-                take(self, process, *rest)
-            except (TypeError, ValueError, AttributeError) as error:
-                raise Malformed(f"message {letter!r} of an account: {error}") from None
+            self._take(message)
             self._changed.notify_all()
+
+    def _take(self, message: PresenceMessage) -> None:
+        if isinstance(message, Change):
+            self._take_change(message)
+        elif isinstance(message, Beat):
+            self._take_beat(message)
+        elif isinstance(message, AnswerPart):
+            self._take_answer_part(message)
+        elif isinstance(message, Question):
+            self._take_question(message)
+        else:
+            self._forget(message.process)
 
     def _heard(self, process: str, count: int) -> _Peer:
         """A process lives, and has made `count` changes."""
-        _check_integers(count)
         now_s = self._clock.now_s()
         peer = self._peers.get(process)
         if peer is None:
@@ -414,25 +413,23 @@ class Account:
         peer.heard_s = now_s
         return peer
 
-    def _take_beat(self, process: str, count: int, follows: bool, asks: bool) -> None:
-        peer = self._heard(process, count)
-        peer.follows = bool(follows)
-        if peer.count != count:
-            self._missed(peer, count)
-        if asks:
+    def _take_beat(self, beat: Beat) -> None:
+        peer = self._heard(beat.process, beat.count)
+        peer.follows = beat.follows
+        if peer.count != beat.count:
+            self._missed(peer, beat.count)
+        if beat.asks:
             self._beat(asks=False)
 
-    def _take_question(self, process: str, topics: list[str]) -> None:
-        for topic in topics:
-            topic.encode()  # what can't be named can't be answered, now or later
-        peer = self._peers.get(process)
+    def _take_question(self, question: Question) -> None:
+        peer = self._peers.get(question.process)
         if peer is None:
             # It will tell its count with its next beat; until then what it says is not known.
-            peer = self._peers[process] = _Peer(self._clock.now_s(), _UNKNOWN)
+            peer = self._peers[question.process] = _Peer(self._clock.now_s(), _UNKNOWN)
             self._ask(sorted(self._followed))
         peer.heard_s = self._clock.now_s()
         peer.follows = True
-        for topic in topics:
+        for topic in question.topics:
             under_way = self._telling.setdefault(topic, None)
             if under_way is not None:
                 under_way.is_asked_again = True
@@ -466,7 +463,8 @@ class Account:
             position += 1
         telling.position = position
         of = telling.index + (1 if position == len(ids) else 2)
-        size = self._publish("m", self._count, topic, telling.index, of, part)
+        message = AnswerPart(self.process, self._count, topic, telling.index, of, part)
+        size = self._publish(message)
         telling.index += 1
         return size
 
@@ -474,53 +472,43 @@ class Account:
         if rest and self._wake is not None:
             self._wake(_PAUSE_S)
 
-    def _take_members(
-        self, process: str, count: int, topic: str, index: int, of: int, members: list[Any]
-    ) -> None:
-        _check_integers(index, of)
-        peer = self._heard(process, count)
-        if peer.count != count:
-            self._missed(peer, count)
+    def _take_answer_part(self, part: AnswerPart) -> None:
+        peer = self._heard(part.process, part.count)
+        if peer.count != part.count:
+            self._missed(peer, part.count)
+        topic = part.topic
         if topic not in self._followed:
             return
         gathered: Members = {}
-        if index:
-            if peer.partial is None or peer.partial[:2] != (topic, index):
+        if part.index:
+            if peer.partial is None or peer.partial[:2] != (topic, part.index):
                 peer.partial = None  # a part was lost; the next question is asked with the beat
                 return
             gathered = peer.partial[2]
-        for connection_id, metadata in members:
-            gathered[str(connection_id)] = _checked(metadata)
-        if index + 1 < of:
-            peer.partial = topic, index + 1, gathered
+        gathered.update(part.members)
+        if part.index + 1 < part.of:
+            peer.partial = topic, part.index + 1, gathered
             return
         peer.partial = None
         known = peer.accounts.get(topic, {})
         peer.accounts[topic] = gathered
         peer.doubted.discard(topic)
-        self._tell_difference(topic, process, known, gathered)
+        self._tell_difference(topic, part.process, known, gathered)
 
-    def _take_change(
-        self, process: str, count: int, topic: str, joined: list[Any], left: list[str]
-    ) -> None:
-        gone = [str(connection_id) for connection_id in left]
-        come = [(str(connection_id), _checked(metadata)) for connection_id, metadata in joined]
-        peer = self._heard(process, count)
-        if count <= peer.count:
+    def _take_change(self, change: Change) -> None:
+        peer = self._heard(change.process, change.count)
+        if change.count <= peer.count:
             return  # in an answer already
-        if count > peer.count + 1:
-            self._missed(peer, count)
+        if change.count > peer.count + 1:
+            self._missed(peer, change.count)
             return
-        peer.count = count
-        if peer.partial is not None and peer.partial[0] == topic:
-            _apply(peer.partial[2], come, gone)
-        known = peer.accounts.get(topic)
+        peer.count = change.count
+        if peer.partial is not None and peer.partial[0] == change.topic:
+            _apply(peer.partial[2], change.joined, change.left)
+        known = peer.accounts.get(change.topic)
         if known is not None:
-            new, updated, old = _apply(known, come, gone)
-            self._note(topic, process, new, old, updated)
-
-    def _take_end(self, process: str) -> None:
-        self._forget(process)
+            new, updated, old = _apply(known, change.joined, change.left)
+            self._note(change.topic, change.process, new, old, updated)
 
     def _missed(self, peer: _Peer, count: int) -> None:
         """Changes were lost on the way: what is followed has to be told anew."""
@@ -540,7 +528,7 @@ class Account:
     # Publishing.
 
     def _beat(self, asks: bool) -> None:
-        self._publish("b", self._count, bool(self._followed), asks)
+        self._publish(Beat(self.process, self._count, bool(self._followed), asks))
 
     def _ask(self, topics: list[str]) -> None:
         if topics:
@@ -560,13 +548,12 @@ class Account:
                     break
             for topic in topics:
                 del self._asking[topic]
-            left_bytes -= self._publish("a", topics)
+            left_bytes -= self._publish(Question(self.process, topics))
         self._come_back_for(self._asking)
 
-    def _publish(self, letter: str, *rest: object) -> int:
+    def _publish(self, message: PresenceMessage) -> int:
         """Tell the others; returns the size of the message."""
-        message = [letter, self.process, *rest]
-        body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        body = encode(message)
         self._publisher.publish(Kind.PRESENCE, "", body)
         return len(body)
 
@@ -574,14 +561,6 @@ class Account:
 _UNKNOWN = -1
 _SETTLE_S = 0.25
 """In which every process answers, as far as is known of a bus that can't count them."""
-
-_TAKE: dict[str, Callable[..., None]] = {
-    "b": Account._take_beat,
-    "a": Account._take_question,
-    "m": Account._take_members,
-    "c": Account._take_change,
-    "x": Account._take_end,
-}
 
 
 def checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -618,15 +597,3 @@ def _apply(members: Members, joined: Pairs, left: list[str]) -> tuple[Pairs, Pai
             updated.append((connection_id, metadata))
         members[connection_id] = metadata
     return new, updated, gone
-
-
-def _check_integers(*numbers: object) -> None:
-    for number in numbers:
-        if type(number) is not int:
-            raise TypeError(f"an integer is needed, not {number!r}")
-
-
-def _checked(metadata: object) -> dict[str, Any]:
-    if not isinstance(metadata, dict):
-        raise TypeError(f"metadata is an object, not {type(metadata).__name__}")
-    return metadata

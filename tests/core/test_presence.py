@@ -8,6 +8,15 @@ from hypothesis import strategies as st
 
 from flask_wshandler.bus import Kind, Malformed
 from flask_wshandler.collections.presence import Account, checked_metadata
+from flask_wshandler.collections.presence_messages import (
+    AnswerPart,
+    Beat,
+    Change,
+    End,
+    Question,
+    decode,
+    encode,
+)
 
 from .rig import ManualClock
 
@@ -105,6 +114,22 @@ class Port:
 @pytest.fixture
 def network():
     return Network()
+
+
+@pytest.mark.parametrize(
+    ("message", "body"),
+    [
+        (Beat("p", 7, follows=True, asks=False), '["b","p",7,true,false]'),
+        (Question("p", ["t", "ä"]), '["a","p",["t","ä"]]'),
+        (AnswerPart("p", 7, "t", 0, 1, [("1", {"n": 1})]), '["m","p",7,"t",0,1,[["1",{"n":1}]]]'),
+        (Change("p", 7, "t", [("1", {})], ["2"]), '["c","p",7,"t",[["1",{}]],["2"]]'),
+        (End("p"), '["x","p"]'),
+    ],
+)
+def test_what_is_said_is_the_same_in_all_releases(message, body):
+    """For a while processes of two run side by side."""
+    assert encode(message) == body.encode()
+    assert decode(body.encode()) == message
 
 
 def test_members_of_other_processes(network):
