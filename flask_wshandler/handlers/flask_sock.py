@@ -74,9 +74,16 @@ class Socket:
 
     @property
     def close_reason(self) -> int:
-        """The close code, when the connection is over."""
+        """The close code, when the connection is over.
+
+        A member of an IntEnum where it is a known one, as simple-websocket's is.
+        """
         code = self._connection.close_code
-        return CloseCode.NO_STATUS_RECEIVED if code is None else code
+        try:
+            return CloseCode(CloseCode.NO_STATUS_RECEIVED if code is None else code)
+        except ValueError:
+            assert code is not None  # that has a name
+            return code
 
     @property
     def close_message(self) -> str | None:

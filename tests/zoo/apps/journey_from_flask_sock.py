@@ -52,7 +52,7 @@ def notes(ws, kind):
             [count] = database().execute("select count(*) from notes").fetchone()
             ws.send(f"{session['name']} has {count} {kind}")
     except ConnectionClosed as end:
-        closed.append(end.reason)
+        closed.append(end.reason.name)
         raise
 
 
@@ -66,7 +66,7 @@ def create_app():
     @app.get("/")
     def page():
         session["name"] = request.args.get("name", "nobody")
-        return [int(code) for code in closed]
+        return closed
 
     @app.teardown_appcontext
     def close_database(error):
@@ -85,7 +85,7 @@ def visit(site):
             client.send_text("a note")
             assert client.read_text() == f"ann has {count} notes"
         client.leave()
-    site.wait_for(lambda: site.get("/").json() == [1000], "the function's end")
+    site.wait_for(lambda: site.get("/").json() == ["NORMAL_CLOSURE"], "the function's end")
     with site.open("/ticks") as client:
         assert [client.read_text() for _ in range(3)] == ["tick 0", "tick 1", "tick 2"]
         assert client.read_close()[0] == 1000
