@@ -24,7 +24,7 @@ def lowest_versions():
 
 
 def lowest_version(requirement):
-    """`flask==3.0` for `flask>=3.0,<3.2`, with the Pythons that it is for."""
+    """`flask==3.0` for `flask>=3.0,<3.3`, with the Pythons that it is for."""
     found = re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)(,<[\d.]+)?(;.*)?", requirement)
     if found is None:
         raise SystemExit(f"{SETUP}: no lowest version in {requirement!r}")

@@ -317,6 +317,7 @@ def computed_by_werkzeug():
     return [name for name in names if isinstance(getattr(Request, name), cached_property)]
 
 
+@pytest.mark.filterwarnings("ignore:The 'accept_charsets' attribute:DeprecationWarning")
 def test_what_werkzeug_computes_is_not_kept(app):
     """A view that has looked at everything leaves nothing more in memory."""
     assert "user_agent" in computed_by_werkzeug()
