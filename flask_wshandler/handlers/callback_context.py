@@ -85,11 +85,8 @@ class CallbackContext(OwnContext):
     @property
     def request(self) -> Request:  # type: ignore[override]  # an attribute there, lazy here
         if self._made_request is None:
-            self._made_request = self._make_request()
+            self._made_request = self._snapshot.request()
         return self._made_request
-
-    def _make_request(self) -> Request:
-        return self._snapshot.request()
 
     @property
     def url_adapter(self) -> MapAdapter | None:  # type: ignore[override]  # the same
@@ -154,8 +151,11 @@ class CallbackContext(OwnContext):
 class ContextApart(CallbackContext):
     """One that may be current while a callback of the same client runs, with another request."""
 
-    def _make_request(self) -> Request:
-        return self._snapshot.new_request()
+    @property
+    def request(self) -> Request:  # type: ignore[override]  # an attribute there, lazy here
+        if self._made_request is None:
+            self._made_request = self._snapshot.new_request()
+        return self._made_request
 
 
 def is_current(snapshot: RequestSnapshot) -> bool:

@@ -10,7 +10,7 @@ it. What Werkzeug has computed from the environ (`args`, `cookies`) stays, if it
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flask import Request
 from werkzeug.datastructures import (
@@ -22,7 +22,7 @@ from werkzeug.datastructures import (
 
 from ..runtime.first_use import MadeOnFirstUse
 from .request_attributes import OF_BODY, is_computed_by_framework
-from .tracked import TrackedDict, set_unchanged, tracked
+from .tracked import Changes, Tracked, TrackedDict, tracked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,18 +38,28 @@ _IMMUTABLE = (
     ImmutableDict, ImmutableList, ImmutableMultiDict, RequestCacheControl,
 )  # fmt: skip
 
-UNKEPT: Any = object()
-"""Instead of the recent request of a snapshot that is to have none."""
-
 _NOT_MADE: Any = object()
+
+
+class NoRequest:
+    """In the place of a `RecentRequest`."""
+
+    request = None
+
+
+NOT_USED_LATELY = NoRequest()
+"""For the snapshot of a connection that would have one if it used it."""
+
+UNKEPT = NoRequest()
+"""For a snapshot that is to have none."""
 
 
 class RecentRequest:
     """One connection's request, for one callback after the other."""
 
     __slots__ = (
-        "_adapter", "_app", "_environ", "_is_handed_on", "_known_attributes", "_make",
-        "_view_args", "is_reusable", "is_used", "request",
+        "_adapter", "_app", "_make", "changes", "is_reusable", "is_used", "known_attributes",
+        "request",
     )  # fmt: skip
 
     request: Request
@@ -64,21 +74,23 @@ class RecentRequest:
         #: Whether the next callback may have it. What an app's own class makes for a request may
         #: refer to it, or be changed where that can't be seen from here.
         self.is_reusable = _is_plain(app.request_class)
+        #: If there are any, the next callback gets another one.
+        self.changes = Changes()
+        #: How many of the request's are as the next callback may have them.
+        self.known_attributes = 0
         self._renew()
 
     def _renew(self) -> None:
-        self._is_handed_on = False
         if not self.is_reusable:
             self.request = self._make(None)
             return
         request = self.request = self._make(tracked(self._app.request_class))
-        self._view_args: TrackedDict[str, Any] = TrackedDict(request.view_args or {})
-        request.view_args = self._view_args
-        # The class's __init__ has put it there, and this is no change.
-        self._environ: TrackedDict[str, Any] = request.environ  # type: ignore[assignment]  # `make`'s
-        self._environ.is_changed = False
-        self._known_attributes = len(vars(request))
-        set_unchanged(request)
+        environ = cast("TrackedDict[str, Any]", request.environ)  # `make`'s
+        view_args: TrackedDict[str, Any] = TrackedDict(request.view_args or {})
+        request.view_args = view_args
+        self.changes = environ.changes = view_args.changes = cast("Tracked", request).changes
+        self.changes.any = False  # what its making has set
+        self.known_attributes = len(vars(request))
 
     @property
     def url_adapter(self) -> MapAdapter | None:
@@ -89,22 +101,11 @@ class RecentRequest:
             break_cycle(request)
         return self._adapter
 
-    def hand_on(self) -> None:
-        """Another thread goes on with the request of this callback; the next gets another."""
-        self._is_handed_on = True
-
-    def let_go(self) -> None:
-        """A callback is done with the request."""
-        request = self.request
-        if len(request.__dict__) != self._known_attributes:
-            self._learn()
-        if (
-            self._is_handed_on
-            or request.is_changed_by_app  # type: ignore[attr-defined]  # of `tracked`
-            or self._environ.is_changed
-            or self._view_args.is_changed
-        ):
-            break_cycle(request)
+    def tidy(self) -> None:
+        """Have the request as the next callback is to find it, after one has left it otherwise."""
+        self._learn()
+        if self.changes.any:
+            break_cycle(self.request)
             self._renew()
 
     def _learn(self) -> None:
@@ -113,13 +114,13 @@ class RecentRequest:
         if "files" in attributes:
             self.request.close()
         # A dict's new names are its last.
-        for name, value in list(attributes.items())[self._known_attributes :]:
+        for name, value in list(attributes.items())[self.known_attributes :]:
             if name in OF_BODY or (
                 not isinstance(value, _IMMUTABLE)
-                and is_computed_by_framework(type(self.request), name)
+                and is_computed_by_framework(self._app.request_class, name)
             ):
                 del attributes[name]
-        self._known_attributes = len(attributes)
+        self.known_attributes = len(attributes)
 
 
 def break_cycle(request: Request) -> None:
@@ -142,7 +143,7 @@ def _is_plain(cls: object) -> bool:
 class HasRecentRequest(Protocol):
     """A request's snapshot, as far as it concerns us."""
 
-    recent: RecentRequest | None
+    recent: RecentRequest | NoRequest
 
 
 class _Recent:
@@ -158,7 +159,7 @@ class _Recent:
         """Keep `request`, unless there is one, and let go of one that was not used lately."""
         gone = None
         with self._lock:
-            if snapshot.recent is not None:
+            if snapshot.recent is not NOT_USED_LATELY:
                 return
             snapshot.recent = request
             self._snapshots[id(snapshot)] = snapshot
@@ -173,7 +174,7 @@ class _Recent:
         with self._lock:
             gone, snapshot.recent = snapshot.recent, UNKEPT
             self._snapshots.pop(id(snapshot), None)
-        if gone is not None and gone is not UNKEPT:
+        if gone.request is not None:
             break_cycle(gone.request)
 
     def _take_unused(self) -> tuple[HasRecentRequest, RecentRequest]:
@@ -182,9 +183,9 @@ class _Recent:
             key = next(iter(self._snapshots))
             snapshot = self._snapshots.pop(key)
             request = snapshot.recent
-            assert request is not None
+            assert isinstance(request, RecentRequest)
             if not request.is_used:
-                snapshot.recent = None
+                snapshot.recent = NOT_USED_LATELY
                 return snapshot, request
             request.is_used = False
             self._snapshots[key] = snapshot

@@ -16,7 +16,14 @@ from flask import Flask, Request
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 
 from ..runtime.identity import new_connection_id
-from .recent_requests import UNKEPT, RecentRequest, break_cycle, recent_requests
+from .recent_requests import (
+    NOT_USED_LATELY,
+    UNKEPT,
+    NoRequest,
+    RecentRequest,
+    break_cycle,
+    recent_requests,
+)
 from .request_attributes import changed_attributes, set_attributes
 from .tracked import TrackedDict
 
@@ -142,7 +149,7 @@ class RequestSnapshot:
         #: threads: the connection's turn is one at a time.
         self.variables: Context | None = None
         #: While its connection is open and active. Guarded by the lock of `recent_requests`.
-        self.recent: RecentRequest | None = UNKEPT
+        self.recent: RecentRequest | NoRequest = UNKEPT
         self._connection: Connected | None = None
         self.note_changes(request, session)
 
@@ -161,7 +168,7 @@ class RequestSnapshot:
     def opened(self, connection: Connected) -> None:
         """Its connection is open: keep a request at hand while it is active."""
         self._connection = connection
-        self.recent = None
+        self.recent = NOT_USED_LATELY
 
     @property
     def is_connected(self) -> bool:
@@ -207,44 +214,51 @@ class RequestSnapshot:
     def request(self) -> Request:
         """The request for a callback, which gives it to `let_go` at its end."""
         recent = self.recent
-        if recent is None or recent is UNKEPT:
-            recent = self._recent_request()
-        else:  # the same without a call, for every message
-            recent.is_used = True
+        if recent.request is None:
+            recent = self._made_recent()
+        recent.is_used = True
         return recent.request if recent.is_reusable else self.new_request()
 
     def let_go(self, request: Request) -> None:
         """A callback is done with its request."""
         recent = self.recent
-        if recent is not None and recent is not UNKEPT and recent.request is request:
-            recent.let_go()
-            return
-        request.close()
-        break_cycle(request)
+        if recent.request is not request:
+            request.close()
+            break_cycle(request)
+        elif recent.changes.any or len(request.__dict__) != recent.known_attributes:
+            recent.tidy()
 
     def hand_on(self, request: Request) -> None:
-        """Another thread goes on with the request of this callback."""
+        """Another thread goes on with the request of this callback; the next gets another."""
         recent = self.recent
-        if recent is not None and recent is not UNKEPT and recent.request is request:
-            recent.hand_on()
+        if recent.request is request:
+            recent.changes.any = True
 
     @property
     def shown_request(self) -> Request:
         """The request, to read values of that can't be changed."""
-        return self._recent_request().request
+        recent = self.recent
+        if recent.request is None:
+            recent = self._made_recent()
+        recent.is_used = True
+        return recent.request
 
     @property
     def url_adapter(self) -> MapAdapter | None:
         """What URLs are built with."""
-        return self._recent_request().url_adapter
-
-    def _recent_request(self) -> RecentRequest:
         recent = self.recent
-        if recent is None or recent is UNKEPT:
-            recent = RecentRequest(self.app, self.new_request)
-            if self.recent is None:
-                recent_requests.add(self, recent)
+        if recent.request is None:
+            recent = self._made_recent()
         recent.is_used = True
+        return recent.url_adapter
+
+    def _made_recent(self) -> RecentRequest:
+        recent = self.recent
+        if isinstance(recent, NoRequest):
+            is_kept = recent is NOT_USED_LATELY
+            recent = RecentRequest(self.app, self.new_request)
+            if is_kept:
+                recent_requests.add(self, recent)
         return recent
 
     def new_request(self, cls: type[Request] | None = None) -> Request:

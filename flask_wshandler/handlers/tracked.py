@@ -7,89 +7,118 @@ app has set from what was computed.
 from __future__ import annotations
 
 import functools
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from flask import Request
+
+from .request_attributes import is_computed_by_framework
+
+if TYPE_CHECKING:
+    from werkzeug.utils import cached_property
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
+class Changes:
+    """Whether there were any, in one or more objects that belong together."""
+
+    __slots__ = ("any",)
+
+    def __init__(self) -> None:
+        self.any = False
+
+
 class TrackedDict(dict[Key, Value], Generic[Key, Value]):
     """A dict that has noticed each change; its values may have changed by themselves."""
 
-    __slots__ = ("is_changed",)
+    __slots__ = ("changes",)
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.is_changed = False
+        self.changes = Changes()
 
     def __setitem__(self, key: Key, value: Value) -> None:
-        self.is_changed = True
+        self.changes.any = True
         super().__setitem__(key, value)
 
     def __delitem__(self, key: Key) -> None:
-        self.is_changed = True
+        self.changes.any = True
         super().__delitem__(key)
 
     def __ior__(self, other: Any) -> Any:  # type: ignore[misc]  # dict has overloads
-        self.is_changed = True
+        self.changes.any = True
         return super().__ior__(other)
 
     def clear(self) -> None:
-        self.is_changed = True
+        self.changes.any = True
         super().clear()
 
     def pop(self, *args: Any) -> Any:
-        self.is_changed = True
+        self.changes.any = True
         return super().pop(*args)
 
     def popitem(self) -> tuple[Key, Value]:
-        self.is_changed = True
+        self.changes.any = True
         return super().popitem()
 
     def setdefault(self, *args: Any) -> Any:
-        self.is_changed = True
+        self.changes.any = True
         return super().setdefault(*args)
 
     def update(self, *args: Any, **values: Any) -> None:
-        self.is_changed = True
+        self.changes.any = True
         super().update(*args, **values)
 
 
 class Tracked(Protocol):
     """What `tracked` adds to a class of requests."""
 
-    is_changed_by_app: bool
+    changes: Changes
 
 
 class _Tracked:
     __slots__ = ()
 
-    def __setattr__(self, name: str, value: object) -> None:
-        _set(self, True)
-        super().__setattr__(name, value)
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        new = super().__new__
+        request = new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
+        object.__setattr__(request, "changes", Changes())
+        return request
 
-    def __delattr__(self, name: str) -> None:
-        _set(self, True)
-        super().__delattr__(name)
+    def __setattr__(self: Tracked, name: str, value: object) -> None:
+        self.changes.any = True
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self: Tracked, name: str) -> None:
+        self.changes.any = True
+        object.__delattr__(self, name)
 
 
-def _set(request: object, is_changed: bool) -> None:
-    object.__setattr__(request, "is_changed_by_app", is_changed)
+class _Computed:
+    """Like a `cached_property`, but nothing is called to look at what it has computed.
 
+    Python prefers what stands in an object's `__dict__` to a descriptor without `__set__`.
+    """
 
-def set_unchanged(request: Request) -> None:
-    """Have it count as one that nobody has changed."""
-    _set(request, False)
+    def __init__(self, computed: cached_property[Any]) -> None:
+        self._computed = computed
+
+    def __get__(self, request: object, cls: type) -> Any:
+        return self if request is None else self._computed.__get__(request, cls)
 
 
 def tracked(cls: type[Request]) -> type[Request]:
-    """A class like `cls`, whose instances have `is_changed_by_app`."""
+    """A class like `cls`, whose instances have `changes`. Without a `__setattr__` of its own."""
     return _tracked(cls)  # type: ignore[arg-type]  # a class is hashable
 
 
 @functools.lru_cache(64)
 def _tracked(cls: type[Request]) -> type[Request]:
-    names = {"__slots__": ("is_changed_by_app",), "__module__": cls.__module__}
-    return type(cls.__name__, (_Tracked, cls), names)
+    names = {"__slots__": ("changes",), "__module__": cls.__module__}
+    computed = {
+        name: _Computed(getattr(cls, name))
+        for name in dir(cls)
+        if is_computed_by_framework(cls, name)
+    }
+    return type(cls.__name__, (_Tracked, cls), names | computed)
