@@ -182,7 +182,10 @@ class Nursery:
         with theirs:
             data = json.dumps(request).encode()
             socket.send_fds(self._control, [data], [*streams, theirs.fileno()])
-        [pid] = NUMBER.unpack(ours.recv(NUMBER.size))
+        answer = ours.recv(NUMBER.size)
+        if not answer:
+            raise RuntimeError("tests/nursery.py has ended; its traceback is on standard error")
+        [pid] = NUMBER.unpack(answer)
         return ours, pid
 
     def stop(self):
