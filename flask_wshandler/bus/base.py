@@ -256,6 +256,9 @@ class Bus(abc.ABC):
                 "%s is down: %s. Broadcasts reach the clients of this process only.", self, reason
             )
 
+    def _log_still_down(self, reason: str) -> None:
+        logger.error("%s is still down: %s", self, one_line(reason))
+
 
 _MOST_REASONS = 100
 """Each reason is logged once, so that a flood of faults is none of log lines."""

@@ -14,7 +14,6 @@ import threading
 import time
 
 from ..runtime import logs
-from ..runtime.redaction import one_line
 from .base import CLOSE_TIMEOUT_S, Bus
 from .envelope import Malformed
 from .outage import OutageLog, Silence
@@ -185,4 +184,4 @@ class RedisBus(Bus):
         if is_new:
             self._log_up(False, reason)
         elif is_worth_a_line:
-            logger.error("%s is still down: %s", self, one_line(reason))
+            self._log_still_down(reason)

@@ -33,6 +33,8 @@ _MOST_CHANNEL_BYTES = 256 * 1024
 """Of one command, and about those of its answers."""
 _BATCH = 512
 """As many messages are delivered together."""
+_SHORTEST_ANSWER_S = 5.0
+"""What Redis is given for an answer, however often it is asked."""
 _NOBODYS = b"wshandler:?sign"
 """A channel to unsubscribe from, which Redis answers also while it loads its data, when it refuses
 a PING and carries messages all the same."""
@@ -274,7 +276,7 @@ class _Session:
         self, address: RedisAddress, wakee: socket.socket | None, silence: Silence
     ) -> None:
         """Connect. Raises `LOST`."""
-        self._answer_s = address.silence_s
+        self._answer_s = max(address.silence_s, _SHORTEST_ANSWER_S)
         self._silence = silence
         self._wakee = wakee
         self._connection: Any = address.connect()
