@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
+from .handlers.handler import shown_name_of
 from .handlers.instrumentation import Interceptor, instrument
 from .monitoring.callback_histogram import BOUNDS_S, Names
 from .monitoring.metric_families import CALLBACK_SECONDS, FAMILIES, Family, Kind
@@ -98,7 +99,7 @@ class _Spans:
 
     def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Interceptor:
         """Note the span of the handshake."""
-        tracer, handler_name = self._tracer, handler._shown_name
+        tracer, handler_name = self._tracer, shown_name_of(handler)
         handshake = trace.get_current_span().get_span_context()
         links = [trace.Link(handshake)] if handshake.is_valid else []
         attributes = _attributes(handler_name, snapshot)
@@ -157,7 +158,7 @@ class _Durations:
         """Have the handler's callbacks timed."""
         del snapshot
         record, now_s = self._histogram.record, time.perf_counter
-        attributes = {"app": self._app_name, "handler": self._names.known(handler._shown_name)}
+        attributes = {"app": self._app_name, "handler": self._names.known(shown_name_of(handler))}
 
         def interceptor(callback: Callable[..., None], *args: Any) -> None:
             started_s = now_s()

@@ -1,1 +1,1 @@
-"""Handlers that are told the same: the members here, those in other processes, and who they are."""
+"""Handlers that are told the same: the members here, and what is known of those elsewhere."""

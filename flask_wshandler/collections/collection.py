@@ -19,7 +19,7 @@ from .registry import CollectionRegistry
 MAX_NAME_BYTES = 255
 
 _WATCHING = ("on_presence", "on_metadata_update")
-"""The callbacks of who watches a collection."""
+"""The callbacks by which a collection is watched."""
 
 
 class WebSocketCollection:

@@ -93,16 +93,22 @@ class LocalMembers:
         """
         receivers = self._receivers
         if receivers is None:
-            return self._find_receivers(exclude)
+            receivers = self._keep_receivers()
+            if receivers is None:
+                return self._find_receivers(exclude)
         if exclude is None:
             return receivers
         excluded = exclude.receiver  # the last one, for all of these are open
         return [receiver for receiver in receivers if receiver is not excluded]
 
-    def _find_receivers(self, exclude: Member | None) -> Sequence[Receiver]:
+    def _keep_receivers(self) -> tuple[Receiver, ...] | None:
         with self._owner.lock:
             if not self._unopened_count:
                 self._receivers = tuple([member.receiver for member in self._handlers])
+            return self._receivers
+
+    def _find_receivers(self, exclude: Member | None) -> list[Receiver]:
+        with self._owner.lock:
             items = list(self._handlers.items())
         return [
             member.receiver

@@ -83,10 +83,10 @@ class Publisher(Protocol):
 
 
 Notify = Callable[[str, list[Presence], list[Presence]], None]
-"""Told of a topic, who joined and who left. Must not block."""
+"""Told of a topic, and which members joined and left. Must not block."""
 
 NotifyUpdated = Callable[[str, list[Presence]], None]
-"""Told of a topic, and whose metadata is another now. Must not block."""
+"""Told of a topic, and which members have other metadata now. Must not block."""
 
 Members = dict[str, dict[str, Any]]
 """Metadata by connection id."""
@@ -106,7 +106,7 @@ class _Peer:
     doubted: set[str] = dataclasses.field(default_factory=set)
     #: Parts of an answer that is not complete: (topic, next index, members).
     partial: tuple[str, int, Members] | None = None
-    #: The topic and index of `partial` at the last beat: who makes no progress has lost something.
+    #: The topic and index of `partial` at the last beat: without progress something was lost.
     awaited: tuple[str, int] | None = None
 
 
@@ -117,7 +117,7 @@ class _Telling:
     connection_ids: list[str]
     position: int = 0
     index: int = 0
-    #: Whether somebody has asked since it began, who needs all of it.
+    #: Whether another process has asked since it began, and needs all of it.
     is_asked_again: bool = False
 
 
@@ -217,7 +217,7 @@ class Account:
         left: Pairs,
         updated: Pairs,
     ) -> None:
-        """Have those who follow a collection told what is new, if anything is."""
+        """Have watchers of a collection told what is new, if anything is."""
         if topic not in self._followed:
             return
         if joined or left:
@@ -228,7 +228,7 @@ class Account:
     # Reading.
 
     def members(self, topic: str, timeout_s: float) -> list[Presence]:
-        """Everybody who is in a collection.
+        """All members of a collection.
 
         The first time, asks the other processes and waits for their answers, `timeout_s` at most;
         later what is known is there at once.
@@ -281,7 +281,7 @@ class Account:
         if not all(topic in peer.accounts for peer in self._peers.values()):
             return False
         if not self._publisher.is_up or self._clock.now_s() - self._began_s > self._lease_s:
-            return True  # who lives has been heard of
+            return True  # every process that lives has been heard of
         peer_count = self._publisher.peer_count()
         if peer_count is None:
             return self._clock.now_s() - self._began_s > _SETTLE_S
@@ -305,13 +305,13 @@ class Account:
     # Time.
 
     def begin(self) -> None:
-        """This process can be heard from now on: say so, and ask who is there."""
+        """This process can be heard from now on: say so, and ask which others there are."""
         with self._lock:
             self._began_s = self._looked_s = self._clock.now_s()
             self._beat(asks=True)
 
     def on_time(self) -> float:
-        """Beat, and forget who was not heard of; go on with what is under way.
+        """Beat, forget processes that were not heard of, and go on with what is under way.
 
         Returns the seconds to the next time.
         """
@@ -364,7 +364,7 @@ class Account:
             peer.doubted.discard(topic)
 
     def tidy(self) -> None:
-        """Forget who was not heard of, in a process that has nothing to say itself."""
+        """Forget processes that were not heard of, where this one has nothing to say itself."""
         with self._lock:
             if self._peers:
                 self._expire(self._clock.now_s())
@@ -582,7 +582,7 @@ def checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apply(members: Members, joined: Pairs, left: list[str]) -> tuple[Pairs, Pairs, Pairs]:
-    """Make a change; returns who is new, whose metadata is, and who has gone."""
+    """Make a change; returns members that are new, have other metadata, and have gone."""
     gone = []
     for connection_id in left:
         metadata = members.pop(connection_id, None)

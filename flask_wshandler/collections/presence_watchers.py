@@ -1,6 +1,6 @@
-"""Who wants to hear of members that join and leave, and the thread that tells them.
+"""The collections that are told of members that join and leave, and the thread that tells them.
 
-Invariant: nobody who has news waits for a watcher; watchers are told in the order of the news.
+Invariant: what brings news never waits for a watcher; watchers are told in the order of the news.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _MOST_NEWS = 10_000
 
 
 class Watcher(Protocol):
-    """A collection that wants to hear who joins and leaves."""
+    """A collection that is told of members that join and leave."""
 
     on_presence: Callable[[list[Presence], list[Presence]], object] | None
 
     on_metadata_update: Callable[[list[Presence]], object] | None
 
     def _release(self) -> None:
-        """Nobody is in it: be kept by those only who use it."""
+        """It has no members: let only the app keep it."""
 
 
 News = tuple[str, str, tuple[list[Presence], ...]]
@@ -64,13 +64,13 @@ class Watchers:
             return list(self._watchers)
 
     def of(self, topic: str) -> list[Watcher]:
-        """Who watches a topic."""
+        """The watchers of a topic."""
         with self._changed:
             references = self._watchers.get(topic, ())
         return [watcher for watcher in (each() for each in references) if watcher is not None]
 
     def watched(self) -> list[tuple[str, Watcher]]:
-        """The topics with who watches each."""
+        """The topics that are watched, each with one that watches it."""
         return [(topic, each) for topic in self.topics() for each in self.of(topic)]
 
     def add(self, topic: str, watcher: Watcher) -> bool:
@@ -109,11 +109,11 @@ class Watchers:
             return unwatched
 
     def tell(self, topic: str, joined: list[Presence], left: list[Presence]) -> None:
-        """Have a topic's watchers told who came and went. Does not wait."""
+        """Have a topic's watchers told which members came and went. Does not wait."""
         self._add_news(topic, "on_presence", joined, left)
 
     def tell_updated(self, topic: str, updated: list[Presence]) -> None:
-        """Have a topic's watchers told whose metadata is another now. Does not wait."""
+        """Have a topic's watchers told which members have other metadata now. Does not wait."""
         self._add_news(topic, "on_metadata_update", updated)
 
     def _add_news(self, topic: str, method: str, *arguments: list[Presence]) -> None:

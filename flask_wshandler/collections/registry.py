@@ -56,7 +56,7 @@ class CollectionRegistry:
         make_timer: Callable[[Clock], Timer] = Timer,
         respond: Respond | None = None,
     ) -> None:
-        """`call(function, *args)` calls what belongs to the user, in the context he expects;
+        """`call(function, *args)` calls what is the user's, in the context that this needs;
         `respond` answers what other processes ask."""
         self.bus = bus
         self._lease_s = lease_s
@@ -237,7 +237,7 @@ class CollectionRegistry:
     # Presence.
 
     def members(self, topic: str) -> list[Presence]:
-        """Everybody who is in a collection, in all processes."""
+        """All members of a collection, in all processes."""
         self._drop_gone()
         if self.node.is_alone:
             return []
@@ -245,7 +245,7 @@ class CollectionRegistry:
         return self._account.members(topic, _FIRST_ANSWER_S)
 
     def count(self, topic: str) -> int:
-        """How many they are."""
+        """How many `members` there are."""
         self._drop_gone()
         if self.node.is_alone:
             return 0
@@ -286,12 +286,12 @@ class CollectionRegistry:
         self._timer.wake(self, seconds)
 
     def watched(self) -> list[tuple[str, Watcher]]:
-        """The topics with who watches each."""
+        """The topics that are watched, each with one that watches it."""
         return self._watchers.watched()
 
     @property
     def news_count(self) -> int:
-        """How many news there have been for those who watch."""
+        """How many news there have been for watchers."""
         return self._watchers.news_count
 
     @property
@@ -302,7 +302,7 @@ class CollectionRegistry:
     # The others.
 
     def _started(self) -> None:
-        """They hear of this process from now on."""
+        """The other processes hear of this one from now on."""
         self._account.begin()
         self._timer.wake(self, self._lease_s / 3)
 

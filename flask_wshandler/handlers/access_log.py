@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..runtime import logs
 from ..runtime.redaction import shown
-from .handler import connection_of
+from .handler import connection_of, shown_name_of
 
 if TYPE_CHECKING:
     from .handler import WebSocketHandler
@@ -34,7 +34,7 @@ def log_close(handler: WebSocketHandler) -> None:
     values = {
         "peer": context.user_host_address or "",
         "path": context.path,
-        "handler": handler._shown_name,
+        "handler": shown_name_of(handler),
         "code": handler.close_code,
         "reason": handler.close_reason,
         "seconds": connection.age_s,

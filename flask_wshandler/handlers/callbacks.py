@@ -22,7 +22,7 @@ from .access_log import log_close
 from .app_records import records_of
 from .callback_context import FLASKS_VARIABLES, CallbackContext
 from .flask_internals import entered
-from .handler import end_handler, late_callback, open_handler
+from .handler import end_handler, late_callback, open_handler, shown_name_of
 from .named_callback import name_of, named
 from .signals import (
     message_received,
@@ -149,7 +149,7 @@ class HandlerCallbacks:
         """Say once of a class what it does not take."""
         kind = "text" if isinstance(message, str) else "binary"
         self._log_once(
-            f"{self._handler._shown_name} overrides neither on_message nor on_{kind}: a client "
+            f"{shown_name_of(self._handler)} overrides neither on_message nor on_{kind}: a client "
             f"that sent a {kind} message is closed with {CloseCode.UNSUPPORTED_DATA:d}"
         )
 

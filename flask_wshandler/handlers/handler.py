@@ -63,8 +63,8 @@ _SETTINGS = (
 
 
 _member_lock = ModuleLock()
-"""Guards `_member` of all handlers, and the opening of those that have none. Reentrant: garbage may
-be collected meanwhile, and its `__del__` may join a collection."""
+"""Guards `_as_member` of all handlers, and the opening of those that have none. Reentrant: garbage
+may be collected meanwhile, and its `__del__` may join a collection."""
 
 
 class _NoContext:
@@ -136,7 +136,7 @@ class WebSocketHandler:
     _is_accepted = False
     _peer: Peer | None = None
     #: Of a handler that has joined a collection, or has ended.
-    _member: Member | None = None
+    _as_member: Member | None = None
 
     # The method that takes each kind of message, None where nothing is overridden.
     _text_callback: ClassVar[str | None] = None
@@ -243,7 +243,7 @@ class WebSocketHandler:
 
     @property
     def _shown_name(self) -> str:
-        """What logs and metrics call handlers of this kind: there are few of these names."""
+        """See `shown_name_of`."""
         return type(self).__qualname__
 
     def _shown_callback(self, name: str) -> str:
@@ -283,17 +283,17 @@ def late_callback(handler: WebSocketHandler, is_text: bool) -> str | None:
 def member_of(handler: WebSocketHandler) -> Member:
     """`handler` as a member of collections; made at the first call."""
     with _member_lock:
-        member = handler._member
+        member = handler._as_member
         if member is None:
             context: WebSocketContext | None = getattr(handler, "context", None)
             connection_id = new_connection_id() if context is None else context.connection_id
-            member = handler._member = Member(connection_id, handler._peer)
+            member = handler._as_member = Member(connection_id, handler._peer)
         return member
 
 
 def find_member(handler: object) -> Member | None:
     """`handler` as a member of collections; None if it has joined none, or is no handler."""
-    return handler._member if isinstance(handler, WebSocketHandler) else None
+    return handler._as_member if isinstance(handler, WebSocketHandler) else None
 
 
 def connection_of(handler: WebSocketHandler) -> Peer | None:
@@ -301,10 +301,26 @@ def connection_of(handler: WebSocketHandler) -> Peer | None:
     return handler._peer
 
 
+def shown_name_of(handler: WebSocketHandler) -> str:
+    """What logs and metrics call handlers of this kind: there are few of these names."""
+    return handler._shown_name
+
+
+def is_accepted(handler: WebSocketHandler) -> bool:
+    """Whether a request has been accepted as the WebSocket of `handler`."""
+    return handler._is_accepted
+
+
+def accept_handler(handler: WebSocketHandler, context: WebSocketContext) -> None:
+    """Let `handler` know the handshake that was accepted."""
+    handler._is_accepted = True
+    handler.context = context
+
+
 def open_handler(handler: WebSocketHandler, connection: Peer) -> None:
     """Make the methods of `handler` work: it is connected. Once."""
     with _member_lock:
-        member = handler._member
+        member = handler._as_member
         if member is None:
             handler._peer = connection
     if member is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
+from ..handlers.handler import shown_name_of
 from ..handlers.instrumentation import Interceptor
 from ..runtime import lifecycle
 from ..upgrade.app_state import state_of
@@ -59,7 +60,7 @@ class Measured:
     def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Interceptor:
         """Have the handler's callbacks timed."""
         del snapshot
-        return self._times.interceptor(handler._shown_name)
+        return self._times.interceptor(shown_name_of(handler))
 
     # What a process is told.
 

@@ -20,6 +20,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..handlers.callbacks import HandlerCallbacks
+from ..handlers.handler import shown_name_of
 from ..protocol.errors import check_close
 from ..runtime import faults
 from ..settings import TransportChoice
@@ -138,7 +139,7 @@ def _row(connection_id: str, connection: Connection, callbacks: HandlerCallbacks
     user, address = snapshot.known_user(), snapshot.get("REMOTE_ADDR")
     return Row(
         id=connection_id,
-        handler=_shortened(callbacks.handler._shown_name),
+        handler=_shortened(shown_name_of(callbacks.handler)),
         user=None if user is None else _shortened(user),
         address=None if address is None else _shortened(str(address)),
         # WSGI has the bytes of the path as characters.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, current_app, request
 
 from ..handlers.callback_context import ACCEPTED_KEY
-from ..handlers.handler import WebSocketHandler
+from ..handlers.handler import WebSocketHandler, is_accepted
 from ..protocol.connection import Connection
 from ..settings import limits_of
 from .accepted_handler import AcceptedHandler
@@ -51,7 +51,7 @@ def accept_websocket_request(
         raise TypeError(f"accept_websocket_request() needs {_needed_instead_of(handler)}")
     if is_websocket_request_upgrading():
         raise RuntimeError("this request has been accepted already")
-    if handler._is_accepted:
+    if is_accepted(handler):
         name = type(handler).__name__
         raise RuntimeError(
             f"this {name} serves another client already: make one for each, by {name}(…) in the "

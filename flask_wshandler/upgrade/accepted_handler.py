@@ -11,7 +11,7 @@ from ..handlers.callback_context import ACCEPTED_KEY, copied_variables, kept_glo
 from ..handlers.callbacks import HandlerCallbacks
 from ..handlers.context import WebSocketContext, user_id_of
 from ..handlers.flask_sock import FunctionCallbacks, FunctionHandler, InstrumentedFunctionCallbacks
-from ..handlers.handler import WebSocketHandler, end_handler, find_member
+from ..handlers.handler import WebSocketHandler, accept_handler, end_handler, find_member
 from ..handlers.instrumentation import InstrumentedCallbacks, instrumentations_of
 from ..handlers.request_snapshot import RequestSnapshot
 
@@ -59,8 +59,7 @@ class AcceptedHandler:
 
     def take_request(self) -> None:
         """Make the current request the handler's, and no other's."""
-        self._handler._is_accepted = True
-        self._handler.context = WebSocketContext(self._snapshot)
+        accept_handler(self._handler, WebSocketContext(self._snapshot))
         request.environ[ACCEPTED_KEY] = self._snapshot
         self._note_user()
 
