@@ -148,20 +148,7 @@ class Subscriber:
         if self._is_closed:
             return ""
         lifecycle.stop_at_exit()
-        if self._waker is None:
-            try:
-                self._make_waker()
-            except OSError as error:
-                return str(error)
         return "" if self._thread.start() else "no thread can start to listen"
-
-    def _make_waker(self) -> None:
-        with contextlib.ExitStack() as opened:
-            waker, wakee = map(opened.enter_context, socket.socketpair())
-            waker.setblocking(False)
-            wakee.setblocking(False)
-            opened.pop_all()
-        self._waker, self._wakee = waker, wakee
 
     def _wake(self) -> None:
         if self._waker is not None and not self._is_woken:
@@ -178,6 +165,7 @@ class Subscriber:
             self._works_since_s = None
             silent_s = 0.0
             try:
+                self._have_waker()
                 self._session = _Session(self._address, self._wakee, self._silence)
                 self._listen(self._session)
             except LOST as error:
@@ -194,6 +182,18 @@ class Subscriber:
                 self._fail(reason)
                 self._pause(backoff.failed(now_s - (self._works_since_s or now_s)))
         self._end()
+
+    def _have_waker(self) -> None:
+        """Make it. In the thread, which tries again when there is no descriptor at this moment."""
+        if self._waker is not None:
+            return
+        with contextlib.ExitStack() as opened:
+            waker, wakee = map(opened.enter_context, socket.socketpair())
+            waker.setblocking(False)
+            wakee.setblocking(False)
+            opened.pop_all()
+        with self._changed:
+            self._waker, self._wakee = waker, wakee
 
     def _listen(self, session: _Session) -> None:
         """Be subscribed to what is wanted, and deliver what comes. Raises `LOST`."""

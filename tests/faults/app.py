@@ -39,7 +39,7 @@ class Newcomer:
     """Another member of the bus, in this process, which joins while calls fail."""
 
     def __init__(self):
-        self.bus = bus.connect("local", BUS_NAME)
+        self.bus = bus.connect(app.config.get("WSHANDLER_BUS", "local"), BUS_NAME)
         self.bus.attach(lambda came: None)
         self.bus.subscribe("c:all")
         self.bus.wait_until_subscribed(0)

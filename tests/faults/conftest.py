@@ -1,7 +1,11 @@
-"""One server for the whole folder: what it goes through, it has to survive."""
+"""One server of each kind for the whole folder: what it goes through, it has to survive."""
+
+import contextlib
+import functools
 
 import pytest
 
+from tests.bus.networks import RedisServer
 from tests.live.serving import starting
 
 APP = "tests.faults.app:app"
@@ -15,11 +19,31 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="package")
-def server(tmp_path_factory):
-    with starting(tmp_path_factory.mktemp("faults")) as start:
-        server = start("gthread", "--workers", "2", **SETTINGS)
-        server.wait_for(lambda: len(server.workers) == 2, "two workers")
+def servers(tmp_path_factory):
+    """Those that have been asked for, by the names of `server`."""
+    with contextlib.ExitStack() as running:
+
+        @functools.cache
+        def server(name):
+            kind, bus = name.split(", ")
+            directory = tmp_path_factory.mktemp("faults")
+            settings = dict(SETTINGS)
+            if bus == "redis":
+                redis = RedisServer(directory)
+                running.callback(redis.stop)
+                settings["WSHANDLER_BUS"] = redis.url
+            start = running.enter_context(starting(directory))
+            server = start(kind, "--workers", "2", **settings)
+            server.wait_for(lambda: len(server.workers) == 2, "two workers")
+            return server
+
         yield server
+
+
+@pytest.fixture
+def server(request, servers):
+    """One of two workers: "gthread, local", or with another bus, or with greenlets."""
+    return servers(request.param)
 
 
 @pytest.fixture

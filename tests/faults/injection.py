@@ -95,7 +95,7 @@ class _Epoll:
         return getattr(self._epoll, name)
 
 
-_real_epoll = select.epoll
+_real_epoll = getattr(select, "epoll", None)  # gevent takes it away
 
 
 class _Selector(selectors.DefaultSelector):
@@ -131,7 +131,8 @@ def install():
     """Put what can fail in the place of what is called."""
     import fcntl
 
-    select.epoll = _Epoll
+    if _real_epoll is not None:
+        select.epoll = _Epoll
     selectors.DefaultSelector = _Selector
     for name in [*OF_FILES, *OF_DESCRIPTORS]:
         setattr(os, name, _wrapped(name, getattr(os, name)))

@@ -21,7 +21,18 @@ def provoke(server, peer):
         other.close()
 
 
-@pytest.mark.parametrize("hook", hooks.HOOKS)
+#: Those that a greenlet or a bus with threads of its own may take otherwise.
+WITH_GREENLETS = ["filter", "handler", "disconnected", "json", "del"]
+
+
+@pytest.mark.parametrize(
+    ("server", "hook"),
+    [
+        *[("gthread, local", hook) for hook in hooks.HOOKS],
+        *[("gevent, redis", hook) for hook in WITH_GREENLETS],
+    ],
+    indirect=["server"],
+)
 def test_a_hook_misbehaves(server, hook):
     """It raises, exits, blocks and comes back: after it nothing is stuck, and nothing has ended."""
     for how in hooks.HOWS:

@@ -15,6 +15,7 @@ SHORT_MOMENT_S = 0.02
 MOMENT_S = 0.4
 
 TOGETHER = {
+    "all": injection.CALLS,
     "sockets": ["socket", "socketpair", *injection.OF_SOCKETS],
     "files": [*injection.OF_FILES, "file", "flock"],
     "descriptors": [
@@ -24,7 +25,11 @@ TOGETHER = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("shift", range(4))
+@pytest.mark.parametrize(
+    ("server", "shift"),
+    [*[("gthread, local", shift) for shift in range(4)], ("gevent, redis", 0)],
+    indirect=["server"],
+)
 def test_one_call_after_the_other(server, shift):
     """Each by itself, for a moment, and each time for another reason."""
     errors = [ERRORS[(2 * index + shift) % len(ERRORS)] for index in range(len(injection.CALLS))]
@@ -38,15 +43,17 @@ def test_one_call_after_the_other(server, shift):
 
 
 @pytest.mark.parametrize(
-    ("error", "calls"),
+    ("server", "error", "which"),
     [
-        *[(error, injection.CALLS) for error in ERRORS],
-        *[("EMFILE", calls) for calls in TOGETHER.values()],
+        *[("gthread, local", error, "all") for error in ERRORS],
+        *[("gthread, local", "EMFILE", which) for which in TOGETHER if which != "all"],
+        *[("gevent, redis", *each) for each in [("ECONNRESET", "all"), ("EMFILE", "descriptors")]],
     ],
-    ids=[*[f"{error}-all" for error in ERRORS], *[f"EMFILE-{what}" for what in TOGETHER]],
+    indirect=["server"],
 )
-def test_several_calls_at_once(server, error, calls):
+def test_several_calls_at_once(server, error, which):
     """As they do where a limit is reached, with clients that come and speak meanwhile."""
+    calls = TOGETHER[which]
     scraped = [accepted(server)]
     with one_of_each(server) as peers:
         for peer in peers:
