@@ -160,7 +160,10 @@ def find_exchange(sock: socket.socket) -> Exchange | None:
 
 
 def _frames() -> Iterator[FrameType]:
-    """The frames below this one, and then those of the other threads and of greenlets that wait."""
+    """The frames below this one, then those of greenlets and of other threads that wait.
+
+    A thread waits in a function of `threading`: for a lock, a condition, an event, a future.
+    """
     yield from _below(sys._getframe())
     greenlet = sys.modules.get("greenlet")
     current = None if greenlet is None else greenlet.getcurrent()
@@ -171,7 +174,10 @@ def _frames() -> Iterator[FrameType]:
     frames = sys._current_frames()
     yield from _below(frames.pop(getattr(_threads.local, "calling", 0), None))
     for frame in frames.values():
-        yield from _below(frame)
+        # One that runs does not wait for us, and Python does not bear a look at frames that go:
+        # 3.11 was seen to crash by it.
+        if frame.f_code.co_filename == threading.__file__:
+            yield from _below(frame)
 
 
 class _Threads:
