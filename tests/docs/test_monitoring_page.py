@@ -84,7 +84,8 @@ class Echo(WebSocketHandler):
 
 def echo(server):
     """A message and its answer, then a good-bye."""
-    with connect(f"ws://{server.netloc}/echo?token=secret") as ws:
+    url = f"ws://{server.netloc}/echo?token=secret"
+    with connect(url, open_timeout=DEADLINE_S) as ws:
         ws.send("hello")
         assert ws.recv(DEADLINE_S) == "hello"
 
