@@ -22,7 +22,7 @@ from .access_log import log_close
 from .app_records import records_of
 from .callback_context import FLASKS_VARIABLES, CallbackContext
 from .flask_internals import entered
-from .handler import end_handler, late_callback, open_handler, shown_name_of
+from .handler import end_handler, late_callback, open_handler, shown_callback_of, shown_name_of
 from .named_callback import name_of, named
 from .signals import (
     message_received,
@@ -198,7 +198,7 @@ class HandlerCallbacks:
 
     def log_returned(self, callback: Callable[..., object], returned: object) -> None:
         """Say once of a callback that what it returns goes nowhere."""
-        shown_callback = self._handler._shown_callback(name_of(callback))
+        shown_callback = shown_callback_of(self._handler, name_of(callback))
         self._log_once(
             f"{shown_callback} has returned {type(returned).__name__}, which goes nowhere: a "
             "callback sends by self.send(…)"
@@ -241,7 +241,7 @@ class HandlerCallbacks:
     def _log_refusal(self, callback: Callable[..., object], refusal: BaseException) -> None:
         logs.of_app(self._snapshot.app).warning(
             "%s on %s refuses its client, which is closed with %d: %s%s",
-            self._handler._shown_callback(name_of(callback)),
+            shown_callback_of(self._handler, name_of(callback)),
             shown_path(self._snapshot.get("PATH_INFO", "")),
             CloseCode.POLICY_VIOLATION,
             one_line(str(refusal)),
@@ -285,7 +285,7 @@ class HandlerCallbacks:
         logs.of_app(snapshot.app).error(
             "Exception in %s%s on %s%s",
             where,
-            self._handler._shown_callback(name_of(callback)),
+            shown_callback_of(self._handler, name_of(callback)),
             shown_path(snapshot.get("PATH_INFO", "")),
             _advice_about(error) if advice is None else advice,
             error=error if has_traceback else None,

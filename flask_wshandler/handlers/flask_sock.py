@@ -25,6 +25,7 @@ from .signals import message_received, websocket_connected, websocket_disconnect
 
 if TYPE_CHECKING:
     from ..protocol.connection import Connection
+    from .request_snapshot import RequestSnapshot
 
 _MOST_WAITING = 64
 _MOST_WAITING_BYTES = 2**20
@@ -158,6 +159,7 @@ class FunctionHandler(WebSocketHandler):
         self._function = function
         self._request_thread = request_thread
         # The thread's.
+        self._snapshot: RequestSnapshot
         self._end_code: int = CloseCode.NORMAL_CLOSURE
         #: Whether it is called, or its request's teardown functions are. Written by one at a time.
         self.is_running = False
@@ -231,8 +233,9 @@ class FunctionHandler(WebSocketHandler):
 
     # The request's thread.
 
-    def stay(self, upgrade: Upgrade) -> None:
+    def stay(self, upgrade: Upgrade, snapshot: RequestSnapshot) -> None:
         """Have the response leave, and call the function when the connection has opened."""
+        self._snapshot = snapshot
         self._request_thread.stay(self, upgrade)
         upgrade.abandon()
 
@@ -269,7 +272,7 @@ class FunctionHandler(WebSocketHandler):
 
     def _callbacks(self) -> FunctionCallbacks:
         # Not among the callbacks that are watched: it may run for as long as the client stays.
-        return FunctionCallbacks(self, self.context._snapshot, running={})
+        return FunctionCallbacks(self, self._snapshot, running={})
 
 
 _SIGNALS = {

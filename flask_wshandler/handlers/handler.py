@@ -301,6 +301,11 @@ def connection_of(handler: WebSocketHandler) -> Peer | None:
     return handler._peer
 
 
+def shown_callback_of(handler: WebSocketHandler, name: str) -> str:
+    """What logs call the callback `name` of `handler`."""
+    return handler._shown_callback(name)
+
+
 def shown_name_of(handler: WebSocketHandler) -> str:
     """What logs and metrics call handlers of this kind: there are few of these names."""
     return handler._shown_name

@@ -75,7 +75,7 @@ class AcceptedHandler:
     def stay(self, upgrade: Upgrade) -> None:
         """Run a function in its request; returns at once for any other handler."""
         if isinstance(self._handler, FunctionHandler):
-            self._handler.stay(upgrade)
+            self._handler.stay(upgrade, self._snapshot)
 
     def never_opens(self) -> None:
         """Take the handler out of what it has joined."""
