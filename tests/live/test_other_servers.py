@@ -37,7 +37,8 @@ def test_processes_for_each_request_share_collections(forking):
     bob.send("hello")
     assert ann.recv() == "bob said: hello"
     ann.send("hello")
-    assert [bob.recv() for _ in range(3)][1:] == ["bob said: hello", "ann said: hello"]
+    said = [bob.recv() for _ in range(3)][1:]  # by two processes, which have no common order
+    assert sorted(said) == ["ann said: hello", "bob said: hello"]
 
 
 def test_a_process_for_a_request_that_is_interrupted(forking):
