@@ -18,6 +18,7 @@ from flask import Flask
 
 from ..collections import current
 from ..extension import new_state, services_on, state_with
+from ..runtime import logs
 from ..runtime.first_use import ModuleLock
 from ..upgrade.app_state import AppState, find_state, set_state
 from .clock import Clock
@@ -304,7 +305,8 @@ class Worker:
         self._machine.spread()
 
     def gone(self, client: ClientWebSocket) -> None:
-        """A client has gone, and its last callback has run."""
+        """A client has gone, and its last callback has run; what is logged of it is written."""
+        logs.flush(_STUCK_S)
         with self._lock:
             self._clients.discard(client)
         self._forget_failures()
