@@ -88,6 +88,7 @@ def _run(
     if snapshot.variables is not None or len(variables) > FLASKS_VARIABLES:
         snapshot.variables = variables
         context.leave()
+    context.tokens = None
     return error
 
 

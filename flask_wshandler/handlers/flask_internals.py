@@ -89,18 +89,20 @@ if TYPE_CHECKING or hasattr(flask_globals, "_cv_request"):
         flashes = None
 
         _snapshot: HasApp
-        _app_token: Token[Any]
-        _request_token: Token[Any]
+        #: For `leave`. Each knows the `contextvars.Context`, which knows this object: whoever does
+        #: not leave it, but throws the other away, sets None, or the garbage collector has to come.
+        tokens: tuple[Token[Any], ...] | None
 
         def leave(self) -> None:
             """Be no longer current."""
-            _request_variable.reset(self._request_token)
-            _app_variable.reset(self._app_token)
+            assert self.tokens is not None
+            app_token, request_token = self.tokens
+            _request_variable.reset(request_token)
+            _app_variable.reset(app_token)
 
         def reenter(self) -> None:
             """Be current again after `leave`."""
-            self._app_token = _app_variable.set(self)
-            self._request_token = _request_variable.set(self)
+            self.tokens = (_app_variable.set(self), _request_variable.set(self))
 
         def tear_down(self, exc: BaseException | None) -> None:
             """Call the app's teardown functions, and send the signals that go with them."""
@@ -118,8 +120,7 @@ if TYPE_CHECKING or hasattr(flask_globals, "_cv_request"):
         context = _new(cls)
         context.app = snapshot.app
         context._snapshot = snapshot
-        context._app_token = _app_variable.set(context)
-        context._request_token = _request_variable.set(context)
+        context.tokens = (_app_variable.set(context), _request_variable.set(context))
         if appcontext_pushed.receivers:
             appcontext_pushed.send(context.app, _async_wrapper=context.app.ensure_sync)
         return context
@@ -151,10 +152,10 @@ else:
             return self.session
 
         def leave(self) -> None:
-            _app_variable.reset(self._app_token)
+            _app_variable.reset(self.tokens[0])
 
         def reenter(self) -> None:
-            self._app_token = _app_variable.set(self)
+            self.tokens = (_app_variable.set(self),)
 
         def tear_down(self, exc: BaseException | None) -> None:
             try:
@@ -166,7 +167,7 @@ else:
         context = _new(cls)
         context.app = snapshot.app
         context._snapshot = snapshot
-        context._app_token = _app_variable.set(context)
+        context.tokens = (_app_variable.set(context),)
         if appcontext_pushed.receivers:
             appcontext_pushed.send(context.app, _async_wrapper=context.app.ensure_sync)
         return context

@@ -42,6 +42,10 @@ _LEFT_OUT = frozenset(
         "wsgi.errors",
         "wsgi.file_wrapper",
         "wsgi.input",
+        # This package's own, which know the whole request.
+        "flask_wshandler.accepted",
+        "flask_wshandler.request_thread",
+        "wshandler.departure",
     }
 )
 

@@ -1,6 +1,9 @@
 """What Flask offers around a request, asked for where WebSockets are served."""
 
+import contextvars
+import gc
 import threading
+import weakref
 
 import pytest
 from flask import (
@@ -218,3 +221,46 @@ def test_teardown_functions_find_what_url_processors_set(app):
         assert ws.receive_all() == []
     # The request, on_open, on_text and on_close.
     assert found == 4 * ["de"]
+
+
+class Thing:
+    """Something of a callback's."""
+
+
+VARIABLE = contextvars.ContextVar("variable")
+
+
+class Leaving(WebSocketHandler):
+    """Answers whether anything is left of the last callback's `g` and request."""
+
+    def __init__(self):
+        self.last = []
+
+    def on_text(self, message):
+        left = [each for each in self.last if each() is not None]
+        self.send(f"{message} {left}")
+        g.thing, request.thing = Thing(), Thing()
+        if message == "sets a variable":
+            VARIABLE.set("value")
+        self.last = [weakref.ref(each) for each in (g.thing, request.thing)]
+
+
+@pytest.fixture
+def no_collection():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collection")
+def test_nothing_is_left_of_a_callback_for_the_garbage_collector(app):
+    """With a context variable of its own and without: what is in `g` goes when it returns."""
+    WebSockets(app).route("/leaving")(Leaving)
+
+    def talk():
+        with app.test_client().websocket_connect("/leaving") as ws:
+            for text in ("one", "two", "sets a variable", "three", "four"):
+                ws.send(text)
+                assert ws.receive(timeout=5) == f"{text} []"
+
+    contextvars.Context().run(talk)  # pytest has variables of its own
