@@ -24,7 +24,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
@@ -171,9 +171,8 @@ def _frames() -> Iterator[FrameType]:
         # gevent's greenlets know by a weak reference where they were made.
         current = getattr(current, "spawning_greenlet", _nobody)()
         yield from _below(getattr(current, "gr_frame", None))
-    frames = sys._current_frames()
-    yield from _below(frames.pop(getattr(_threads.local, "calling", 0), None))
-    for frame in frames.values():
+    yield from getattr(_threads.local, "frames", ())
+    for frame in sys._current_frames().values():
         # One that runs does not wait for us, and Python does not bear a look at frames that go:
         # 3.11 was seen to crash by it.
         if frame.f_code.co_filename == threading.__file__:
@@ -181,7 +180,7 @@ def _frames() -> Iterator[FrameType]:
 
 
 class _Threads:
-    """Which of the server's threads waits for a thread, if one does."""
+    """The frames of a server's thread that waits for a thread, for that."""
 
     local = MadeOnFirstUse(lambda _: threading.local())
 
@@ -189,12 +188,18 @@ class _Threads:
 _threads = _Threads()
 
 
-def note_calling_thread(ident: int) -> None:
-    """The server's thread `ident` waits for this one, which is in its request.
+def frames_here() -> list[FrameType]:
+    """The frames of this thread, in which a server's are, for a thread that takes over its request.
 
-    It would be found without that, but one after thousands of others.
+    Only a thread itself can look: another one's come and go meanwhile, and Python 3.11 was seen to
+    take anything for a frame then.
     """
-    _threads.local.calling = ident
+    return list(_below(sys._getframe()))
+
+
+def note_frames(frames: Sequence[FrameType]) -> None:
+    """The server's thread waits for this one, which is in its request, and has these frames."""
+    _threads.local.frames = frames
 
 
 def _nobody() -> None: ...

@@ -25,9 +25,11 @@ from ..handlers.callback_context import request_variables
 from ..handlers.flask_internals import end_with_request
 from ..protocol import opening_handshake
 from ..runtime import logs
-from ..transports.handoff import note_calling_thread
+from ..transports.handoff import frames_here, note_frames
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 _KEY = "flask_wshandler.request_thread"
@@ -78,6 +80,8 @@ class RequestThread:
         # no lock that a garbage collection in its holder's thread could want again.
         self._undecided = [None]
         self._begins = False
+        # Until the socket is found: the server's objects are not to live as long as a function.
+        self._server_frames: list[FrameType] = []
         self._decided = threading.Lock()
         self._decided.acquire()
 
@@ -87,9 +91,9 @@ class RequestThread:
         """Begin to dispatch the request. RuntimeError if no thread can start."""
         self._environ[_KEY] = self
         variables = request_variables()
-        arguments = (self._run, threading.get_ident())
+        self._server_frames = frames_here()
         threading.Thread(
-            target=variables.run, args=arguments, name="wshandler-request", daemon=True
+            target=variables.run, args=(self._run,), name="wshandler-request", daemon=True
         ).start()
 
     def answer(self) -> Iterable[bytes]:
@@ -112,8 +116,9 @@ class RequestThread:
 
     # In the thread.
 
-    def _run(self, calling_thread: int) -> None:
-        note_calling_thread(calling_thread)
+    def _run(self) -> None:
+        note_frames(self._server_frames)
+        self._server_frames = []
         error: BaseException | None = None
         body: Iterable[bytes] = ()
         try:
@@ -137,6 +142,7 @@ class RequestThread:
     def stay(self, staying: Staying, body: Body) -> None:
         """Give the server `body`, and go on with the request when the connection opens."""
         end_with_request(self._environ)
+        note_frames(())
         self._body = _HandedBody(body, self.abandon)
         self._stayed = staying
         self._answered.set()
