@@ -410,6 +410,7 @@ class TestVisit:
     #: What hears of clients, counts them and writes of them.
     WATCHED = """
 import logging
+from pathlib import Path
 from flask_wshandler import message_received, websocket_connected, websocket_disconnected
 from flask_wshandler.prometheus import PrometheusMetrics
 
@@ -417,7 +418,7 @@ app.before_request_funcs[None].remove(nobody_gets_here)
 PrometheusMetrics(app, path="/metrics")
 log = logging.getLogger("flask_wshandler.access")
 log.setLevel(logging.INFO)
-log.addHandler(logging.FileHandler("heard"))
+log.addHandler(logging.FileHandler(Path(__file__).with_name("heard")))
 
 @websocket_connected.connect
 @message_received.connect
