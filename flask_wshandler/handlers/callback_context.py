@@ -109,6 +109,7 @@ class CallbackContext(OwnContext):
         """An ordinary request context, for another thread or greenlet."""
         request = self.request
         self._snapshot.hand_on(request)
+        request.environ[ACCEPTED_KEY] = self._snapshot  # for `is_current`, in that thread
         return new_request_context(self.app, request, self.session)
 
     def match_request(self) -> None:

@@ -18,7 +18,7 @@ from flask import (
     url_for,
 )
 
-from flask_wshandler import HttpHandler, WebSocketHandler, WebSockets
+from flask_wshandler import HttpHandler, WebSocketHandler, WebSockets, accept_websocket_request
 
 
 @pytest.fixture
@@ -264,3 +264,37 @@ def test_nothing_is_left_of_a_callback_for_the_garbage_collector(app):
                 assert ws.receive(timeout=5) == f"{text} []"
 
     contextvars.Context().run(talk)  # pytest has variables of its own
+
+
+class Asking(WebSocketHandler):
+    """Asks for its user in another thread, in a copy of the callback's context."""
+
+    def __init__(self, torn_down):
+        self._torn_down = torn_down
+
+    def on_text(self, message):
+        @copy_current_request_context
+        def ask():
+            before = len(self._torn_down)
+            self.context.user  # noqa: B018  # it is loaded
+            self.send(str(len(self._torn_down) - before))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+
+
+def test_the_user_in_a_copied_context_needs_no_other(app):
+    """One more would run the app's teardown functions amid the work of that thread."""
+    torn_down = []
+    app.login_manager = type(
+        "Manager", (), {"_load_user": lambda self: setattr(g, "_login_user", 1)}
+    )()
+    app.teardown_appcontext(torn_down.append)
+    app.add_url_rule(
+        "/asking", "asking", lambda: accept_websocket_request(Asking(torn_down)), websocket=True
+    )
+    WebSockets(app)
+    with app.test_client().websocket_connect("/asking") as ws:
+        ws.send("who?")
+        assert ws.receive(timeout=5) == "0"
