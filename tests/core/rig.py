@@ -31,19 +31,30 @@ class ManualClock:
     def __init__(self):
         self._now_s = 1000.0
         self._conditions = set()
+        self._waiting = set()
 
     def now_s(self):
         return self._now_s
 
     def wait(self, condition, seconds):
         self._conditions.add(condition)
+        self._waiting.add(condition)
         condition.wait()
+        self._waiting.discard(condition)
 
     def advance(self, seconds):
+        """Move on, and let who waits do what is due: else one more step would look like a halt."""
         self._now_s += seconds
+        woken = []
         for condition in list(self._conditions):
             with condition:
+                if condition in self._waiting:
+                    self._waiting.discard(condition)
+                    woken.append(condition)
                 condition.notify_all()
+        until_s = time.monotonic() + 1
+        while not self._waiting.issuperset(woken) and time.monotonic() < until_s:
+            time.sleep(0.0005)
 
 
 class Recording:
