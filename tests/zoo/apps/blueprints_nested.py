@@ -56,5 +56,6 @@ def create_app():
 def promise(site):
     """`before_request` in their order; the child's teardown runs for its callbacks."""
     assert site.get(PAGE).json() == ["app", "parent", "child"]
-    endpoints = site.get("/torn-down").json()
-    assert {"parent.child.InRoom", "parent.child.function"} <= set(endpoints)
+    wanted = {"parent.child.InRoom", "parent.child.function"}
+    # The function's end comes when its thread has noticed that the client is gone.
+    site.wait_for(lambda: wanted <= set(site.get("/torn-down").json()), "teardowns")
