@@ -103,6 +103,10 @@ def test_who_is_slow_does_not_take_the_last_thread(rig):
             peer.sendall(text("once"))
         for (_, recorded), count in zip(slow, counts, strict=True):
             wait_for(lambda recorded=recorded, count=count: len(recorded.messages) > count)
+        # A turn that finds nothing to read any more is a quick one.
+        pollers = rig.transport._pollers
+        wait_for(lambda: not pollers._ready and not pollers._slow)
+        wait_for(lambda: all(channel.is_idle for channel in channels))
     quick, _ = rig.serve(echo)
     for peer, _ in slow:
         peer.sendall(text("stuck"))
