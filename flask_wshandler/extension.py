@@ -21,6 +21,7 @@ from .handlers.slow_callbacks import SlowCallbackWatch
 from .monitoring import request_report
 from .monitoring.process_report import ProcessReporter
 from .protocol.errors import SettingError
+from .resume.registry import Resumables
 from .runtime import logs
 from .runtime.identity import app_name
 from .runtime.log_throttle import LogThrottle
@@ -236,7 +237,8 @@ def services_on(
         respond=ProcessReporter(engine, bus).respond,
     )
     engine.have_woken(_Reachability(collections), 0)
-    return Services(engine, collections, slow_callbacks)
+    resumables = Resumables(engine, engine.budget)
+    return Services(engine, collections, slow_callbacks, resumables)
 
 
 class _Reachability:

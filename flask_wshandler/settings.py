@@ -182,6 +182,11 @@ class Settings:
         ),
         _names,
     )
+    #: Seconds that the handler of a client which speaks `wshandler.1` waits for its return when the
+    #: network has lost it. 0: the subprotocol is not spoken.
+    resume_s: float = _setting(60.0, at_least(0, float, "seconds"))
+    #: Bytes that are kept for such a client while it is away. Past it: the `queue_policy`.
+    resume_buffer: int = _setting(2**18, at_least(1, int, "bytes"))
     #: Callbacks that run at once in a process.
     threads: int = _setting(32, at_least(1, int, "threads"))
     #: How accepted sockets are served: "auto", "epoll" or "blocking".
@@ -282,6 +287,8 @@ _OF_HANDLERS: dict[str, Callable[[object], Any]] = {
     "ping_interval": _SECONDS,
     "ping_timeout": _SECONDS,
     "recheck_session_s": _SECONDS,
+    "resume_s": at_least(0, float, "seconds"),
+    "resume_buffer": at_least(1, int, "bytes"),
 }
 """The attributes of a handler that are settings of its client, each with its check."""
 

@@ -36,9 +36,8 @@ from .signals import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..protocol.connection import Connection
     from ..protocol.frames import Message
-    from .handler import WebSocketHandler
+    from .handler import Peer, WebSocketHandler
     from .request_snapshot import RequestSnapshot
     from .slow_callbacks import Running
 
@@ -118,7 +117,7 @@ class HandlerCallbacks:
         """The handshake's request. Any thread."""
         return self._snapshot
 
-    def opened(self, connection: Connection) -> int | None:
+    def opened(self, connection: Peer) -> int | None:
         """Make the handler's methods work, and call `on_open`."""
         handler = self._handler
         self._snapshot.opened(connection)
@@ -174,6 +173,14 @@ class HandlerCallbacks:
         if code is None and not answers[0]:
             return CloseCode.SESSION_ENDED
         return code
+
+    def went_away(self) -> int | None:
+        """Call `on_away`."""
+        return self.call(named(self._handler.on_away, self._handler, "on_away"))
+
+    def came_back(self) -> int | None:
+        """Call `on_back`."""
+        return self.call(named(self._handler.on_back, self._handler, "on_back"))
 
     def closed(self, code: int, reason: str) -> None:
         """Call `on_close`, and log the end."""

@@ -23,11 +23,20 @@ if TYPE_CHECKING:
 class Peer(Receiver, Protocol):
     """The connection, as a handler sees it."""
 
-    received_messages: int
-    received_bytes: int
-    sent_messages: int
-    sent_bytes: int
-    dropped_messages: int
+    @property
+    def received_messages(self) -> int: ...
+
+    @property
+    def received_bytes(self) -> int: ...
+
+    @property
+    def sent_messages(self) -> int: ...
+
+    @property
+    def sent_bytes(self) -> int: ...
+
+    @property
+    def dropped_messages(self) -> int: ...
 
     @property
     def age_s(self) -> float: ...
@@ -37,6 +46,9 @@ class Peer(Receiver, Protocol):
 
     @property
     def is_open(self) -> bool: ...
+
+    @property
+    def is_connected(self) -> bool: ...
 
     def send(self, message: Sendable) -> bool: ...
 
@@ -49,6 +61,8 @@ _CALLBACKS = (
     "on_error",
     "on_close",
     "check_session",
+    "on_away",
+    "on_back",
 )
 _SETTINGS = (
     "max_message_size",
@@ -59,6 +73,8 @@ _SETTINGS = (
     "message_rate",
     "message_rate_policy",
     "recheck_session_s",
+    "resume_s",
+    "resume_buffer",
 )
 
 
@@ -97,8 +113,8 @@ class WebSocketHandler:
     `max_queue_size` (bytes), `queue_policy` ("close", "drop_oldest", "drop_newest"),
     `ping_interval` and `ping_timeout` (seconds, None for none), `message_rate` (messages per
     second, or that and a burst), `message_rate_policy` ("close", "slow_down"), and
-    `recheck_session_s`. `context` is there from the accepting on, `error` in `on_error`,
-    `close_code` and `close_reason` in `on_close`.
+    `recheck_session_s`, `resume_s` and `resume_buffer`. `context` is there from the accepting on,
+    `error` in `on_error`, `close_code` and `close_reason` in `on_close`.
     """
 
     #: Bytes of one message, after decompression; larger: 1009. Default: the app's setting.
@@ -119,6 +135,12 @@ class WebSocketHandler:
     #: What happens past `message_rate`: "close" (with 1008) or "slow_down" (nothing is read from
     #: the client for a while). Default: the app's setting.
     message_rate_policy: RatePolicy | str
+
+    #: Seconds that a client which speaks `wshandler.1` is waited for when the network has lost it.
+    #: Default: the app's setting.
+    resume_s: float
+    #: Bytes that are kept for it meanwhile. Default: the app's setting.
+    resume_buffer: int
 
     #: Seconds between two calls of `check_session`, None for none.
     recheck_session_s: float | None = None
@@ -181,6 +203,16 @@ class WebSocketHandler:
         """
         return self.context.is_user_unchanged()
 
+    def on_away(self) -> None:
+        """The network has lost a client that can come back; `on_back` or `on_close` follows.
+
+        What is sent meanwhile is kept for it. Only with a client of this package's; not called
+        when it is back before the loss was noticed.
+        """
+
+    def on_back(self) -> None:
+        """A client that was away is there again, with all that was sent to it meanwhile."""
+
     def on_close(self) -> None:
         """The client is gone. Last, exactly once, however that came about."""
 
@@ -230,6 +262,15 @@ class WebSocketHandler:
     def is_open(self) -> bool:
         """Whether a message can be sent at this moment."""
         return self._peer is not None and self._peer.is_open
+
+    @property
+    def message_number(self) -> int:
+        """How many messages this client has sent; in `on_message` the number of this one.
+
+        A client of this package's goes on counting when it comes back, to whatever handler: what it
+        repeats has the same number again.
+        """
+        return 0 if self._peer is None else self._peer.received_messages
 
     @property
     def queued_bytes(self) -> int:

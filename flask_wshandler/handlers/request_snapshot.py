@@ -44,6 +44,7 @@ _LEFT_OUT = frozenset(
         "wsgi.input",
         # This package's own, which know the whole request.
         "flask_wshandler.accepted",
+        "flask_wshandler.offer",
         "flask_wshandler.request_thread",
         "wshandler.departure",
     }
@@ -104,7 +105,7 @@ class Connected(Protocol):
     """The connection that the request has become."""
 
     @property
-    def is_open(self) -> bool: ...
+    def is_connected(self) -> bool: ...
 
 
 class RequestSnapshot:
@@ -177,7 +178,7 @@ class RequestSnapshot:
     @property
     def is_connected(self) -> bool:
         """Whether its connection is open at this moment. Any thread."""
-        return self._connection is not None and self._connection.is_open
+        return self._connection is not None and self._connection.is_connected
 
     def closed(self) -> None:
         """Its connection is over."""

@@ -11,7 +11,7 @@ never more than one at a time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .closing_handshake import Cause, State
 from .errors import CloseCode
@@ -46,8 +46,11 @@ _MESSAGE = (str, bytes)  # as a tuple: `str | bytes` would be made anew for ever
 class Callbacks(Protocol):
     """What a connection calls, in its transport's turn. None of them raises."""
 
-    def opened(self, connection: Connection) -> int | None:
-        """The connection is open. Returns a close code to close it, or None."""
+    def opened(self, connection: Any) -> int | None:
+        """The connection is open: this one, or one that outlives it.
+
+        Returns a close code to close it, or None.
+        """
 
     def message_received(self, message: Message) -> int | None:
         """A message came. Returns a close code to close the connection, or None."""
@@ -68,7 +71,7 @@ class Place(Protocol):
 class _NoCallbacks:
     """After the last one; also lets the handler go without the garbage collector."""
 
-    def opened(self, connection: Connection) -> int | None:
+    def opened(self, connection: Any) -> int | None:
         return None
 
     def message_received(self, message: Message) -> int | None:
@@ -86,6 +89,11 @@ _NO_CALLBACKS = _NoCallbacks()
 
 class Connection(Listening):
     """One client's WebSocket."""
+
+    begins_client = True
+    """Whether its client has not been here before, by another connection of the same handler."""
+    ends_client = True
+    """Whether its client is gone with it."""
 
     __slots__ = (
         "_callbacks",
@@ -156,7 +164,8 @@ class Connection(Listening):
         reader = self._reader
         events = reader.receive_data(data)
         if reader.control_frames:
-            self._count_control_frames(reader)
+            count, reader.control_frames = reader.control_frames, 0
+            self._count_controls(count - self._awaited_pongs)
         self._awaited_pongs = 0
         if len(events) == 1:
             self._take(events[0])
@@ -199,10 +208,8 @@ class Connection(Listening):
         self._transport.request_wake(wait_s)
         return True
 
-    def _count_control_frames(self, reader: MessageReader | LeftoverReader) -> None:
+    def _count_controls(self, count: int) -> None:
         """Close a peer that sends nothing but pings or pongs, and those by the thousand."""
-        count, reader.control_frames = reader.control_frames, 0
-        count -= self._awaited_pongs
         if count <= 0:
             return
         now_s = self._transport.now_s()
@@ -231,11 +238,20 @@ class Connection(Listening):
             self._wake_waiting()
         code = CloseCode.ABNORMAL_CLOSURE if self.close_code is None else self.close_code
         self.close_code = code
-        callbacks, self._callbacks = self._callbacks, _NO_CALLBACKS
         try:
-            callbacks.closed(code, self.close_reason)
+            self._tell_end(code)
         finally:
+            self._callbacks = _NO_CALLBACKS
             self.release_slot()
+
+    def _tell_end(self, code: int) -> None:
+        """Run the last callback."""
+        callbacks, self._callbacks = self._callbacks, _NO_CALLBACKS
+        callbacks.closed(code, self.close_reason)
+
+    def never_opens(self) -> None:
+        """Let go of what waits for a socket: it will be on none."""
+        self.release_slot()
 
     def release_slot(self) -> None:
         """Give its place to another: it has ended, or will never begin."""

@@ -110,12 +110,14 @@ class OutgoingMessage:
     Any thread: encoding it twice at once only wastes the work.
     """
 
-    __slots__ = ("_compressed", "_first_byte", "payload", "plain_frame")
+    __slots__ = ("_compressed", "_first_byte", "in_subprotocol", "payload", "plain_frame")
 
     def __init__(self, message: Sendable) -> None:
         self._first_byte, self.payload = _encoded(message)
         #: The frame for connections without compression, once `frame` has made it.
         self.plain_frame: bytes | None = None
+        #: The same as a subprotocol of this package's sends it, once it has made that.
+        self.in_subprotocol: OutgoingMessage | None = None
         self._compressed: dict[int, bytes] | None = None
 
     @classmethod

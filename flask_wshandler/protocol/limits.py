@@ -42,3 +42,7 @@ class ClientSettings:
     ping_timeout: float | None
     close_timeout: float
     recheck_session_s: float | None
+    #: Seconds that a client which can come back is waited for; 0: not at all.
+    resume_s: float = 0.0
+    #: Bytes that are kept for it meanwhile.
+    resume_buffer: int = 0

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 _OPEN = State.OPEN
 
-# Who has stopped the reading: bits, because both can have.
+# Who has stopped the reading: bits, because several can have.
 PAUSED_BY_HANDLER = 1
 PAUSED_BY_RATE = 2
+PAUSED_UNTIL_STARTED = 4
 
 
 class Listening(SendingHalf):
@@ -251,13 +252,17 @@ class Listening(SendingHalf):
         with self._lock:
             if self._state is not _OPEN:
                 return
-            self._put(ping_frame())
+            self._put_ping()
             if self._awaited_pongs == 1:
                 before = self._asked_position
                 self._note_asked()
                 self._ahead_bytes = self._asked_position - before
 
     # With _lock held.
+
+    def _put_ping(self) -> None:
+        """Ask the peer for a sign of life."""
+        self._put(ping_frame())
 
     def _note_asked(self) -> None:
         """What was sent last is to be answered."""

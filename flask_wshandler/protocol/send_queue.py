@@ -88,6 +88,15 @@ class SendQueue:
             or (self._budget is not None and self._budget.is_over(size))
         )
 
+    @property
+    def message_count(self) -> int:
+        """How many queued messages have not been tried to be written, so that they may be dropped.
+
+        A frame that is queued as a memoryview is never dropped.
+        """
+        frames = self._frames or (() if self._only is None else (self._only,))
+        return sum([isinstance(frame, bytes) and is_data_frame(frame) for frame in frames])
+
     def append(self, frame: bytes | memoryview) -> None:
         """Queue a frame. The budget is charged when it stays: with the next `flush`."""
         if not self.queued_bytes:
@@ -96,7 +105,7 @@ class SendQueue:
             self._many().append(frame)
         self.queued_bytes += len(frame)
 
-    def put(self, frame: bytes, write: Write) -> None:
+    def put(self, frame: bytes | memoryview, write: Write) -> None:
         """Write a frame, or queue what is not taken of it."""
         if self.queued_bytes:
             self.append(frame)
@@ -106,7 +115,7 @@ class SendQueue:
         if taken < len(frame):
             self.put_rest(frame, taken, write)
 
-    def put_rest(self, frame: bytes, taken: int, write: Write) -> None:
+    def put_rest(self, frame: bytes | memoryview, taken: int, write: Write) -> None:
         """Queue what was not taken of a frame that was tried while nothing was queued."""
         self._only = memoryview(frame)[taken:]
         self.queued_bytes = len(frame) - taken

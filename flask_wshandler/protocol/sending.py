@@ -151,6 +151,11 @@ class SendingHalf:
         return self._state is _OPEN
 
     @property
+    def is_connected(self) -> bool:
+        """Whether the peer is there at this moment."""
+        return self._state is _OPEN
+
+    @property
     def queued_bytes(self) -> int:
         """Bytes that the peer has not taken yet."""
         return self.send_queue.queued_bytes
@@ -352,7 +357,7 @@ class SendingHalf:
         self.sent_messages += 1
         return True
 
-    def _put(self, frame: bytes) -> None:
+    def _put(self, frame: bytes | memoryview) -> None:
         if self.is_corked:
             if self._corked_frame is not None:
                 self._queue_corked_frame()

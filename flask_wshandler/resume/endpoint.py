@@ -45,9 +45,9 @@ _MOST = 2**53
 """Beyond this JavaScript can't count."""
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
 _SESSION = re.compile(r"[A-Za-z0-9_~-]{8,128}")
-_RETURN = re.compile(rf"r\.({_SESSION.pattern})\.({_NUMBER.pattern})\.({_NUMBER.pattern})")
+_RETURN = re.compile(r"r\.({1})\.({0})\.({0})\.({0})".format(_NUMBER.pattern, _SESSION.pattern))
 _RETURN_PREFIX = "r."
-_MESSAGE_COST_BYTES = 64
+MESSAGE_COST_BYTES = 64
 """About what a kept message takes beside its bytes."""
 
 
@@ -59,15 +59,19 @@ class ResumeProtocolError(WebSocketError):
 class Return:
     """What a client says that has been here before."""
 
-    #: What the hello of its last network connection has called the connection.
-    session: str
+    #: What the hello of its last network connection has called the connection; a secret.
+    session: str = dataclasses.field(repr=False)
     #: How many messages it has taken.
     received: int
     #: How many of its own have been acknowledged to it.
     acknowledged: int
+    #: How many tries there were before this one. Of two that arrive in the wrong order, as by way of
+    #: a worker that was busy, the later one counts.
+    tries: int
 
     def __str__(self) -> str:
-        return f"{_RETURN_PREFIX}{self.session}.{self.received}.{self.acknowledged}"
+        counts = f"{self.received}.{self.acknowledged}.{self.tries}"
+        return f"{_RETURN_PREFIX}{self.session}.{counts}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,8 +104,8 @@ def parse_offer(tokens: Iterable[str]) -> Offer | None:
     match = _RETURN.fullmatch(returns[0])
     if match is None or len(returns) > 1:
         raise ResumeProtocolError("the client returns with what no server has given to it")
-    session, received, acknowledged = match.groups()
-    return Offer(others, Return(session, _number(received), _number(acknowledged)))
+    session, *numbers = match.groups()
+    return Offer(others, Return(session, *map(_number, numbers)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class Hello:
     """What a server says first on each network connection."""
 
     #: What the connection is called at a return; a secret.
-    session: str
+    session: str = dataclasses.field(repr=False)
     #: How many messages of the client it has taken: those behind are to be sent again.
     received: int
     #: Whether the same handler goes on.
@@ -133,7 +137,7 @@ def parse_hello(text: object) -> Hello:
             raise ValueError
         return _checked_hello(json.loads(text[1:]))
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise ResumeProtocolError(f"the server's first message is no hello: {text!r:.100}") from None
+        raise ResumeProtocolError("the first message of the server is no hello") from None
 
 
 def _checked_hello(values: dict[str, Any]) -> Hello:
@@ -184,7 +188,6 @@ class Endpoint(Generic[Kept]):
     __slots__ = (
         "_bytes_since_told",
         "_kept",
-        "_sizes",
         "kept_bytes",
         "received",
         "sent",
@@ -200,37 +203,53 @@ class Endpoint(Generic[Kept]):
         #: What the other end was last told of that.
         self.told = received
         self._bytes_since_told = 0
-        self._kept: collections.deque[Kept] = collections.deque()
-        self._sizes: collections.deque[int] = collections.deque()
+        #: With their sizes. None while it is empty: a deque takes 0.6 kB.
+        self._kept: collections.deque[tuple[Kept, int]] | None = None
         #: What the kept messages take, with what each costs beside its bytes.
         self.kept_bytes = 0
 
     @property
     def acknowledged(self) -> int:
         """The number of the last message that the other end has said to have taken."""
-        return self.sent - len(self._kept)
+        return self.sent - len(self)
 
     def __len__(self) -> int:
         """How many messages are kept."""
-        return len(self._kept)
+        return 0 if self._kept is None else len(self._kept)
 
     def __iter__(self) -> Iterator[Kept]:
         """What is kept, the oldest first: to be sent again."""
-        return iter(self._kept)
+        return (message for message, _ in self._kept or ())
 
     def keep(self, message: Kept, size: int) -> None:
         """A message is sent, or will be on the next network connection."""
+        if self._kept is None:
+            self._kept = collections.deque()
+        size += MESSAGE_COST_BYTES
+        self._kept.append((message, size))
         self.sent += 1
-        self._kept.append(message)
-        size += _MESSAGE_COST_BYTES
-        self._sizes.append(size)
         self.kept_bytes += size
 
     def take_back(self) -> None:
         """The message that was kept last is not sent after all."""
-        self.sent -= 1
-        self._kept.pop()
-        self.kept_bytes -= self._sizes.pop()
+        self.forget(1, 0)
+
+    def forget(self, count: int, behind: int) -> int:
+        """So many messages were not written and will not be, the last of them `behind` the end.
+
+        Those behind get lower numbers, so none of them may be written either. Returns the bytes
+        that are free now.
+        """
+        if self._kept is None:
+            return 0
+        freed = 0
+        self._kept.rotate(behind)
+        for _ in range(count):
+            freed += self._kept.pop()[1]
+        self._kept.rotate(-behind)
+        self.sent -= count
+        self._free(freed)
+        return freed
 
     def acknowledge(self, number: int) -> None:
         """The other end has taken the messages up to `number`.
@@ -241,9 +260,14 @@ class Endpoint(Generic[Kept]):
             raise ResumeProtocolError(
                 f"{number} messages are acknowledged, of {self.acknowledged} to {self.sent}"
             )
-        for _ in range(number - self.acknowledged):
-            self._kept.popleft()
-            self.kept_bytes -= self._sizes.popleft()
+        if self._kept is not None:
+            taken = range(number - self.acknowledged)
+            self._free(sum([self._kept.popleft()[1] for _ in taken]))
+
+    def _free(self, size: int) -> None:
+        self.kept_bytes -= size
+        if not self._kept:
+            self._kept = None
 
     def can_go_on_from(self, received: int) -> bool:
         """Whether all that is behind the number `received` is kept."""

@@ -84,7 +84,7 @@ class Host(Protocol):
 
     timer: Timer
 
-    def request_turn(self, channel: Channel, events: int) -> None:
+    def request_turn(self, channel: Channel, events: int, /) -> None:
         """Call `channel.serve(events)` soon. Any thread."""
 
     def release(self, channel: Channel) -> None:

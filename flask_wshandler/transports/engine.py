@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..protocol.errors import CloseCode
 from ..protocol.send_queue import QueueBudget
@@ -21,8 +21,10 @@ from ..settings import Settings, TransportChoice
 from . import wsgi_server
 from .blocking import BlockingServer
 from .capacity import Capacity, RefusalReason, most_descriptors
+from .pollers import Pollable
 from .shutdown import LOOK_FOR_STOP_S, StopWatch, close_spread, is_told_to_stop, wait_until
-from .stats import Stats, Totals
+from .stats import ReturnOutcome, Stats, Totals
+from .turn_thread import TurnThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +41,13 @@ _LAST_THREADS_S = 5.0
 
 _SHARE_OF_TIME_TO_STOP = 0.7
 """Of what the server gives a worker for its end; the rest is for noticing, and for the bus."""
+
+
+class Away(Pollable, Protocol):
+    """A connection whose client is away, and may come back."""
+
+    def close(self, code: int = ..., reason: str = ...) -> None:
+        """End it: it asks for the turn of its last callback."""
 
 
 class Engine:
@@ -69,14 +78,18 @@ class Engine:
         # Guarded by _lock.
         self._open: set[Channel] = set()
         self._lingering: set[Channel] = set()
+        self._away: set[Away] = set()
         self._accepted = 0
         self._ended = Totals()
-        #: Counts of ends by close code, refusals by reason, exceptions by callback. Any thread.
+        #: Counts of ends by close code, refusals by reason, exceptions by callback, returns by
+        #: outcome. Any thread.
         self.closes: KeyedCounter[int] = KeyedCounter()
         self.refusals: KeyedCounter[RefusalReason] = KeyedCounter()
         self.failures: KeyedCounter[str] = KeyedCounter()
+        self.returns: KeyedCounter[ReturnOutcome] = KeyedCounter()
         self._epoll: EpollServer | None = None
         self._timer: Timer | None = None
+        self._turns = TurnThread()
         self._stop_watch: StopWatch | None = None
         self._stop_code: int | None = None
         self._has_stopped = threading.Event()
@@ -121,16 +134,31 @@ class Engine:
         if self.can_use_epoll(server_socket):
             self._started_epoll().start()
 
-    def adopt(self, server_socket: ServerSocket, connection: Connection, head: bytes) -> None:
-        """Take the socket from its server, write `head`, and serve it; returns at once."""
-        epoll = self._started_epoll()
-        sock, early = server_socket.take(epoll.decoy)
+    def take(self, server_socket: ServerSocket, head: bytes) -> tuple[socket.socket, bytes]:
+        """Take the socket from its server, and write `head`; also what had come behind the head.
+
+        The socket is the caller's.
+        """
+        sock, early = server_socket.take(self._started_epoll().decoy)
         try:
             if head:
                 sock.sendall(head)
             _send_small_writes_at_once(sock)
+        except BaseException:
+            sock.close()
+            raise
+        return sock, early
+
+    def adopt(self, server_socket: ServerSocket, connection: Connection, head: bytes) -> None:
+        """Take the socket from its server, write `head`, and serve it; returns at once."""
+        sock, early = self.take(server_socket, head)
+        self.adopt_taken(sock, connection, early)
+
+    def adopt_taken(self, sock: socket.socket, connection: Connection, early: bytes) -> None:
+        """Serve a socket that has left its server; returns at once. It is closed if that fails."""
+        try:
             self._watch_for_stop()
-            epoll.adopt(sock, connection, early, self)
+            self._started_epoll().adopt(sock, connection, early, self)
         except BaseException:
             sock.close()
             raise
@@ -158,6 +186,7 @@ class Engine:
             totals.add(connection)
         return Stats(
             connections=count,
+            away=len(self._away),
             max_connections=self.capacity.max_slots,
             accepted=accepted,
             messages_received=totals.messages_received,
@@ -170,6 +199,7 @@ class Engine:
             threads=epoll.thread_count if epoll is not None else 0,
             max_threads=self.settings.threads,
             closes=self.closes.counts(),
+            returns={outcome.value: n for outcome, n in self.returns.counts().items()},
             refusals={reason.value: n for reason, n in self.refusals.counts().items()},
             failures=self.failures.counts(),
             faults=faults.counts(),
@@ -207,6 +237,10 @@ class Engine:
         # gunicorn kills what has not ended by then; the bus comes after us.
         given_s = _SHARE_OF_TIME_TO_STOP * wsgi_server.time_to_stop_s()
         scale = min(1.0, given_s / self._most_to_stop_s)
+        with self._lock:
+            away = list(self._away)
+        for each in away:
+            each.close(code)
         close_spread(self.connections(), code, settings.drain_seconds * scale, self._must_hurry)
         self._wait_for_last(settings.close_timeout * scale)
         with self._lock:
@@ -220,6 +254,7 @@ class Engine:
         self._wait_for_last(settings.close_timeout * scale)
         if self._epoll is not None:
             self._epoll.stop()
+        self._turns.stop()
         if self._timer is not None:
             self._timer.stop()
 
@@ -231,14 +266,44 @@ class Engine:
             wait_until(self._is_empty, self._has_one_gone, most_s, self._must_hurry)
 
     def _is_empty(self) -> bool:
-        return not self._open and not self._lingering
+        return not self._open and not self._lingering and not self._away
+
+    # What connections need whose clients can come back: see `resume.resumable.Home`.
+
+    @property
+    def timer(self) -> Timer:
+        """Wakes what is to happen later."""
+        return self._started_timer()
+
+    def went_away(self, away: Away) -> None:
+        """Keep a connection without a socket."""
+        with self._lock:
+            self._away.add(away)
+            code = self._stop_code
+        if code is not None:
+            away.close(code)
+
+    def is_away_no_more(self, away: Away) -> None:
+        """It has a socket again, or has ended."""
+        with self._has_one_gone:
+            self._away.discard(away)
+            self._has_one_gone.notify_all()
+
+    def request_turn_of(self, away: Away) -> None:
+        """Have `away.serve` called in a thread for callbacks."""
+        epoll = self._epoll
+        if epoll is None:
+            self._turns.put(away)
+        else:
+            epoll.request_turn(away, 0)
 
     # Called by channels.
 
     def started(self, channel: Channel) -> None:
         """Take note of a channel that is served from now on."""
         with self._lock:
-            self._accepted += not channel.connection.is_probe
+            connection = channel.connection
+            self._accepted += connection.begins_client and not connection.is_probe
             self._open.add(channel)
             code = self._stop_code
         if code is not None:  # its handshake was answered a moment before
@@ -249,7 +314,7 @@ class Engine:
         with self._lock:
             self._open.discard(channel)
             self._lingering.add(channel)
-        if not channel.connection.is_probe:
+        if channel.connection.ends_client and not channel.connection.is_probe:
             code = channel.connection.close_code
             self.closes.add(CloseCode.ABNORMAL_CLOSURE if code is None else code)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .channel import RECHECK, Channel
 from .handoff import make_decoy
-from .pollers import Pollers
+from .pollers import Pollable, Pollers
 
 if TYPE_CHECKING:
     import socket
@@ -98,9 +98,9 @@ class EpollServer:
             self._pollers.put(channel, RECHECK)
         return channel
 
-    def request_turn(self, channel: Channel, events: int) -> None:
-        """Have a poller take the channel's turn."""
-        self._pollers.put(channel, events)
+    def request_turn(self, pollable: Pollable, events: int) -> None:
+        """Have a poller take the turn of a channel, or of what is like one."""
+        self._pollers.put(pollable, events)
 
     def release(self, channel: Channel) -> None:
         """Take the channel's socket out of the set."""

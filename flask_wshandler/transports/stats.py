@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..protocol.connection import Connection
+
+
+class ReturnOutcome(str, enum.Enum):
+    """What has become of a client that has come back."""
+
+    #: Its handler goes on.
+    RESUMED = "resumed"
+    #: Its handler goes on in another process of this machine, which was given the socket.
+    PASSED = "passed"
+    #: Its handler is gone, or what the client lacks is; it has a new one.
+    LOST = "lost"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,6 +32,8 @@ class Stats:
 
     #: Open connections.
     connections: int
+    #: Clients that are waited for: `WSHANDLER_RESUME_S`.
+    away: int
     #: Connections that there may be: `WSHANDLER_MAX_CONNECTIONS`, or what descriptors allow.
     max_connections: int
     #: Connections that have been opened since the start.
@@ -44,6 +58,9 @@ class Stats:
     max_threads: int
     #: Connections that have ended since the start, by `close_code`.
     closes: Mapping[int, int]
+    #: Clients that have come back since the start, by what has become of them: "resumed", "passed"
+    #: or "lost".
+    returns: Mapping[str, int]
     #: Handshakes that were refused since the start, by reason, such as "full" or "origin".
     refusals: Mapping[str, int]
     #: Exceptions of callbacks since the start, by the callback's name.

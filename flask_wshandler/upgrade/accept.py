@@ -15,6 +15,7 @@ from .accepted_handler import AcceptedHandler
 from .admission import Admission, admit, admit_probe
 from .app_state import AppState, state_of
 from .response import upgrade_response
+from .resumption import Resumption, offer_of
 from .takeover import Accepted, Upgrade
 
 if TYPE_CHECKING:
@@ -60,17 +61,26 @@ def accept_websocket_request(
     app = _current_app()
     state = state_of(app)
     state.compare_config(app)
-    admission = admit(app, state, subprotocol, require_same_origin)
+    limits = limits_of(handler, state.settings)
+    offer = offer_of(request.environ) if limits.resume_s else None
+    admission = admit(app, state, subprotocol, require_same_origin, offer)
     accepted = AcceptedHandler(handler, app, subprotocol, state.settings.keep_in_g)
-    connection = Connection(
-        accepted.callbacks(state.slow_callbacks.running),
-        limits_of(handler, state.settings),
-        admission.deflate,
-        budget=state.engine.budget,
-        slot=admission.slot,
-    )
+    callbacks = accepted.callbacks(state.slow_callbacks.running)
     accepted.take_request()
-    return _response(app, state, accepted, admission, connection)
+    connection: Connection
+    resumption = None
+    if offer is None:
+        connection = Connection(
+            callbacks,
+            limits,
+            admission.deflate,
+            budget=state.engine.budget,
+            slot=admission.slot,
+        )
+    else:
+        resumption = Resumption(state, offer, accepted.client, admission.deflate)
+        connection = resumption.first_leg(callbacks, limits, admission.slot)
+    return _response(app, state, accepted, admission, connection, resumption)
 
 
 def _needed_instead_of(given: object) -> str:
@@ -120,6 +130,7 @@ def _response(
     accepted: Accepted,
     admission: Admission,
     connection: Connection,
+    resumption: Resumption | None = None,
 ) -> Response:
     upgrade = Upgrade(
         accepted,
@@ -128,6 +139,7 @@ def _response(
         state.engine,
         admission.server_socket,
         connection,
+        resumption,
     )
     return upgrade_response(app, request.environ, upgrade)
 

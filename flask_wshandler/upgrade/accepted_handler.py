@@ -14,6 +14,7 @@ from ..handlers.flask_sock import FunctionCallbacks, FunctionHandler, Instrument
 from ..handlers.handler import WebSocketHandler, accept_handler, end_handler, find_member
 from ..handlers.instrumentation import InstrumentedCallbacks, instrumentations_of
 from ..handlers.request_snapshot import RequestSnapshot
+from ..resume.registry import Client, Who
 
 if TYPE_CHECKING:
     from ..handlers.slow_callbacks import Running
@@ -62,6 +63,14 @@ class AcceptedHandler:
         accept_handler(self._handler, WebSocketContext(self._snapshot))
         request.environ[ACCEPTED_KEY] = self._snapshot
         self._note_user()
+
+    @property
+    def client(self) -> Client:
+        """Who has to be known again when it comes back."""
+        snapshot, kind = self._snapshot, type(self._handler)
+        handler = f"{kind.__module__}.{kind.__qualname__}"
+        who = Who(snapshot.get("PATH_INFO", ""), handler, snapshot.known_user())
+        return Client(snapshot.connection_id, who, snapshot.subprotocol)
 
     # What becomes of the response: see `takeover.Accepted`.
 

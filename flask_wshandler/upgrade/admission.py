@@ -23,6 +23,7 @@ from ..handlers.instrumentation import instrumentations_of
 from ..protocol import opening_handshake
 from ..protocol.errors import SocketUnreachable
 from ..protocol.origins import ANY, SAME_ORIGIN, is_origin_allowed
+from ..resume.endpoint import SUBPROTOCOL, Offer
 from ..runtime import logs
 from ..runtime.counter import KeyedCounter
 from ..runtime.redaction import one_line, shown
@@ -105,9 +106,13 @@ def _find_socket(settings: Settings) -> ServerSocket:
 
 
 def admit(
-    app: Flask, state: AppState, subprotocol: str | None, require_same_origin: bool | None
+    app: Flask,
+    state: AppState,
+    subprotocol: str | None,
+    require_same_origin: bool | None,
+    offer: Offer | None = None,
 ) -> Admission:
-    """Let the current request become a WebSocket of `app`.
+    """Let the current request become a WebSocket of `app`; `offer` is that of `wshandler.1`.
 
     Raises ValueError for a subprotocol that was not offered, and the HTTP errors of
     `accept_websocket_request`.
@@ -120,7 +125,9 @@ def admit(
     headers = agreement.headers
     if subprotocol is not None:
         _check_subprotocol(subprotocol)
-        headers.append(("Sec-WebSocket-Protocol", subprotocol))
+    spoken = subprotocol if offer is None else SUBPROTOCOL
+    if spoken is not None:
+        headers.append(("Sec-WebSocket-Protocol", spoken))
     slot = _take_slot(state, server_socket, refusals)
     return Admission(headers, agreement.deflate, server_socket, slot)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..collections.registry import CollectionRegistry
     from ..handlers.slow_callbacks import SlowCallbackWatch
+    from ..resume.registry import Resumables
     from ..runtime.counter import KeyedCounter
     from ..runtime.log_throttle import LogThrottle
     from ..transports.engine import Engine
@@ -30,6 +31,7 @@ class Services:
     engine: Engine
     collections: CollectionRegistry
     slow_callbacks: SlowCallbackWatch
+    resumables: Resumables
 
 
 class AppState:
@@ -58,6 +60,7 @@ class AppState:
     slow_callbacks = MadeOnFirstUse["SlowCallbackWatch"](
         lambda state: state._services.slow_callbacks
     )
+    resumables = MadeOnFirstUse["Resumables"](lambda state: state._services.resumables)
 
     @property
     def failures(self) -> KeyedCounter[str]:

@@ -17,6 +17,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from ..runtime import logs
 from ..runtime.redaction import shown, shown_path
+from .resumption import take_offer
 from .takeover import STATUS, Upgrade, is_switching
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ def let_upgrades_leave(app: Flask) -> None:
     wsgi_app = app.wsgi_app
 
     def leave(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        take_offer(environ)
         departure = _Departure(environ, start_response)
         try:
             body = wsgi_app(environ, departure.start_response)

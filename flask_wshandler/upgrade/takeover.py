@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..protocol.connection import Connection
     from ..transports.engine import Engine
     from ..transports.handoff import ServerSocket
+    from .resumption import Resumption
 
 logger = logs.logger(__package__)
 
@@ -54,6 +55,16 @@ class Accepted(Protocol):
         """Let go of what waits for a connection that will not be served. Once at most."""
 
 
+class _Nobody:
+    """In the place of what was accepted, once there is nobody to tell."""
+
+    def about_to_leave(self) -> None: ...
+
+    def stay(self, upgrade: Upgrade) -> None: ...
+
+    def never_opens(self) -> None: ...
+
+
 class Upgrade:
     """The body of a handshake's response, which takes the socket over and has it served.
 
@@ -68,14 +79,19 @@ class Upgrade:
         engine: Engine,
         server_socket: ServerSocket,
         connection: Connection,
+        resumption: Resumption | None,
     ) -> None:
-        """`path` is the request's, `headers` are those that the handshake's response must have."""
+        """`path` is the request's, `headers` are those that the handshake's response must have.
+
+        `resumption` knows whether the client goes on with another connection than this.
+        """
         self._accepted = accepted
         self._path = path
         self._headers = headers
         self._engine = engine
         self._server_socket = server_socket
         self._connection = connection
+        self._resumption = resumption
         self._left_with: list[tuple[str, str]] = []
         self._close_response: Callable[[], None] = _nothing
         self._is_leaving = False
@@ -110,7 +126,7 @@ class Upgrade:
         """Give the connection up before it opens. Does nothing once it is served or given up."""
         if not self._is_over:
             self._is_over = True
-            self._connection.release_slot()
+            self._connection.never_opens()
             self._accepted.never_opens()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -160,16 +176,31 @@ class Upgrade:
             written = _encoded(self._left_with if head is None else self.completed(head.headers))
         self._is_over = True
         try:
-            if self._engine.can_use_epoll(self._server_socket):
-                self._engine.adopt(self._server_socket, self._connection, written)
-            else:
-                self._engine.serve(self._server_socket, self._connection, written)
+            self._serve(written)
         except BaseException as error:
             # Not when it is forgotten: Werkzeug's debugger keeps the traceback for ever.
             self._is_over = False
             self.abandon()
             if not isinstance(error, ConnectionError):  # the client was gone before the head
                 raise
+
+    def _serve(self, head: bytes) -> None:
+        """Write `head` if the server has not, and have the socket served."""
+        if self._resumption is not None:
+            leg = self._resumption.leg_here()
+            if leg is not None:
+                self._open_instead(leg)
+        if self._engine.can_use_epoll(self._server_socket):
+            self._engine.adopt(self._server_socket, self._connection, head)
+        else:
+            self._engine.serve(self._server_socket, self._connection, head)
+
+    def _open_instead(self, leg: Connection) -> None:
+        """Serve `leg`, whose handler has been open before; what the view has made never opens."""
+        self._connection.never_opens()
+        self._accepted.never_opens()
+        self._connection = leg
+        self._accepted = _Nobody()
 
     def completed(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """`headers`, with those of the handshake in the place of what stands for them."""

@@ -1,0 +1,263 @@
+"""One network connection of a resumable connection: a `Connection` that speaks `wshandler.1`.
+
+Invariant: no callback of the handler runs before `start`, and none after the turn in which the leg
+has told the resumable connection of its end.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Protocol
+
+from ..protocol.closing_handshake import Cause, State
+from ..protocol.connection import Callbacks, Connection
+from ..protocol.errors import CloseCode
+from ..protocol.frames import OutgoingMessage, close_frame, message_frame
+from ..protocol.listening import PAUSED_UNTIL_STARTED
+from .endpoint import (
+    ACKNOWLEDGE_AFTER_S,
+    BINARY_MESSAGE,
+    MESSAGE,
+    PROBE,
+    Endpoint,
+    ResumeProtocolError,
+    parse_acknowledgement,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+    from ..protocol.frames import Message
+    from ..protocol.limits import ClientSettings
+    from ..protocol.message_reader import PeerClosed
+    from ..protocol.send_queue import QueueBudget
+
+_OPEN = State.OPEN
+
+
+class ResumeCode(enum.IntEnum):
+    """The close codes of `wshandler.1`, of the range for applications."""
+
+    AWAY = 4000
+    """The client closes this network connection only, and will be back."""
+    TAKEN_OVER = 4409
+    """The client has come back by another one; after HTTP's 409."""
+
+
+class LastingConnection(Protocol):
+    """What a leg belongs to."""
+
+    endpoint: Endpoint[bytes]
+
+    def leg_opened(self, leg: Leg) -> None:
+        """The leg has its first turn, which this is."""
+
+    def leg_ended(self, leg: Leg) -> None:
+        """The leg has its last turn, of which this is the last act."""
+
+    def leg_never_opens(self, leg: Leg) -> None:
+        """The leg will have no turn."""
+
+    def acknowledged(self, leg: Leg, number: int) -> bool:
+        """The client has taken so many messages. False if that was known.
+
+        Raises `ResumeProtocolError` if it can't be.
+        """
+
+
+class Leg(Connection):
+    """One client's WebSocket, until it is lost."""
+
+    __slots__ = (
+        "_acknowledges_at_s",
+        "_is_leaving",
+        "_is_started",
+        "_lasting",
+        "begins_client",
+        "ends_client",
+        "has_opened",
+    )
+
+    def __init__(
+        self,
+        lasting: LastingConnection,
+        callbacks: Callbacks,
+        settings: ClientSettings,
+        deflate: PerMessageDeflate | None,
+        budget: QueueBudget | None,
+        *,
+        is_first: bool,
+    ) -> None:
+        super().__init__(callbacks, settings, deflate, budget=budget)
+        self._lasting = lasting
+        self.begins_client = is_first
+        self.ends_client = False
+        #: Whether it has had a turn.
+        self.has_opened = False
+        # Written with _lock held.
+        self._is_started = False
+        self._is_leaving = False
+        #: When what was taken is to be acknowledged at the latest; None if nothing is owed.
+        self._acknowledges_at_s: float | None = None
+        self._stop_reading(PAUSED_UNTIL_STARTED)
+
+    @property
+    def may_be_followed(self) -> bool:
+        """Whether it has ended in a way after which the client may come back by another one."""
+        if self._state is _OPEN:
+            return True
+        if self._is_leaving or self.close_code == ResumeCode.TAKEN_OVER:
+            return True
+        return self.close_code in (None, CloseCode.ABNORMAL_CLOSURE)
+
+    # Any thread.
+
+    def start(self, hello: str, kept: Iterable[bytes], new: int) -> bool:
+        """Say hello, send what the client lacks, and read on. In its turn, once.
+
+        `new` of the kept messages have not been sent by another leg. False if it is over already.
+        """
+        with self._lock:
+            if self._state is not _OPEN:
+                return False
+            self._is_started = True
+            self._awaited_pongs = 0
+            self.send_queue.append(_undroppable(hello))
+            for frame in kept:
+                self.send_queue.append(frame)
+            self.sent_messages += new
+            self._flush()
+            self._read_on(PAUSED_UNTIL_STARTED)
+            return True
+
+    def run_in_turn(self) -> None:
+        """Have `leg_opened` called again, in a turn."""
+        self._put_off(self.open)
+
+    def never_opens(self) -> None:
+        """Let go of what waits for a socket: it will be on none."""
+        self._lasting.leg_never_opens(self)
+
+    def supersede(self) -> None:
+        """Let another leg take its place: end at once, whatever the client answers."""
+        with self._lock:
+            if self._state is _OPEN:
+                self._note_close(ResumeCode.TAKEN_OVER, "")
+                self._put_last(close_frame(ResumeCode.TAKEN_OVER, ""))
+            elif self.close_code in (None, CloseCode.ABNORMAL_CLOSURE):
+                self._note_close(ResumeCode.TAKEN_OVER, "")
+            self._move(Cause.FAILED)
+            self._transport.request_turn()
+
+    # The transport's turn.
+
+    def open(self) -> None:
+        """Take the first turn."""
+        self.has_opened = True
+        self._lasting.leg_opened(self)
+
+    def _tell_end(self, code: int) -> None:
+        del code
+        self._lasting.leg_ended(self)
+
+    def _take_message(self, message: Message) -> None:
+        if message[:1] == (MESSAGE if isinstance(message, str) else BINARY_MESSAGE):
+            self._take_numbered(message[1:])
+        elif self._state is _OPEN and self._is_started:
+            self._take_note(message)
+
+    def _take_numbered(self, message: Message) -> None:
+        if self._settings.message_rate is not None and (
+            self._state is not _OPEN or not self._may_send_so_much()
+        ):
+            return
+        # Whoever closes says how many were taken: it is one more or not, with the lock.
+        with self._lock:
+            if self._state is not _OPEN:
+                return
+            is_due = self._lasting.endpoint.take(len(message))
+        self.received_messages += 1
+        if is_due:
+            self._acknowledge()
+        elif self._acknowledges_at_s is None:
+            self._acknowledges_at_s = self._transport.now_s() + ACKNOWLEDGE_AFTER_S
+            self._transport.request_wake(ACKNOWLEDGE_AFTER_S)
+        self._close_if_told(self._callbacks.message_received(message))
+
+    def _take_note(self, message: Message) -> None:
+        """Take what is no message of the application's."""
+        try:
+            if not isinstance(message, str):
+                raise ResumeProtocolError("a binary message of an unknown kind")
+            if message == PROBE:
+                self._count_controls(1)
+                self._acknowledge()
+            elif not self._lasting.acknowledged(self, parse_acknowledgement(message)):
+                self._count_controls(1)
+        except ResumeProtocolError as error:
+            self.close(CloseCode.PROTOCOL_ERROR, str(error)[:100])
+
+    def _answer_close(self, event: PeerClosed) -> None:
+        if event.code == ResumeCode.AWAY and self._state is _OPEN:
+            self._is_leaving = True
+        super()._answer_close(event)
+
+    # The timer's thread.
+
+    def on_time(self, now_s: float) -> float | None:
+        """Do what is due; return in how many seconds to look again, or None."""
+        rest_s = super().on_time(now_s)
+        due_s = self._acknowledges_at_s
+        if due_s is None or self._state is not _OPEN:
+            return rest_s
+        if now_s >= due_s:
+            self._acknowledge()
+            return rest_s
+        return due_s - now_s if rest_s is None else min(rest_s, due_s - now_s)
+
+    def _acknowledge(self) -> None:
+        """Say what was taken. Any thread."""
+        with self._lock:
+            if self._state is _OPEN and self._is_started:
+                self._put_acknowledgement()
+
+    # With _lock held.
+
+    def _put_acknowledgement(self) -> None:
+        self._acknowledges_at_s = None
+        self._put(_undroppable(self._lasting.endpoint.tell()))
+
+    def _put_ping(self) -> None:
+        # One that a page can see.
+        if self._is_started:
+            self._put(_undroppable(PROBE))
+
+    def _start_close(self, code: int, reason: str) -> None:
+        if self._is_started:
+            self._put_acknowledgement()
+        super()._start_close(code, reason)
+
+    def _apply_queue_policy(self, size: int) -> bool:
+        before = self.dropped_messages
+        is_to_be_sent = super()._apply_queue_policy(size)
+        if is_to_be_sent and self.dropped_messages != before:
+            # The new one is kept already.
+            behind = self.send_queue.message_count + 1
+            self._lasting.endpoint.forget(self.dropped_messages - before, behind)
+        return is_to_be_sent
+
+
+def _undroppable(text: str) -> memoryview:
+    """The frame of what has no number."""
+    return memoryview(message_frame(text))
+
+
+def numbered(message: OutgoingMessage) -> OutgoingMessage:
+    """`message` as it goes over a leg; made once, however many clients it is for."""
+    found = message.in_subprotocol
+    if found is None:
+        payload = BINARY_MESSAGE + message.payload
+        found = message.in_subprotocol = OutgoingMessage.of_payload(payload, message.is_text)
+    return found

@@ -1,0 +1,110 @@
+"""The resumable connections of one app in one process, and who may come back to them.
+
+Invariant: nobody gets the handler of another. Whoever comes back has to know a secret of 128 bits,
+and to ask for the same address, of the same handler class, as the same user.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import weakref
+from typing import TYPE_CHECKING, NamedTuple
+
+from .endpoint import Endpoint, Offer, Return
+from .resumable import ResumableConnection
+
+if TYPE_CHECKING:
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+    from ..protocol.connection import Place
+    from ..protocol.limits import ClientSettings
+    from ..protocol.send_queue import QueueBudget
+    from .leg import Leg
+    from .resumable import Home, ResumableCallbacks
+
+_SECRET_BYTES = 16
+_SEPARATOR = "~"
+
+
+class Who(NamedTuple):
+    """What has to be the same at each return."""
+
+    path: str
+    #: Module and qualified name of the handler's class.
+    handler: str
+    user: str | None
+
+
+class Client(NamedTuple):
+    """A client at its handshake."""
+
+    #: What its connection is called if it begins.
+    connection_id: str
+    who: Who
+    #: The subprotocol that the application has chosen.
+    subprotocol: str | None
+
+
+class Resumables:
+    """Makes and finds them. Any thread."""
+
+    def __init__(self, home: Home, budget: QueueBudget | None, key: bytes = b"") -> None:
+        """Whoever has the same `key`, which is secret, can tell whose secrets are genuine."""
+        self._home = home
+        self._budget = budget
+        self._key = key or os.urandom(_SECRET_BYTES)
+        #: What names this process in what clients are given.
+        self.owner = os.urandom(4).hex()
+        # By connection id. Its operations are atomic.
+        self._living: weakref.WeakValueDictionary[str, _Entry] = weakref.WeakValueDictionary()
+
+    def begin(
+        self,
+        callbacks: ResumableCallbacks,
+        settings: ClientSettings,
+        client: Client,
+        offer: Offer,
+        deflate: PerMessageDeflate | None,
+        slot: Place | None,
+    ) -> Leg:
+        """The first leg of a new connection.
+
+        A client whose handler is gone goes on counting from where it was.
+        """
+        returns = offer.returns
+        counts = (0, 0) if returns is None else (returns.received, returns.acknowledged)
+        connection = _Entry(
+            callbacks, settings, self._home, self._budget, slot, Endpoint[bytes](*counts)
+        )
+        connection.who = client.who
+        connection.session = self._session(client.connection_id)
+        connection.subprotocol = client.subprotocol
+        connection.was_lost = returns is not None
+        self._living[client.connection_id] = connection
+        return connection.first_leg(deflate)
+
+    def leg_of(self, returns: Return, who: Who, deflate: PerMessageDeflate | None) -> Leg | None:
+        """What serves a client that has come back; None if it can't go on here."""
+        parts = returns.session.split(_SEPARATOR)
+        connection = self._living.get(parts[1]) if len(parts) == 3 else None
+        if connection is None or not hmac.compare_digest(connection.session, returns.session):
+            return None
+        if connection.who != who:
+            return None
+        return connection.leg_of_return(returns, deflate)
+
+    def _session(self, connection_id: str) -> str:
+        """What the client says when it comes back: it is made of the key, and kept nowhere."""
+        name = f"{self.owner}{_SEPARATOR}{connection_id}"
+        digest = hmac.digest(self._key, name.encode(), hashlib.sha256)[:_SECRET_BYTES]
+        secret = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        return f"{name}{_SEPARATOR}{secret}"
+
+
+class _Entry(ResumableConnection):
+    __slots__ = ("who",)
+
+    who: Who

@@ -1,0 +1,84 @@
+"""The handshake of a client that can come back: what it offers, and who goes on with it.
+
+Invariant: what it says in its offer to be known again is a secret, and stands in no request that
+the app or anything around it sees.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.exceptions import BadRequest
+
+from ..protocol import opening_handshake
+from ..resume.endpoint import SUBPROTOCOL, Offer, ResumeProtocolError, parse_offer
+from ..transports.stats import ReturnOutcome
+
+if TYPE_CHECKING:
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+    from ..protocol.connection import Place
+    from ..protocol.limits import ClientSettings
+    from ..resume.leg import Leg
+    from ..resume.registry import Client
+    from ..resume.resumable import ResumableCallbacks
+    from .app_state import AppState
+
+OFFER_KEY = "flask_wshandler.offer"
+"""Under which the environ of a handshake has what its client offers, if that can come back."""
+
+_HEADER = "HTTP_SEC_WEBSOCKET_PROTOCOL"
+
+
+def take_offer(environ: dict[str, Any]) -> None:
+    """Take the offer of a client that can come back out of its request's header.
+
+    What is left there are the subprotocols of the app.
+    """
+    if SUBPROTOCOL not in environ.get(_HEADER, ""):
+        return
+    try:
+        offer = parse_offer(opening_handshake.requested_subprotocols(environ))
+    except ResumeProtocolError as error:
+        environ[OFFER_KEY] = error
+        del environ[_HEADER]
+        return
+    if offer is not None:
+        environ[OFFER_KEY] = offer
+        environ[_HEADER] = ", ".join(offer.subprotocols)
+
+
+def offer_of(environ: dict[str, Any]) -> Offer | None:
+    """What the client offers; None if it can't come back. 400 for what says nothing sensible."""
+    offer = environ.get(OFFER_KEY)
+    if isinstance(offer, ResumeProtocolError):
+        raise BadRequest(str(offer))
+    return offer if isinstance(offer, Offer) else None
+
+
+class Resumption:
+    """Where the client of one handshake goes on, if it has been here before, or begins."""
+
+    def __init__(
+        self, state: AppState, offer: Offer, client: Client, deflate: PerMessageDeflate | None
+    ) -> None:
+        self._resumables = state.resumables
+        self._returns = state.engine.returns
+        self._offer = offer
+        self._client = client
+        self._deflate = deflate
+
+    def first_leg(self, callbacks: ResumableCallbacks, limits: ClientSettings, slot: Place) -> Leg:
+        """What the client begins with, unless it goes on with another."""
+        return self._resumables.begin(
+            callbacks, limits, self._client, self._offer, self._deflate, slot
+        )
+
+    def leg_here(self) -> Leg | None:
+        """What the client goes on with in this process; None if it begins anew."""
+        returns = self._offer.returns
+        if returns is None:
+            return None
+        leg = self._resumables.leg_of(returns, self._client.who, self._deflate)
+        self._returns.add(ReturnOutcome.LOST if leg is None else ReturnOutcome.RESUMED)
+        return leg
