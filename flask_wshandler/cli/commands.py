@@ -133,6 +133,7 @@ _CONNECTION_COLUMNS = (
     Column("address", "Address"),
     Column("path", "Path"),
     Column("age_s", "Age", duration, True),
+    Column("is_away", "State", lambda is_away: "away" if is_away else "open"),
     count("received", "Received"),
     count("sent", "Sent"),
     count("queued_bytes", "Queued bytes"),
@@ -175,6 +176,7 @@ def stats(as_json: bool, timeout_s: float) -> None:
 
 _COUNTS = (
     count("connections", "Connections"),
+    count("away", "Away"),
     count("accepted", "Accepted"),
     count("messages_received", "Received"),
     count("messages_sent", "Sent"),

@@ -44,6 +44,7 @@ FAMILIES = (
         "processes", Kind.GAUGE, "{process}", "Processes that have served a WebSocket or a scrape."
     ),
     Family("connections", Kind.GAUGE, "{connection}", "Open connections."),
+    Family("away", Kind.GAUGE, "{connection}", "Clients that are away and may come back."),
     Family("connections_max", Kind.GAUGE, "{connection}", "Connections that there may be."),
     Family("queued_bytes", Kind.GAUGE, "By", "Bytes that clients have not taken yet."),
     Family("queued_bytes_max", Kind.GAUGE, "By", "Bytes that they may leave untaken together."),
@@ -54,6 +55,7 @@ FAMILIES = (
     ),
     Family("accepted", Kind.COUNTER, "{connection}", "Connections that have been opened."),
     Family("closes", Kind.COUNTER, "{connection}", "Connections that have ended.", ("code",)),
+    Family("returns", Kind.COUNTER, "{connection}", "Clients that came back.", ("outcome",)),
     Family("refusals", Kind.COUNTER, "{handshake}", "Handshakes refused.", ("reason",)),
     Family("messages_received", Kind.COUNTER, "{message}", "Messages of clients."),
     Family("messages_sent", Kind.COUNTER, "{message}", "Messages sent or queued, by client."),

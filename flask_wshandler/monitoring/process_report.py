@@ -20,7 +20,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..handlers.callbacks import HandlerCallbacks
-from ..handlers.handler import shown_name_of
+from ..handlers.handler import connection_of, shown_name_of
 from ..protocol.errors import check_close
 from ..runtime import faults
 from ..settings import TransportChoice
@@ -30,8 +30,9 @@ from ..transports.capacity import most_descriptors
 if TYPE_CHECKING:
     from ..bus import Bus
     from ..bus.rpc import Answer
+    from ..handlers.handler import Peer
     from ..protocol.connection import Connection
-    from ..transports.engine import Engine
+    from ..transports.engine import Away, Engine
 
 ROWS_PER_PAGE = 300
 """A page of the longest texts, each character escaped by JSON, fits into an answer."""
@@ -52,6 +53,8 @@ class Row(TypedDict):
     path: str
     #: Seconds since it was accepted.
     age_s: float
+    #: Whether the network has lost it, and it may come back.
+    is_away: bool
     #: Messages.
     received: int
     sent: int
@@ -108,12 +111,15 @@ class ProcessReporter:
         rows = [_row(each, *found[each]) for each in ids]
         return {"connections": rows, "has_more": len(rest) > len(ids)}
 
-    def _by_id(self) -> dict[str, tuple[Connection, HandlerCallbacks]]:
-        found = {}
-        for connection in self._engine.connections():
-            callbacks = connection.callbacks
+    def _by_id(self) -> dict[str, tuple[Peer, HandlerCallbacks]]:
+        found: dict[str, tuple[Peer, HandlerCallbacks]] = {}
+        served: list[Connection | Away] = [*self._engine.connections(), *self._engine.away()]
+        for each in served:
+            callbacks = each.callbacks
             if isinstance(callbacks, HandlerCallbacks):  # else it has just ended, or is no client's
-                found[callbacks.snapshot.connection_id] = connection, callbacks
+                peer = connection_of(callbacks.handler)
+                if peer is not None:  # else it opens at this moment
+                    found[callbacks.snapshot.connection_id] = peer, callbacks
         return found
 
     def _stats(self) -> Answer:
@@ -134,7 +140,7 @@ class ProcessReporter:
         return {"has_closed": found is not None}
 
 
-def _row(connection_id: str, connection: Connection, callbacks: HandlerCallbacks) -> Row:
+def _row(connection_id: str, connection: Peer, callbacks: HandlerCallbacks) -> Row:
     snapshot = callbacks.snapshot
     user, address = snapshot.known_user(), snapshot.get("REMOTE_ADDR")
     return Row(
@@ -145,6 +151,7 @@ def _row(connection_id: str, connection: Connection, callbacks: HandlerCallbacks
         # WSGI has the bytes of the path as characters.
         path=_shortened(snapshot.get("PATH_INFO", "").encode("latin-1").decode(errors="replace")),
         age_s=round(connection.age_s, 3),
+        is_away=connection.is_open and not connection.is_connected,
         received=connection.received_messages,
         sent=connection.sent_messages,
         queued_bytes=connection.queued_bytes,

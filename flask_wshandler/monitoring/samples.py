@@ -27,6 +27,7 @@ def figures_of(stats: Stats, bus: BusStats) -> Figures:
     figures: Figures = {
         ("processes",): 1,
         ("connections",): stats.connections,
+        ("away",): stats.away,
         ("connections_max",): stats.max_connections,
         ("queued_bytes",): stats.queued_bytes,
         ("queued_bytes_max",): stats.max_queued_bytes,
@@ -44,6 +45,7 @@ def figures_of(stats: Stats, bus: BusStats) -> Figures:
         ("bus_dropped",): bus.dropped,
         ("bus_malformed",): bus.malformed,
     }
+    figures |= {("returns", outcome): count for outcome, count in stats.returns.items()}
     figures |= {("refusals", reason): count for reason, count in stats.refusals.items()}
     figures |= {("failures", callback): count for callback, count in stats.failures.items()}
     figures |= {("faults", where): count for where, count in stats.faults.items()}

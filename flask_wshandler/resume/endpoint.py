@@ -45,7 +45,9 @@ _MOST = 2**53
 """Beyond this JavaScript can't count."""
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
 _SESSION = re.compile(r"[A-Za-z0-9_~-]{8,128}")
-_RETURN = re.compile(r"r\.({1})\.({0})\.({0})\.({0})".format(_NUMBER.pattern, _SESSION.pattern))
+_RETURN = re.compile(
+    rf"r\.({_SESSION.pattern})\.({_NUMBER.pattern})\.({_NUMBER.pattern})\.({_NUMBER.pattern})"
+)
 _RETURN_PREFIX = "r."
 MESSAGE_COST_BYTES = 64
 """About what a kept message takes beside its bytes."""
@@ -65,8 +67,8 @@ class Return:
     received: int
     #: How many of its own have been acknowledged to it.
     acknowledged: int
-    #: How many tries there were before this one. Of two that arrive in the wrong order, as by way of
-    #: a worker that was busy, the later one counts.
+    #: How many tries there were before this one. Of two that arrive in the wrong order, as by way
+    #: of a worker that was busy, the later one counts.
     tries: int
 
     def __str__(self) -> str:

@@ -6,8 +6,11 @@ has told the resumable connection of its end.
 
 from __future__ import annotations
 
+import collections
 import enum
 from typing import TYPE_CHECKING, Protocol
+
+from websockets.frames import Opcode
 
 from ..protocol.closing_handshake import Cause, State
 from ..protocol.connection import Callbacks, Connection
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
-    from ..protocol.frames import Message
+    from ..protocol.frames import Message, Sendable
     from ..protocol.limits import ClientSettings
     from ..protocol.message_reader import PeerClosed
     from ..protocol.send_queue import QueueBudget
@@ -75,6 +78,7 @@ class Leg(Connection):
         "_is_leaving",
         "_is_started",
         "_lasting",
+        "_late",
         "begins_client",
         "ends_client",
         "has_opened",
@@ -99,6 +103,8 @@ class Leg(Connection):
         # Written with _lock held.
         self._is_started = False
         self._is_leaving = False
+        #: Frames that could not be sent for want of _lock, before those that come now.
+        self._late: collections.deque[bytes] | None = None
         #: When what was taken is to be acknowledged at the latest; None if nothing is owed.
         self._acknowledges_at_s: float | None = None
         self._stop_reading(PAUSED_UNTIL_STARTED)
@@ -113,6 +119,34 @@ class Leg(Connection):
         return self.close_code in (None, CloseCode.ABNORMAL_CLOSURE)
 
     # Any thread.
+
+    def give(self, frame: bytes, message: OutgoingMessage | None) -> bool:
+        """Send or queue a message that has been given its number. False if it is not sent.
+
+        With the lock of the resumable connection held.
+        """
+        if self._deflate is not None:
+            frame = (message or _unframed(frame)).frame(self._deflate)
+        lock = self._lock
+        if self._late or (not lock.acquire(False) and not self._wait_for_lock()):
+            return self._give_later(frame)
+        try:
+            return self._send_or_queue(frame)
+        finally:
+            lock.release()
+
+    def _give_later(self, frame: bytes) -> bool:
+        """What this thread can't do now, nobody may do for a message behind it, either."""
+        if self._late is None:
+            self._late = collections.deque()
+        self._late.append(frame)
+        return self._put_off(self._give_late)
+
+    def _give_late(self) -> None:
+        with self._lock:
+            while self._late:
+                self._send_or_queue(self._late[0])
+                self._late.popleft()
 
     def start(self, hello: str, kept: Iterable[bytes], new: int) -> bool:
         """Say hello, send what the client lacks, and read on. In its turn, once.
@@ -163,12 +197,10 @@ class Leg(Connection):
         self._lasting.leg_ended(self)
 
     def _take_message(self, message: Message) -> None:
-        if message[:1] == (MESSAGE if isinstance(message, str) else BINARY_MESSAGE):
-            self._take_numbered(message[1:])
-        elif self._state is _OPEN and self._is_started:
-            self._take_note(message)
-
-    def _take_numbered(self, message: Message) -> None:
+        if message[:1] != (MESSAGE if type(message) is str else BINARY_MESSAGE):
+            if self._state is _OPEN and self._is_started:
+                self._take_note(message)
+            return
         if self._settings.message_rate is not None and (
             self._state is not _OPEN or not self._may_send_so_much()
         ):
@@ -184,7 +216,9 @@ class Leg(Connection):
         elif self._acknowledges_at_s is None:
             self._acknowledges_at_s = self._transport.now_s() + ACKNOWLEDGE_AFTER_S
             self._transport.request_wake(ACKNOWLEDGE_AFTER_S)
-        self._close_if_told(self._callbacks.message_received(message))
+        code = self._callbacks.message_received(message[1:])
+        if code is not None:
+            self.close(code)
 
     def _take_note(self, message: Message) -> None:
         """Take what is no message of the application's."""
@@ -235,7 +269,7 @@ class Leg(Connection):
             self._put(_undroppable(PROBE))
 
     def _start_close(self, code: int, reason: str) -> None:
-        if self._is_started:
+        if self._is_started and self._lasting.endpoint.owes_acknowledgement:
             self._put_acknowledgement()
         super()._start_close(code, reason)
 
@@ -254,7 +288,21 @@ def _undroppable(text: str) -> memoryview:
     return memoryview(message_frame(text))
 
 
-def numbered(message: OutgoingMessage) -> OutgoingMessage:
+def _unframed(frame: bytes) -> OutgoingMessage:
+    """The message of an uncompressed frame, to be compressed."""
+    size = frame[1]
+    head = 2 if size < 126 else 4 if size == 126 else 10
+    return OutgoingMessage.of_payload(frame[head:], is_text=frame[0] & 15 == Opcode.TEXT)
+
+
+def numbered_frame(message: Sendable) -> bytes:
+    """The frame of a message of the application, uncompressed. TypeError for what is none."""
+    if type(message) is str:
+        return message_frame(MESSAGE + message)
+    return numbered_message(OutgoingMessage(message)).frame(None)
+
+
+def numbered_message(message: OutgoingMessage) -> OutgoingMessage:
     """`message` as it goes over a leg; made once, however many clients it is for."""
     found = message.in_subprotocol
     if found is None:

@@ -82,9 +82,8 @@ class Resumables:
         connection.who = client.who
         connection.session = self._session(client.connection_id)
         connection.subprotocol = client.subprotocol
-        connection.was_lost = returns is not None
         self._living[client.connection_id] = connection
-        return connection.first_leg(deflate)
+        return connection.first_leg(returns, deflate)
 
     def leg_of(self, returns: Return, who: Who, deflate: PerMessageDeflate | None) -> Leg | None:
         """What serves a client that has come back; None if it can't go on here."""

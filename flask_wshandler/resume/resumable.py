@@ -21,16 +21,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..protocol.connection import Callbacks, Place
 from ..protocol.errors import CloseCode, check_close
-from ..protocol.frames import OutgoingMessage
 from ..protocol.limits import QueuePolicy
 from ..runtime import faults, logs
 from .endpoint import MESSAGE_COST_BYTES, Endpoint, Hello, Return
-from .leg import Leg, numbered
+from .leg import Leg, numbered_frame, numbered_message
 
 if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
-    from ..protocol.frames import Sendable
+    from ..protocol.frames import OutgoingMessage, Sendable
     from ..protocol.limits import ClientSettings
     from ..protocol.send_queue import QueueBudget
     from ..runtime.timer import Timer
@@ -118,13 +117,13 @@ class ResumableConnection:
         "_tries",
         "_unwritten",
         "_unwritten_bytes",
+        "_was_lost",
         "due_tick",
         "endpoint",
         "is_corked",
         "session",
         "slow_turns",
         "subprotocol",
-        "was_lost",
     )
 
     def __init__(
@@ -146,8 +145,6 @@ class ResumableConnection:
         self.session = ""
         #: The application's subprotocol.
         self.subprotocol: str | None = None
-        #: Whether the client had another one, whose handler is gone.
-        self.was_lost = False
         # The timer's and the pollers'.
         self.due_tick: int | None = None
         self.slow_turns = 0
@@ -164,8 +161,10 @@ class ResumableConnection:
         self._speaking: Leg | None = None
         #: Those of the client's last return.
         self._tries = 0
+        #: Whether the client had another one, whose handler is gone.
+        self._was_lost = False
         self._is_passing = False
-        self._later: collections.deque[OutgoingMessage] | None = None
+        self._later: collections.deque[tuple[bytes, OutgoingMessage | None]] | None = None
         #: Of the kept messages, those at the end that no leg was given.
         self._unwritten = 0
         self._unwritten_bytes = 0
@@ -197,6 +196,11 @@ class ResumableConnection:
         """Whether the client is there at this moment."""
         speaking = self._speaking
         return speaking is not None and speaking.is_open
+
+    @property
+    def callbacks(self) -> ResumableCallbacks:
+        """What it calls."""
+        return self._callbacks
 
     @property
     def is_away(self) -> bool:
@@ -260,16 +264,21 @@ class ResumableConnection:
 
     def send(self, message: Sendable) -> bool:
         """Send a message, or keep it for the client's return. False if it will not get it."""
-        return self._pass(numbered(OutgoingMessage(message)))
+        frame = numbered_frame(message)
+        with self._lock:
+            return self._pass(frame, None)
 
     def deliver(self, message: OutgoingMessage) -> bool:
         """Send or keep a message that others are sent, too."""
-        return self._pass(numbered(message))
+        numbered = numbered_message(message)
+        frame = numbered.plain_frame or numbered.frame(None)
+        with self._lock:
+            return self._pass(frame, numbered)
 
     def deliver_all(self, messages: list[OutgoingMessage]) -> None:
         """Send or keep messages that came together."""
         for message in messages:
-            self._pass(numbered(message))
+            self.deliver(message)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close for good. Raises TypeError or ValueError for what may not be sent."""
@@ -327,51 +336,48 @@ class ResumableConnection:
             while self._speaking is leg and self.is_open:
                 self._changed.wait()
 
-    # What is sent.
+    # What is sent. With _lock held.
 
-    def _pass(self, message: OutgoingMessage) -> bool:
-        with self._lock:
-            if self._is_passing:
-                # By a `__del__` or a signal handler, amid another one's: it comes after that.
-                if self._later is None:
-                    self._later = collections.deque()
-                self._later.append(message)
-                return True
-            self._is_passing = True
-            try:
-                is_passed = self._number(message)
-                while self._later:
-                    self._number(self._later.popleft())
-                return is_passed
-            finally:
-                self._is_passing = False
+    def _pass(self, frame: bytes, message: OutgoingMessage | None) -> bool:
+        """Give a message its number, and to the leg if there is one.
 
-    # With _lock held.
-
-    def _number(self, message: OutgoingMessage) -> bool:
-        """Give a message its number, and to the leg if there is one."""
-        frame = message.frame(None)
-        leg = self._speaking
-        if leg is None:
-            return self._keep_for_return(frame)
-        endpoint = self.endpoint
-        endpoint.keep(frame, len(frame))
-        if leg.deliver(message):
-            if endpoint.kept_bytes - self._charged_bytes > _CHARGE_STEP_BYTES:
-                self._charge()
-                self._check_way(leg)
+        `frame` is the message uncompressed, `message` the same if others are sent it, too.
+        """
+        if self._is_passing:
+            # By a `__del__` or a signal handler, amid another one's: it comes after that.
+            if self._later is None:
+                self._later = collections.deque()
+            self._later.append((frame, message))
             return True
+        self._is_passing = True
+        try:
+            leg = self._speaking
+            if leg is None:
+                return self._keep_for_return(frame)
+            self.endpoint.keep(frame, len(frame))
+            return leg.give(frame, message) or self._take_back(leg, frame)
+        finally:
+            self._is_passing = False
+            if self._later:
+                self._pass(*self._later.popleft())
+            if self.endpoint.kept_bytes - self._charged_bytes > _CHARGE_STEP_BYTES:
+                self._charge()
+                self._check_way()
+
+    def _take_back(self, leg: Leg, frame: bytes) -> bool:
+        """The leg has not taken the message that was kept last; whether the client may get it."""
         if not leg.is_open and leg.may_be_followed:
             self._unwritten += 1
             self._unwritten_bytes += len(frame) + MESSAGE_COST_BYTES
             return True
-        endpoint.take_back()
+        self.endpoint.take_back()
         return False
 
-    def _check_way(self, leg: Leg) -> None:
+    def _check_way(self) -> None:
         """Close a client that takes what it is sent and never says so."""
         most = self._most_on_the_way
-        if self.endpoint.kept_bytes > most:
+        leg = self._speaking
+        if leg is not None and self.endpoint.kept_bytes > most:
             leg.close(CloseCode.TRY_AGAIN_LATER, f"over {most} bytes were not acknowledged")
 
     @property
@@ -429,8 +435,11 @@ class ResumableConnection:
 
     # What legs need: see `leg.LastingConnection`.
 
-    def first_leg(self, deflate: PerMessageDeflate | None) -> Leg:
-        """The leg of the handshake. Once."""
+    def first_leg(self, returns: Return | None, deflate: PerMessageDeflate | None) -> Leg:
+        """The leg of the handshake, of a client that returns if its last handler is gone. Once."""
+        if returns is not None:
+            self._was_lost = True
+            self._tries = returns.tries
         self._opened_at_s = self._home.timer.clock.now_s()
         self._leg = self._new_leg(deflate, is_first=True)
         return self._leg
@@ -599,10 +608,11 @@ class ResumableConnection:
             self.session,
             self.endpoint.received,
             resumed=not leg.begins_client,
-            lost=leg.begins_client and self.was_lost,
+            lost=leg.begins_client and self._was_lost,
             ping=self._settings.ping_interval,
             protocol=self.subprotocol,
         )
+        self.endpoint.tell()  # the hello does
         if leg.start(hello.text(), self.endpoint, self._unwritten):
             self._unwritten = self._unwritten_bytes = 0
         self._speaking = leg

@@ -29,7 +29,7 @@ from .turn_thread import TurnThread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..protocol.connection import Connection
+    from ..protocol.connection import Callbacks, Connection
     from .channel import Channel
     from .epoll import EpollServer
     from .handoff import ServerSocket
@@ -45,6 +45,9 @@ _SHARE_OF_TIME_TO_STOP = 0.7
 
 class Away(Pollable, Protocol):
     """A connection whose client is away, and may come back."""
+
+    @property
+    def callbacks(self) -> Callbacks: ...
 
     def close(self, code: int = ..., reason: str = ...) -> None:
         """End it: it asks for the turn of its last callback."""
@@ -105,6 +108,11 @@ class Engine:
         """The open connections. Any thread."""
         with self._lock:
             return [channel.connection for channel in self._open]
+
+    def away(self) -> list[Away]:
+        """The connections without a socket. Any thread."""
+        with self._lock:
+            return list(self._away)
 
     @property
     def is_stopping(self) -> bool:
@@ -180,13 +188,14 @@ class Engine:
             # Until its socket is closed a connection may still send what is queued.
             served = [channel.connection for channel in (*self._open, *self._lingering)]
             accepted = self._accepted
+            away = len(self._away)
             epoll = self._epoll
         connections = [connection for connection in served if not connection.is_probe]
         for connection in connections:
             totals.add(connection)
         return Stats(
             connections=count,
-            away=len(self._away),
+            away=away,
             max_connections=self.capacity.max_slots,
             accepted=accepted,
             messages_received=totals.messages_received,
@@ -237,9 +246,7 @@ class Engine:
         # gunicorn kills what has not ended by then; the bus comes after us.
         given_s = _SHARE_OF_TIME_TO_STOP * wsgi_server.time_to_stop_s()
         scale = min(1.0, given_s / self._most_to_stop_s)
-        with self._lock:
-            away = list(self._away)
-        for each in away:
+        for each in self.away():
             each.close(code)
         close_spread(self.connections(), code, settings.drain_seconds * scale, self._must_hurry)
         self._wait_for_last(settings.close_timeout * scale)

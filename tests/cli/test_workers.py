@@ -102,7 +102,7 @@ def test_stats_shows_each_worker_and_the_sum(server, crowd, commands_of):
     done = commands.run("stats")
     assert (done.returncode, done.stderr) == (0, "")
     *_, last = done.stdout.splitlines()
-    assert last.split()[:3] == ["all", "4", "4"]
+    assert last.split()[:4] == ["all", "4", "0", "4"]
 
 
 def test_send_reaches_all_members(server, crowd, commands_of):

@@ -29,6 +29,8 @@ DEFAULTS = {
         "_jwt_extended_jwt_location",
         "_jwt_extended_jwt_user",
     ),
+    "RESUME_S": 60,
+    "RESUME_BUFFER": 2**18,
     "THREADS": 32,
     "TRANSPORT": TransportChoice.AUTO,
     "BUS": "local",

@@ -59,9 +59,13 @@ def with_everything(server):
         client.recv_frame()
         client.shutdown()
     server.raw("/echo", headers=[("Origin", "https://elsewhere.example")])
+    returns = ("Sec-WebSocket-Protocol", "wshandler.1, r.a-handler-that-is-gone.0.0.1")
+    with server.raw("/echo", headers=[returns]) as returned:
+        assert returned.status == 101
 
     def all_closed():
         now = scrape(server)
-        return now.value("flask_wshandler_closes_total") >= 3 and now
+        has_returned = now.value("flask_wshandler_returns_total")
+        return has_returned and now.value("flask_wshandler_closes_total") >= 3 and now
 
     return server.wait_for(all_closed, "three closes")

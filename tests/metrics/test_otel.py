@@ -79,7 +79,7 @@ def test_all_families_are_there_with_their_units(watched, client, reader):
     [resource] = reader.get_metrics_data().resource_metrics
     units = {metric.name: metric.unit for metric in resource.scope_metrics[0].metrics}
     # Without a point as long as there are none; of faults there may be some of other tests.
-    perhaps = {f"flask_wshandler.{name}" for name in ("refusals", "failures", "faults")}
+    perhaps = {f"flask_wshandler.{name}" for name in ("returns", "refusals", "failures", "faults")}
     expected = {
         f"flask_wshandler.{family.name}": family.unit
         for family in FAMILIES

@@ -1,4 +1,4 @@
-"""Resumable connections without sockets, threads or time: tests say what happens, and in which order."""
+"""Resumable connections without sockets, threads or time: the test says what happens, and when."""
 
 import collections
 import types
@@ -303,3 +303,8 @@ class Site:
     def advance(self, seconds):
         self.home.timer.advance(seconds)
         self.serve()
+
+    def forget(self):
+        """Another process begins."""
+        self.home = ModelHome()
+        self.resumables = Resumables(self.home, self.budget)

@@ -1,4 +1,4 @@
-"""A client and a server over a network that drops, cuts, doubles and reorders, against plain lists."""
+"""Client and server over a network that drops, cuts, doubles and reorders, and two plain lists."""
 
 import json
 import random
@@ -130,7 +130,7 @@ class Model:
             line.wire = self.site.connect(line.returns, capacity=capacity)
 
     def cut(self):
-        """The network loses it: the bytes that are on their way, and only one end knows, perhaps."""
+        """The network loses it, with the bytes on their way; only one end knows, perhaps."""
         line = self.random.choice(self.lines)
         line.is_cut = True
         line.to_server = line.to_client = b""
@@ -146,7 +146,7 @@ class Model:
 
     def server_sends(self):
         for handler in self.site.handlers:
-            if handler.connection is not None:
+            for _ in range(self.random.choice((1, 1, 1, 12)) * (handler.connection is not None)):
                 message = f"s{self.count}"
                 self.count += 1
                 if handler.connection.send(message):
@@ -197,7 +197,6 @@ class Model:
             self.up()
             self.down()
             self.site.home.timer.advance(1.0)
-
 
     @property
     def handler(self):
