@@ -85,15 +85,24 @@ class Resumables:
         self._living[client.connection_id] = connection
         return connection.first_leg(returns, deflate)
 
+    def has(self, returns: Return | None) -> bool:
+        """Whether the client that returns has its connection here, and has it still."""
+        connection = None if returns is None else self._find(returns)
+        return connection is not None and connection.is_open
+
     def leg_of(self, returns: Return, who: Who, deflate: PerMessageDeflate | None) -> Leg | None:
         """What serves a client that has come back; None if it can't go on here."""
+        connection = self._find(returns)
+        if connection is None or connection.who != who:
+            return None
+        return connection.leg_of_return(returns, deflate)
+
+    def _find(self, returns: Return) -> _Entry | None:
         parts = returns.session.split(_SEPARATOR)
         connection = self._living.get(parts[1]) if len(parts) == 3 else None
         if connection is None or not hmac.compare_digest(connection.session, returns.session):
             return None
-        if connection.who != who:
-            return None
-        return connection.leg_of_return(returns, deflate)
+        return connection
 
     def _session(self, connection_id: str) -> str:
         """What the client says when it comes back: it is made of the key, and kept nowhere."""

@@ -68,8 +68,8 @@ class Admission:
     headers: list[tuple[str, str]]
     deflate: PerMessageDeflate | None
     server_socket: ServerSocket
-    #: Its place among the connections of the process.
-    slot: Slot
+    #: Its place among the connections of the process; None for a client that has one already.
+    slot: Slot | None
 
 
 def is_websocket_request() -> bool:
@@ -128,7 +128,10 @@ def admit(
     spoken = subprotocol if offer is None else SUBPROTOCOL
     if spoken is not None:
         headers.append(("Sec-WebSocket-Protocol", spoken))
-    slot = _take_slot(state, server_socket, refusals)
+    _check_running(state, refusals)
+    has_slot = offer is not None and state.resumables.has(offer.returns)
+    slot = None if has_slot else _take_slot(state, refusals)
+    _prepare(state, server_socket, slot, refusals)
     return Admission(headers, agreement.deflate, server_socket, slot)
 
 
@@ -138,7 +141,9 @@ def admit_probe(state: AppState, refusals: Refusals) -> Admission:
     From any origin, and untold to instrumentations. Raises the HTTP errors of `admit`.
     """
     agreement, server_socket = _agree(state, refusals)
-    slot = _take_slot(state, server_socket, refusals)
+    _check_running(state, refusals)
+    slot = _take_slot(state, refusals)
+    _prepare(state, server_socket, slot, refusals)
     return Admission(agreement.headers, agreement.deflate, server_socket, slot)
 
 
@@ -204,10 +209,13 @@ def _check_subprotocol(subprotocol: str) -> None:
         )
 
 
-def _take_slot(state: AppState, server_socket: ServerSocket, refusals: Refusals) -> Slot:
+def _check_running(state: AppState, refusals: Refusals) -> None:
     if state.engine.is_stopping:
         refusals.add(RefusalReason.STOPPING)
         raise ServiceUnavailable("This server is restarting.", retry_after=_RETRY_AFTER_S)
+
+
+def _take_slot(state: AppState, refusals: Refusals) -> Slot:
     capacity = state.engine.capacity
     client = None if capacity.max_per_client is None else subscriber_of(request.remote_addr)
     if capacity.has_too_many(client):
@@ -236,16 +244,23 @@ def _take_slot(state: AppState, server_socket: ServerSocket, refusals: Refusals)
         raise ServiceUnavailable(
             f"There are {capacity.taken} connections already.", retry_after=_RETRY_AFTER_S
         )
+    return slot
+
+
+def _prepare(
+    state: AppState, server_socket: ServerSocket, slot: Slot | None, refusals: Refusals
+) -> None:
+    """Have what serves the socket, before the handshake is answered."""
     try:
         state.engine.prepare(server_socket)
     except (OSError, RuntimeError) as error:
-        slot.release()
+        if slot is not None:
+            slot.release()
         refusals.add(RefusalReason.FULL)
         _logger().warning("A WebSocket was refused: %s", error)
         raise ServiceUnavailable(
             "There is no room for a WebSocket at this moment.", retry_after=_RETRY_AFTER_S
         ) from None
-    return slot
 
 
 def _logger() -> logs.Logger:

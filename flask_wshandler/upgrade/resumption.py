@@ -68,7 +68,9 @@ class Resumption:
         self._client = client
         self._deflate = deflate
 
-    def first_leg(self, callbacks: ResumableCallbacks, limits: ClientSettings, slot: Place) -> Leg:
+    def first_leg(
+        self, callbacks: ResumableCallbacks, limits: ClientSettings, slot: Place | None
+    ) -> Leg:
         """What the client begins with, unless it goes on with another."""
         return self._resumables.begin(
             callbacks, limits, self._client, self._offer, self._deflate, slot

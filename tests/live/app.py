@@ -122,6 +122,12 @@ class Recorder(WebSocketHandler):
         verb, _, rest = str(message).partition(" ")
         getattr(self, "do_" + verb, lambda rest: None)(rest)
 
+    def on_away(self):
+        note("away", id=self.id)
+
+    def on_back(self):
+        note("back", id=self.id)
+
     def on_error(self):
         note("error", id=self.id, error=repr(self.error))
 
@@ -183,6 +189,40 @@ class Recorder(WebSocketHandler):
         self.send("spawned")
 
 
+class Returning(Recorder):
+    """Says what it knows of itself, and something to a client that is away."""
+
+    def on_open(self):
+        super().on_open()
+        self.count = 0
+        clients.add(self)
+
+    def on_message(self, message):
+        self.count += 1
+        super().on_message(message)
+
+    def on_away(self):
+        super().on_away()
+        self.send("while you were away")
+
+    def do_count(self, rest):
+        self.send(f"{self.count} {self.message_number} {self.context.connection_id} {rest}")
+
+    def do_later(self, rest):
+        """Go on after the client is gone, or has come back."""
+        threading.Timer(float(rest), self.send, ["later"]).start()
+
+
+class OtherReturning(Returning):
+    pass
+
+
+@app.get("/broadcast/<message>")
+def broadcast(message):
+    clients.broadcast(message)
+    return message
+
+
 class Raiser(Recorder):
     def on_open(self):
         super().on_open()
@@ -214,6 +254,8 @@ class ClosesSlow(Recorder):
 
 HANDLERS = {
     "recorder": Recorder,
+    "returning": Returning,
+    "other-returning": OtherReturning,
     "raiser": Raiser,
     "opens-slowly": OpensSlowly,
     "drops": DropsOldest,
