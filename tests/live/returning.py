@@ -1,4 +1,4 @@
-"""A client of `wshandler.1`, as small as can be: tests say when it is cut, and when it comes back."""
+"""A client of `wshandler.1`, as small as can be: tests say when it is cut and when it returns."""
 
 import json
 import select

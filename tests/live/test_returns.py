@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import signal
 
 import pytest
 
@@ -204,3 +205,54 @@ def test_a_place_is_kept(start, id):
     server.wait_for_event("close", id)
     with server.raw("/echo") as admitted:
         assert admitted.status == 101
+
+
+@pytest.mark.parametrize("kind", ["gthread", "gevent", "werkzeug"])
+def test_a_stop_says_what_was_taken(start, id, kind):
+    """A last acknowledgement, exact, and then the close; `on_close` of whoever is away runs, too."""
+    server = start(kind)
+    client = Returning(server, f"/record/returning/{id}")
+    away = Returning(server, f"/record/returning/{id}-away")
+    away.cut()
+    server.wait_for_event("away", f"{id}-away")
+    for number in range(5):
+        assert client.ask("count").startswith(f"{number + 1} ")
+    server.signal(signal.SIGINT if kind == "werkzeug" else signal.SIGTERM)
+    taken = client.wire.read_text()
+    assert taken == "a5"
+    code, _ = client.wire.read_close()
+    assert code in (1001, 1012)
+    client.close(code)
+    client.leave()
+    server.wait_for_end()
+    assert server.wait_for_event("close", id)["code"] == code
+    assert server.wait_for_event("close", f"{id}-away")["code"] == code
+
+
+def test_a_function_goes_on(server):
+    """flask-sock's: it is in `receive` all the while."""
+    client = Returning(server, "/function/ann")
+    first = client.recv()
+    client.send("x")
+    answer = client.recv()
+    client.cut()
+    client.come_back(resumed=True, received=1)
+    client.send("x")
+    assert client.recv() == answer
+    assert first.startswith("ann ")
+    client.close()
+
+
+def test_compression_survives(start, id):
+    """Each network connection agrees on its own; what is repeated goes as it is."""
+    server = start("gthread", WSHANDLER_COMPRESSION=True)
+    deflate = ("Sec-WebSocket-Extensions", "permessage-deflate; client_no_context_takeover")
+    path = f"/record/returning/{id}"
+    client = Returning(server, path, headers=[deflate])
+    assert "permessage-deflate" in client.wire.header("Sec-WebSocket-Extensions")
+    client.send("burst 3")
+    client.cut()
+    client.headers = []
+    client.come_back(resumed=True)
+    assert [client.recv() for _ in range(3)] == ["burst 0", "burst 1", "burst 2"]
+    client.close()
