@@ -30,11 +30,13 @@ _LAST_LINES_S = 1.0
 class Stage(enum.IntEnum):
     """The order of stopping."""
 
-    CONNECTIONS = 0
-    COLLECTIONS = 1
+    DOOR = 0
+    """Before the connections: no more of them come from other processes."""
+    CONNECTIONS = 1
+    COLLECTIONS = 2
     """After the last callbacks, which broadcast that clients have gone."""
-    BUS = 2
-    FIGURES = 3
+    BUS = 3
+    FIGURES = 4
     """When there is nothing more to count."""
 
 

@@ -68,8 +68,9 @@ class OtherPlace:
 class RunDirectory:
     """The run directory of one app, for the user of this process."""
 
-    def __init__(self, app_name: str) -> None:
-        """Touches nothing, and looks at nothing yet."""
+    def __init__(self, app_name: str, kind: int = socket.SOCK_STREAM) -> None:
+        """Touches nothing, and looks at nothing yet. `kind` is that of its members' sockets."""
+        self._kind = kind
         # The name itself can be long, or "..".
         #: Its own, in the directory for all apps.
         self.name = hashlib.sha256(app_name.encode(errors="surrogatepass")).hexdigest()[:16]
@@ -154,7 +155,7 @@ class RunDirectory:
         return use()
 
     def _listen(self, name: str) -> socket.socket:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener = socket.socket(socket.AF_UNIX, self._kind)
         unfinished = self.path / (_UNFINISHED + name)
         try:
             listener.setblocking(False)
@@ -229,6 +230,15 @@ class RunDirectory:
             self.check()
             os.rmdir(self.path)  # fails unless it is empty, in one step
             os.rmdir(self.path.parent)
+
+    def clear_dead(self) -> None:
+        """Remove the sockets of members whose processes were killed. Wakes nobody who lives."""
+        with contextlib.suppress(OSError, UnsafeDirectory):
+            self.check()
+            for name in self.members()[:_MOST_CLEARED]:
+                match = _OF_A_PROCESS.fullmatch(name)
+                if match is not None and _is_dead(int(match[1]), self.address(name)):
+                    self.remove(name)
 
     def clear_others(self) -> None:
         """Remove what processes of this user's other apps have left that were killed."""
@@ -409,7 +419,8 @@ def _is_dead(process_id: int, address: str) -> bool:
         return False
     else:
         return False  # and is not woken by a connection
-    # It may be in another container, where it has another number.
+    # It may be in another container, where it has another number. What listens by another kind of
+    # socket says so, and is alive.
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         try:
