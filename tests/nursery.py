@@ -22,6 +22,7 @@ PRELOADED = [
     "flask.cli",
     "flask_wshandler.bus.redis_bus",
     "flask_wshandler.cli",
+    "flask_wshandler.resume.door",
     "gunicorn.app.wsgiapp",
     "gunicorn.workers.gthread",
     "gunicorn.workers.sync",

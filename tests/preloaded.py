@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
-MODULES = ("flask", "gunicorn", "tests.bus.member")
+MODULES = ("flask", "gunicorn", "tests.bus.member", "tests.resume.keeper")
 #: The interpreter's variables that the nursery heeds.
 HEEDED = {"PYTHONPATH", "PYTHONUNBUFFERED"}
 #: What it says on the socket of a program: the process id, and the exit status at the end.
