@@ -135,19 +135,23 @@ class Door:
         `shutdown`; after any other answer nobody else has it.
         """
         until_s = time.monotonic() + PASS_ON_TIMEOUT_S
+        if obstacle():
+            return Answer.UNREACHABLE
+        if _NAME.fullmatch(owner) is None:
+            return Answer.GONE  # a client can say whatever it likes
         try:
             return self._pass_on(owner, sock, passed, until_s)
         except (CannotBePassed, NotGreeted, OSError, UnsafeDirectory) as error:
             if isinstance(error, TimeoutError):
                 self._leave_alone(owner)
-            self._warn("a client's socket can't be passed on: %s", error)
+            self._warn(f"a client's socket can't be passed on to the process of {owner}", error)
         except Exception as error:
             faults.note("door")
             logger.error("a client's socket can't be passed on", error=error)
         return Answer.UNREACHABLE
 
     def _pass_on(self, owner: str, sock: socket.socket, passed: Passed, until_s: float) -> Answer:
-        if obstacle() or self._deaf_until_s.get(owner, 0.0) > time.monotonic():
+        if self._deaf_until_s.get(owner, 0.0) > time.monotonic():
             return Answer.UNREACHABLE
         packet = encode(passed)
         member = self._find(owner)
@@ -160,9 +164,7 @@ class Door:
             return Answer.GONE
 
     def _find(self, owner: str) -> str | None:
-        """The socket's name in the directory. `owner` is what a client says."""
-        if _NAME.fullmatch(owner) is None:
-            return None
+        """The name of its socket in the directory."""
         try:
             self._directory.check()
             names = self._directory.members()
@@ -213,7 +215,7 @@ class Door:
 
     def _note_malformed(self, error: Exception) -> None:
         faults.note("door")
-        self._warn("a process has passed on what is no client: %s", error)
+        self._warn("a process has passed on what is no client", error)
 
     def _note_accepting(self, error: OSError | None) -> None:
         if error is not None:
@@ -238,9 +240,9 @@ class Door:
                     "No client can be passed on to this process; it is tried again: %s", trouble
                 )
 
-    def _warn(self, message: str, error: Exception) -> None:
-        if self._throttle.admits(str(error)):
-            logger.warning(message, error)
+    def _warn(self, what: str, error: Exception) -> None:
+        if self._throttle.admits((what, str(error))):
+            logger.warning("%s: %s", what, error)
 
     # The end.
 
@@ -271,7 +273,7 @@ class Door:
 
     def reset_after_fork(self) -> None:
         """In a forked child: close what it has inherited, which is still its parent's."""
-        self._visitors.close()
+        self._visitors.reset_after_fork()
         if self._listener is not None:
             self._listener.close()
         self._begin()

@@ -60,7 +60,10 @@ def _be_greeted(link: socket.socket, until_s: float) -> None:
     if not is_own_user(link):
         raise NotGreeted("another user listens there")
     _wait_until(link, until_s)
-    said = link.recv(len(GREETING) + 1)
+    try:
+        said = link.recv(len(GREETING) + 1)
+    except TimeoutError:
+        raise TimeoutError("it does not greet") from None
     if not said:
         raise ConnectionResetError
     if said != GREETING:

@@ -48,6 +48,8 @@ class Visitors:
         self._note_accepting = note_accepting
         #: Until when each may be silent.
         self._until_s: dict[socket.socket, float] = {}
+        #: What has been offered, and is nobody's yet.
+        self._offered: socket.socket | None = None
         self._accept_at_s = 0.0
 
     def serve(self, listener: socket.socket | None, most_s: float) -> None:
@@ -71,6 +73,12 @@ class Visitors:
         while self._until_s:
             sock, _ = self._until_s.popitem()
             sock.close()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: close what it has inherited, which is still its parent's."""
+        if self._offered is not None:
+            self._offered.close()
+        self.close()
 
     @property
     def _has_room(self) -> bool:
@@ -107,9 +115,11 @@ class Visitors:
                     opened.pop_all()
 
     def _serve(self, sock: socket.socket) -> None:
-        del self._until_s[sock]
         with sock, contextlib.suppress(OSError):  # it has gone, and knows what that means
-            sock.send(self._take_from(sock).value)
+            try:
+                sock.send(self._take_from(sock).value)
+            finally:
+                self._until_s.pop(sock, None)
 
     def _take_from(self, sock: socket.socket) -> Answer:
         """What to answer. Raises OSError where nobody waits for an answer."""
@@ -121,7 +131,10 @@ class Visitors:
         except _NoDescriptor as error:
             self._note_accepting(error)
             return Answer.UNREACHABLE
-        if self._offer(client, passed):
+        self._offered = client
+        is_taken = self._offer(client, passed)
+        self._offered = None
+        if is_taken:
             return Answer.TAKEN
         client.close()
         return Answer.REFUSED

@@ -82,6 +82,12 @@ class Keeper:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def pause(self):
+        """Have all its threads stand still."""
+        self.signal(signal.SIGSTOP)
+        tasks = list(Path(f"/proc/{self.pid}/task").iterdir())
+        wait_for(lambda: all(" T " in (each / "stat").read_text() for each in tasks), "stand-still")
+
     def kill(self):
         self.process.kill()
         self.process.wait(DEADLINE_S)

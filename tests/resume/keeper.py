@@ -29,6 +29,7 @@ class Keeper:
         self.kept = []
         self.hoard = []
         self.taken_count = 0
+        self.child = None
 
     def _take(self, sock, client):
         if client.path == "/refused":
@@ -36,6 +37,8 @@ class Keeper:
         if client.path == "/raises":
             raise SystemExit("of a handler")
         self.taken_count += 1
+        if client.path == "/forks":
+            self.child = self.fork()
         sock.setblocking(True)
         sock.sendall(f"{os.getpid()} {client.path} ".encode() + client.data)
         if client.path == "/kept":
@@ -130,6 +133,9 @@ class Keeper:
         os.close(writing)
         with open(reading) as file:
             return json.loads(os.read(file.fileno(), 1000))
+
+    def last_child(self):
+        return self.child
 
     def become(self, user_id):
         os.setgid(user_id)

@@ -203,10 +203,10 @@ def test_an_owner_that_there_is_not_is_gone(make, client, owner):
 
 
 def test_a_stopped_process_is_not_reached(start, make, client):
-    """Two seconds; then it is left alone for a while; and takes nothing when it goes on."""
+    """Two seconds; then it is left alone for a while, and takes nothing when it goes on."""
     owner, door = start(), make()
     name = owner.name()
-    owner.signal(signal.SIGSTOP)
+    owner.pause()
     begin_s = time.monotonic()
     assert door.pass_on(name, client[1], passed()) is Answer.UNREACHABLE
     assert PASS_ON_TIMEOUT_S - 0.1 < time.monotonic() - begin_s < PASS_ON_TIMEOUT_S + SLACK_S
@@ -232,6 +232,35 @@ def test_who_says_nothing_holds_up_nobody(start, make, client):
         client[1].close()
         assert read_all(client[0]) == f"{owner.pid} /ws early".encode()
         wait_for(lambda: owner.sockets() == before, "end of the silent ones")
+
+
+def test_who_takes_its_time_is_waited_for_no_longer_than_others(make, client):
+    """What it has read is its own, however late it says so; nobody else's is given to it."""
+    is_over = threading.Event()
+
+    def take(sock, _):
+        is_over.wait(DEADLINE_S)
+        sock.sendall(b"taken")
+        sock.close()
+        return True
+
+    owner, giver = make(take), make()
+    assert owner.open()
+    others, theirs = socket.socketpair()
+    answers = []
+    thread = threading.Thread(
+        target=lambda: answers.append(giver.pass_on(owner.name, client[1], passed()))
+    )
+    thread.start()
+    wait_for(lambda: owner._visitors._offered, "socket")
+    with others, theirs:
+        assert make().pass_on(owner.name, theirs, passed()) is Answer.UNREACHABLE
+        thread.join(DEADLINE_S)
+        assert answers == [Answer.TAKEN]
+        is_over.set()
+        client[1].close()
+        assert read_all(client[0]) == b"taken"
+        check_is_ours((others, theirs))
 
 
 # A process that is not as it should be: one of the test's own in the door's place.
@@ -553,6 +582,15 @@ def test_a_forked_child_has_a_door_of_its_own(start):
     assert giver.pass_on(owner.name())[0] == "TAKEN"
 
 
+def test_a_child_that_is_forked_amid_a_passing_has_nothing_of_it(start):
+    """Else the client's connection would not end before that child does."""
+    owner, giver = start(), start()
+    assert giver.pass_on(owner.name(), "/forks")[::2] == ["TAKEN", f"{owner.pid} /forks early"]
+    child, _, sockets, _ = owner.last_child()
+    os.kill(child, signal.SIGKILL)
+    assert sockets == 0
+
+
 def test_a_removed_directory_comes_back(start, runtime):
     """Somebody has tidied up."""
     owner, giver = start(), start()
@@ -587,6 +625,7 @@ def test_without_descriptors_it_waits_for_better_times(start):
     assert giver.pass_on(name)[::2] == ["UNREACHABLE", ""]
     owner.have_again()
     wait_for(lambda: another.pass_on(name)[0] == "TAKEN", "door")
+    wait_for(lambda: owner.sockets() == 1, "end of the visit")
     owner.run_out(1)
     assert another.pass_on(name)[::2] == ["UNREACHABLE", ""]
     owner.have_again()
