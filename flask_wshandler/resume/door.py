@@ -252,6 +252,7 @@ class Door:
             if self._is_stopped:
                 return
             self._is_stopped = True
+            self._visitors.end()
             if self._listener is not None:
                 self._directory.remove(self._member)
                 self._directory.remove_if_empty()

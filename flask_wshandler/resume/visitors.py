@@ -1,8 +1,8 @@
 """Processes that have connected to the door of this one, to give it a client's socket.
 
-All of it in the door's thread. A visitor is greeted, its packet is read and answered, and it is
-closed. One that says nothing is closed after a second, and holds nobody up: there is room for
-others, and after a second for as many again.
+All of it in the door's thread, but `end`. A visitor is greeted, its packet is read and answered,
+and it is closed. One that says nothing is closed after a second, and holds nobody up: there is room
+for others, and after a second for as many again.
 
 Invariant: each descriptor that comes is closed, or belongs to whoever has taken it.
 """
@@ -51,6 +51,7 @@ class Visitors:
         #: What has been offered, and is nobody's yet.
         self._offered: socket.socket | None = None
         self._accept_at_s = 0.0
+        self._is_ended = False
 
     def serve(self, listener: socket.socket | None, most_s: float) -> None:
         """Wait until somebody comes or says something, for `most_s` at most, and serve them."""
@@ -63,10 +64,16 @@ class Visitors:
             most_s = min(most_s, _PAUSE_S)
         until_s = min([now_s + most_s, *self._until_s.values()])
         for sock in _readable(watched, until_s - now_s):
+            if self._is_ended:
+                return
             if sock is listener:
                 self._accept_all(sock)
             else:
                 self._serve(sock)
+
+    def end(self) -> None:
+        """Read nothing more of anybody. Any thread."""
+        self._is_ended = True
 
     def close(self) -> None:
         """Close all. What they have sent and nobody has read is theirs again."""

@@ -33,7 +33,7 @@ class Keeper:
     """The parent's side of a `tests.resume.keeper`: its methods are that one's."""
 
     def __init__(self, directory, app_name="test"):
-        self._log = (directory / f"keeper-{os.urandom(4).hex()}.log").open("w+")
+        self._log = (directory / f"keeper-{os.urandom(4).hex()}.log").open("a+")
         self.process = preloaded.start(
             [sys.executable, "-m", "tests.resume.keeper", app_name],
             stdin=subprocess.PIPE,
