@@ -237,7 +237,7 @@ def services_on(
         respond=ProcessReporter(engine, bus).respond,
     )
     engine.have_woken(_Reachability(collections), 0)
-    resumables = Resumables(engine, engine.budget)
+    resumables = Resumables(engine, engine.budget, _name_of(app))
     return Services(engine, collections, slow_callbacks, resumables)
 
 

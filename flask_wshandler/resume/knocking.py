@@ -37,9 +37,12 @@ def knock(address: str, sock: socket.socket, packet: bytes, until_s: float) -> A
         try:
             _connect(link, address, until_s)
             _be_greeted(link, until_s)
-            _send(link, packet, sock.fileno())
         except (FileNotFoundError, ConnectionResetError, BrokenPipeError):
             return Answer.GONE
+        try:
+            _send(link, packet, sock.fileno())
+        except (ConnectionResetError, BrokenPipeError):
+            return _last_word(link)
         return _answer(link, until_s)
 
 
@@ -80,9 +83,17 @@ def _answer(link: socket.socket, until_s: float) -> Answer:
         _wait_until(link, until_s)
         return Answer(link.recv(2))
     except ConnectionResetError:
-        return Answer.GONE  # the packet was not read
+        return _last_word(link)
     except (OSError, ValueError):
         return Answer.TAKEN
+
+
+def _last_word(link: socket.socket) -> Answer:
+    """Why the packet was not read: this process was slow, which is said; else that one is gone."""
+    try:
+        return Answer.UNREACHABLE if link.recv(2) == Answer.UNREACHABLE.value else Answer.GONE
+    except OSError:
+        return Answer.GONE
 
 
 def _wait_until(link: socket.socket, until_s: float) -> None:

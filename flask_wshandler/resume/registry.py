@@ -13,11 +13,15 @@ import os
 import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+from .door import Door
 from .endpoint import Endpoint, Offer, Return
+from .passing import Answer, Passed
 from .resumable import ResumableConnection
 
 if TYPE_CHECKING:
-    from websockets.extensions.permessage_deflate import PerMessageDeflate
+    import socket
 
     from ..protocol.connection import Place
     from ..protocol.limits import ClientSettings
@@ -48,16 +52,25 @@ class Client(NamedTuple):
     subprotocol: str | None
 
 
-class Resumables:
-    """Makes and finds them. Any thread."""
+class Agreed(NamedTuple):
+    """A network connection after its handshake."""
 
-    def __init__(self, home: Home, budget: QueueBudget | None, key: bytes = b"") -> None:
+    deflate: PerMessageDeflate | None
+    #: What has come behind the handshake's head.
+    data: bytes
+
+
+class Resumables:
+    """Makes and finds them, here and by way of the door of another process. Any thread."""
+
+    def __init__(
+        self, home: Home, budget: QueueBudget | None, app_name: str, key: bytes = b""
+    ) -> None:
         """Whoever has the same `key`, which is secret, can tell whose secrets are genuine."""
         self._home = home
         self._budget = budget
         self._key = key or os.urandom(_SECRET_BYTES)
-        #: What names this process in what clients are given.
-        self.owner = os.urandom(4).hex()
+        self._door = Door(app_name, self._take)
         # By connection id. Its operations are atomic.
         self._living: weakref.WeakValueDictionary[str, _Entry] = weakref.WeakValueDictionary()
 
@@ -97,6 +110,49 @@ class Resumables:
             return None
         return connection.leg_of_return(returns, deflate)
 
+    # Other processes of this machine.
+
+    def open_door(self) -> None:
+        """Have clients that return to another process be passed on to this one."""
+        self._door.open()
+
+    def is_elsewhere(self, returns: Return) -> bool:
+        """Whether the client had its connection in another process."""
+        return _owner_of(returns) != self._door.name
+
+    def pass_on(self, sock: socket.socket, returns: Return, client: Client, agreed: Agreed) -> bool:
+        """Give the socket of a client to the process that has its connection, if that can be.
+
+        Waits two seconds at most. The caller closes its own `sock`, without a shutdown, if True.
+        """
+        deflate = agreed.deflate
+        bits = None
+        if deflate is not None:
+            bits = deflate.remote_max_window_bits, deflate.local_max_window_bits
+        who = client.who
+        passed = Passed(
+            returns, who.path, who.handler, who.user, client.subprotocol, bits, agreed.data, None
+        )
+        return self._door.pass_on(_owner_of(returns), sock, passed) is Answer.TAKEN
+
+    def _take(self, sock: socket.socket, passed: Passed) -> bool:
+        """Serve a client that another process has passed on. In the door's thread."""
+        if self._home.is_stopping:
+            return False
+        who = Who(passed.path, passed.handler, passed.user)
+        deflate = None
+        if passed.window_bits is not None:
+            deflate = PerMessageDeflate(True, True, *passed.window_bits)
+        leg = self.leg_of(passed.returns, who, deflate)
+        if leg is None:
+            return False
+        try:
+            self._home.adopt_taken(sock, leg, passed.data)
+        except BaseException:
+            leg.never_opens()
+            raise
+        return True
+
     def _find(self, returns: Return) -> _Entry | None:
         parts = returns.session.split(_SEPARATOR)
         connection = self._living.get(parts[1]) if len(parts) == 3 else None
@@ -106,10 +162,14 @@ class Resumables:
 
     def _session(self, connection_id: str) -> str:
         """What the client says when it comes back: it is made of the key, and kept nowhere."""
-        name = f"{self.owner}{_SEPARATOR}{connection_id}"
+        name = f"{self._door.name}{_SEPARATOR}{connection_id}"
         digest = hmac.digest(self._key, name.encode(), hashlib.sha256)[:_SECRET_BYTES]
         secret = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
         return f"{name}{_SEPARATOR}{secret}"
+
+
+def _owner_of(returns: Return) -> str:
+    return returns.session.partition(_SEPARATOR)[0]
 
 
 class _Entry(ResumableConnection):

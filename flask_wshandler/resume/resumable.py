@@ -27,8 +27,11 @@ from .endpoint import MESSAGE_COST_BYTES, Endpoint, Hello, Return
 from .leg import Leg, numbered_frame, numbered_message
 
 if TYPE_CHECKING:
+    import socket
+
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
+    from ..protocol.connection import Connection
     from ..protocol.frames import OutgoingMessage, Sendable
     from ..protocol.limits import ClientSettings
     from ..protocol.send_queue import QueueBudget
@@ -69,6 +72,9 @@ class Home(Protocol):
 
     def is_away_no_more(self, connection: ResumableConnection) -> None:
         """It has one again, or has ended. Any number of times."""
+
+    def adopt_taken(self, sock: socket.socket, connection: Connection, early: bytes) -> None:
+        """Serve a socket that is here; returns at once. It is closed if that fails."""
 
     def request_turn_of(self, connection: ResumableConnection) -> None:
         """Have its `serve` called in a thread for callbacks."""

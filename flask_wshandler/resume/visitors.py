@@ -16,7 +16,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from ..bus.peer_link import is_own_user
 from .passing import GREETING, MAX_PACKET_BYTES, Answer, MalformedPacket, Passed, decode
@@ -56,14 +56,16 @@ class Visitors:
     def serve(self, listener: socket.socket | None, most_s: float) -> None:
         """Wait until somebody comes or says something, for `most_s` at most, and serve them."""
         now_s = time.monotonic()
-        self._end_silent(now_s)
         watched = list(self._until_s)
         if listener is not None and self._has_room and now_s >= self._accept_at_s:
             watched.append(listener)
         else:
             most_s = min(most_s, _PAUSE_S)
         until_s = min([now_s + most_s, *self._until_s.values()])
-        for sock in _readable(watched, until_s - now_s):
+        ready = _readable(watched, until_s - now_s)
+        # First: what has come meanwhile is not silence, however long the last one was served.
+        self._end_silent(ready)
+        for sock in ready:
             if self._is_ended:
                 return
             if sock is listener:
@@ -91,10 +93,13 @@ class Visitors:
     def _has_room(self) -> bool:
         return len(self._until_s) < _MOST_VISITORS
 
-    def _end_silent(self, now_s: float) -> None:
-        for sock in [sock for sock, until_s in self._until_s.items() if until_s <= now_s]:
-            del self._until_s[sock]
-            sock.close()
+    def _end_silent(self, ready: Collection[socket.socket]) -> None:
+        now_s = time.monotonic()
+        for sock, until_s in list(self._until_s.items()):
+            if until_s <= now_s and sock not in ready:
+                del self._until_s[sock]
+                with sock, contextlib.suppress(OSError):  # it has gone
+                    sock.send(Answer.UNREACHABLE.value)
 
     def _accept_all(self, listener: socket.socket) -> None:
         while self._has_room:

@@ -12,9 +12,12 @@ from werkzeug.exceptions import BadRequest
 
 from ..protocol import opening_handshake
 from ..resume.endpoint import SUBPROTOCOL, Offer, ResumeProtocolError, parse_offer
+from ..resume.registry import Agreed
 from ..transports.stats import ReturnOutcome
 
 if TYPE_CHECKING:
+    import socket
+
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
     from ..protocol.connection import Place
@@ -82,5 +85,33 @@ class Resumption:
         if returns is None:
             return None
         leg = self._resumables.leg_of(returns, self._client.who, self._deflate)
-        self._returns.add(ReturnOutcome.LOST if leg is None else ReturnOutcome.RESUMED)
+        if leg is not None:
+            self._returns.add(ReturnOutcome.RESUMED)
         return leg
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the client has been in another process before."""
+        returns = self._offer.returns
+        return returns is not None and self._resumables.is_elsewhere(returns)
+
+    def pass_on(self, sock: socket.socket, data: bytes) -> bool:
+        """Give the client's socket to the process that has its handler, if that can be.
+
+        `data` has come behind the handshake's head. The caller closes its `sock` if True.
+        """
+        returns = self._offer.returns
+        assert returns is not None
+        agreed = Agreed(self._deflate, data)
+        is_taken = self._resumables.pass_on(sock, returns, self._client, agreed)
+        if is_taken:
+            self._returns.add(ReturnOutcome.PASSED)
+        return is_taken
+
+    def begins(self, *, is_passable: bool) -> None:
+        """The client begins, after all, in this process; a socket of its next returns may come from
+        another if it `is_passable`."""
+        if self._offer.returns is not None:
+            self._returns.add(ReturnOutcome.LOST)
+        if is_passable:
+            self._resumables.open_door()

@@ -56,13 +56,16 @@ class Accepted(Protocol):
 
 
 class _Nobody:
-    """In the place of what was accepted, once there is nobody to tell."""
+    """In the place of what was accepted, once another goes on."""
 
     def about_to_leave(self) -> None: ...
 
     def stay(self, upgrade: Upgrade) -> None: ...
 
     def never_opens(self) -> None: ...
+
+
+_NOBODY = _Nobody()
 
 
 class Upgrade:
@@ -186,21 +189,44 @@ class Upgrade:
 
     def _serve(self, head: bytes) -> None:
         """Write `head` if the server has not, and have the socket served."""
-        if self._resumption is not None:
-            leg = self._resumption.leg_here()
+        can_use_epoll = self._engine.can_use_epoll(self._server_socket)
+        resumption = self._resumption
+        if resumption is not None:
+            leg = resumption.leg_here()
             if leg is not None:
                 self._open_instead(leg)
-        if self._engine.can_use_epoll(self._server_socket):
+            elif can_use_epoll and resumption.is_elsewhere:
+                self._pass_on(resumption, head)
+                return
+            else:
+                resumption.begins(is_passable=can_use_epoll)
+        if can_use_epoll:
             self._engine.adopt(self._server_socket, self._connection, head)
         else:
             self._engine.serve(self._server_socket, self._connection, head)
 
-    def _open_instead(self, leg: Connection) -> None:
+    def _pass_on(self, resumption: Resumption, head: bytes) -> None:
+        """Have the process serve the socket that has the client's handler, or else this one."""
+        sock, data = self._engine.take(self._server_socket, head)
+        try:
+            is_passed = resumption.pass_on(sock, data)
+        except BaseException:
+            sock.close()
+            raise
+        if is_passed:
+            sock.close()
+            self._open_instead(None)
+        else:
+            resumption.begins(is_passable=True)
+            self._engine.adopt_taken(sock, self._connection, data)
+
+    def _open_instead(self, leg: Connection | None) -> None:
         """Serve `leg`, whose handler has been open before; what the view has made never opens."""
         self._connection.never_opens()
         self._accepted.never_opens()
-        self._connection = leg
-        self._accepted = _Nobody()
+        self._accepted = _NOBODY
+        if leg is not None:
+            self._connection = leg
 
     def completed(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """`headers`, with those of the handshake in the place of what stands for them."""

@@ -209,7 +209,7 @@ def test_a_place_is_kept(start, id):
 
 @pytest.mark.parametrize("kind", ["gthread", "gevent", "werkzeug"])
 def test_a_stop_says_what_was_taken(start, id, kind):
-    """A last acknowledgement, exact, and then the close; `on_close` of whoever is away runs, too."""
+    """A last acknowledgement, exact, then the close; whoever is away has its `on_close`, too."""
     server = start(kind)
     client = Returning(server, f"/record/returning/{id}")
     away = Returning(server, f"/record/returning/{id}-away")

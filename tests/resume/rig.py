@@ -258,7 +258,7 @@ class Site:
     def __init__(self, budget=None, who=WHO, subprotocol=None, **settings):
         self.home = ModelHome()
         self.budget = budget
-        self.resumables = Resumables(self.home, budget)
+        self.resumables = Resumables(self.home, budget, "of a model")
         policy = settings.pop("queue_policy", "close")
         handler = types.SimpleNamespace(queue_policy=policy)
         self.limits = limits_of(handler, Settings(**settings))
@@ -307,4 +307,4 @@ class Site:
     def forget(self):
         """Another process begins."""
         self.home = ModelHome()
-        self.resumables = Resumables(self.home, self.budget)
+        self.resumables = Resumables(self.home, self.budget, "of a model")

@@ -26,8 +26,7 @@ from .doors import ROOT, Keeper, descriptors, directory, path_of, send, visit, w
 from .keeper import passed, read_all
 
 NOBODY = 65534
-_NO_PROCESS = 2**22 + 1
-"""Past the highest number that Linux gives."""
+PACKET = encode(passed())
 SLACK_S = 1.5
 """For a busy machine."""
 
@@ -230,6 +229,8 @@ def test_who_says_nothing_holds_up_nobody(start, make, client):
         client[1].close()
         assert read_all(client[0]) == f"{owner.pid} /ws early".encode()
         wait_for(lambda: owner.sockets() == 1, "end of the silent ones")
+        assert {each.recv(100) for each in silent} == {GREETING}
+        assert {each.recv(100) for each in silent} == {Answer.UNREACHABLE.value}
 
 
 def test_who_takes_its_time_is_waited_for_no_longer_than_others(make, client):
@@ -249,16 +250,18 @@ def test_who_takes_its_time_is_waited_for_no_longer_than_others(make, client):
     thread = threading.Thread(
         target=lambda: answers.append(giver.pass_on(owner.name, client[1], passed()))
     )
-    thread.start()
-    wait_for(lambda: owner._visitors._offered, "socket")
-    with others, theirs:
+    with others, theirs, visit(owner.name) as early:
+        thread.start()
+        wait_for(lambda: owner._visitors._offered, "socket")
+        send(early, PACKET, [theirs.fileno()])
         assert make().pass_on(owner.name, theirs, passed()) is Answer.UNREACHABLE
         thread.join(DEADLINE_S)
         assert answers == [Answer.TAKEN]
         is_over.set()
         client[1].close()
         assert read_all(client[0]) == b"taken"
-        check_is_ours((others, theirs))
+        assert early.recv(10) == Answer.TAKEN.value  # after two seconds, but it was not silent
+        assert others.recv(10) == b"taken"
 
 
 # A process that is not as it should be: one of the test's own in the door's place.
@@ -277,6 +280,18 @@ BEHAVIOURS = {
     "ends before it greets": (Answer.GONE, lambda link: None),
     "greets otherwise": (Answer.UNREACHABLE, lambda link: link.send(b"hello")),
     "greets as another release": (Answer.UNREACHABLE, lambda link: link.send(GREETING + b"1")),
+    "does not wait": (
+        Answer.UNREACHABLE,
+        lambda link: (link.send(GREETING), link.send(Answer.UNREACHABLE.value)),
+    ),
+    "does not wait long enough": (
+        Answer.UNREACHABLE,
+        lambda link: (
+            link.send(GREETING),
+            wait_for_packet(link),
+            link.send(Answer.UNREACHABLE.value),
+        ),
+    ),
     "ends before it reads": (
         Answer.GONE,
         lambda link: (link.send(GREETING), wait_for_packet(link)),
@@ -411,9 +426,6 @@ class OpenDirectory:
 
     def close(self):
         os.close(self._number)
-
-
-PACKET = encode(passed())
 
 
 @settings(
