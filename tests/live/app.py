@@ -136,6 +136,9 @@ class Recorder(WebSocketHandler):
             "close", id=self.id, code=self.close_code, reason=self.close_reason, sent=self.send("")
         )
 
+    def do_pid(self, rest):
+        self.send(str(os.getpid()))
+
     def do_raise(self, rest):
         raise ValueError(rest)
 
@@ -670,7 +673,12 @@ def late(id):
 @app.get("/stats")
 def stats():
     figures = sockets.stats()
-    return {"connections": figures.connections, "threads": figures.threads, "pid": os.getpid()}
+    return {
+        "connections": figures.connections,
+        "threads": figures.threads,
+        "returns": figures.returns,
+        "pid": os.getpid(),
+    }
 
 
 @app.get("/requests")

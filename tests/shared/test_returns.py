@@ -1,0 +1,99 @@
+"""Clients that come back to any of several workers: whoever has their handler gets the socket."""
+
+import collections
+import json
+import os
+import random
+import signal
+
+import pytest
+
+from tests.live.returning import Returning
+from tests.live.serving import starting
+
+_RETURNS = 60
+
+
+@pytest.fixture
+def start(tmp_path):
+    with starting(tmp_path, app="tests.live.app:app") as start:
+        yield start
+
+
+def outcomes_of(server, workers):
+    """What has become of returns, in all workers together."""
+    found = {}
+
+    def have_all_answered():
+        stats = server.get("/stats").json()
+        found[stats["pid"]] = stats["returns"]
+        return len(found) == workers
+
+    server.wait_for(have_all_answered, "answers of all workers")
+    return sum(map(collections.Counter, found.values()), collections.Counter())
+
+
+@pytest.mark.parametrize("kind", ["sync", "gthread"])
+def test_each_return_finds_the_handler(start, kind):
+    """Whichever worker takes the handshake, and whether the loss was noticed or not."""
+    server = start(kind, "--workers", "3", WSHANDLER_COMPRESSION=True)
+    deflate = ("Sec-WebSocket-Extensions", "permessage-deflate; client_no_context_takeover")
+    clients = [
+        Returning(server, f"/record/recorder/{number}", headers=[deflate] * (number % 2))
+        for number in range(4)
+    ]
+    ends = [Returning.cut, Returning.leave, lambda client: None]
+    kept = []
+    for number in range(_RETURNS):
+        client = clients[number % 4]
+        client.send("burst 2")
+        random.choice(ends)(client)
+        kept.append(client.wire)
+        client.come_back(resumed=True)
+        if client.hello["received"] < client.sent:
+            client.sent = client.hello["received"]  # the cut has swallowed it
+            client.send("burst 2")
+        assert [client.recv(), client.recv()] == ["burst 0", "burst 1"]
+    outcomes = outcomes_of(server, workers=3)
+    assert outcomes["passed"] > _RETURNS / 4
+    assert outcomes["passed"] + outcomes["resumed"] == _RETURNS
+    for client in clients:
+        client.close()
+        client.leave()
+    for number in range(4):
+        assert server.wait_for_event("close", str(number))["code"] == 1000
+        opened = [event for event in server.events(str(number)) if event["event"] == "open"]
+        assert len(opened) == 1
+
+
+def test_a_reload_loses_nothing(start):
+    """The last acknowledgement is exact; the new handler is told where to go on."""
+    server = start("gthread", "--workers", "2", WSHANDLER_DRAIN_SECONDS=0)
+    client = Returning(server, "/record/recorder/reloaded")
+    for _ in range(5):
+        client.send("burst 1")
+        assert client.recv() == "burst 0"
+    server.signal(signal.SIGHUP)
+    taken = client.wire.read_text()
+    while not taken.startswith("a"):
+        taken = client.wire.read_text()
+    assert taken == "a5"
+    assert client.wire.read_close()[0] == 1012
+    client.close(1012)
+    client.leave()
+    client.come_back(resumed=False, lost=True, received=5)
+    client.send("burst 1")
+    assert client.recv() == "burst 0"
+
+
+def test_a_killed_owner_is_gone(start):
+    """The client begins anew, at once, and goes on counting."""
+    server = start("gthread", "--workers", "2")
+    client = Returning(server, "/record/recorder/killed")
+    client.send("pid")
+    victim = json.loads(client.recv())
+    os.kill(victim, signal.SIGKILL)
+    client.leave()
+    client.come_back(resumed=False, lost=True, received=1)
+    client.send("pid")
+    assert json.loads(client.recv()) != victim
