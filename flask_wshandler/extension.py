@@ -15,7 +15,9 @@ from flask import Blueprint, Flask, current_app
 from flask.cli import AppGroup
 from flask_sock import Sock
 
-from .bus import Bus, BusStats, connect
+from .bus import Bus, BusStats, NoBus, connect
+from .bus.local import LocalBus
+from .bus.rpc import Replies
 from .collections.registry import CollectionRegistry
 from .handlers.slow_callbacks import SlowCallbackWatch
 from .monitoring import request_report
@@ -228,16 +230,29 @@ def services_on(
     if settings.slow_callback_s is not None:
         engine.have_woken(slow_callbacks, slow_callbacks.interval_s)
     call = _call_in_context_of(app)
+
+    def ask(*args: Any, **kwargs: Any) -> Replies:
+        return collections.node.ask(*args, **kwargs)
+
+    resumables = Resumables(
+        engine,
+        engine.budget,
+        _name_of(app),
+        ask,
+        reaches_far=not isinstance(bus, LocalBus | NoBus),
+    )
+    reporter = ProcessReporter(engine, bus)
     collections = CollectionRegistry(
         bus,
         lease_s=settings.presence_lease,
         clock=clock,
         call=call,
         make_timer=make_timer,
-        respond=ProcessReporter(engine, bus).respond,
+        respond=lambda verb, arguments: (
+            reporter.respond(verb, arguments) or resumables.respond(verb, arguments)
+        ),
     )
     engine.have_woken(_Reachability(collections), 0)
-    resumables = Resumables(engine, engine.budget, _name_of(app))
     return Services(engine, collections, slow_callbacks, resumables)
 
 

@@ -41,14 +41,13 @@ BINARY_MESSAGE = MESSAGE.encode()
 _HELLO = "h"
 _ACKNOWLEDGEMENT = "a"
 
-_MOST = 2**53
+MAX_NUMBER = 2**53
 """Beyond this JavaScript can't count."""
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,15})")
 _SESSION = re.compile(r"[A-Za-z0-9_~-]{8,128}")
-_RETURN = re.compile(
-    rf"r\.({_SESSION.pattern})\.({_NUMBER.pattern})\.({_NUMBER.pattern})\.({_NUMBER.pattern})"
-)
+_RETURN = re.compile(rf"([rn]\.)({_SESSION.pattern})" + rf"\.({_NUMBER.pattern})" * 3)
 _RETURN_PREFIX = "r."
+_ANEW_PREFIX = "n."
 MESSAGE_COST_BYTES = 64
 """About what a kept message takes beside its bytes."""
 
@@ -70,10 +69,14 @@ class Return:
     #: How many tries there were before this one. Of two that arrive in the wrong order, as by way
     #: of a worker that was busy, the later one counts.
     tries: int
+    #: Whether it knows that its handler has ended, and comes for another one: it was told to come
+    #: back by a close frame, before which all had arrived.
+    is_anew: bool = False
 
     def __str__(self) -> str:
+        prefix = _ANEW_PREFIX if self.is_anew else _RETURN_PREFIX
         counts = f"{self.received}.{self.acknowledged}.{self.tries}"
-        return f"{_RETURN_PREFIX}{self.session}.{counts}"
+        return f"{prefix}{self.session}.{counts}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,20 +97,22 @@ class Offer:
 def parse_offer(tokens: Iterable[str]) -> Offer | None:
     """What a client offers; None if it does not speak `wshandler.1`.
 
-    Raises `ResumeProtocolError` for a return that says nothing sensible.
+    Raises `ResumeProtocolError` for returns that say nothing sensible.
     """
     tokens = list(tokens)
     if SUBPROTOCOL not in tokens:
         return None
-    returns = [token for token in tokens if token.startswith(_RETURN_PREFIX)]
+    returns = [token for token in tokens if _RETURN.fullmatch(token)]
     others = tuple(token for token in tokens if token != SUBPROTOCOL and token not in returns)
     if not returns:
         return Offer(others)
     match = _RETURN.fullmatch(returns[0])
     if match is None or len(returns) > 1:
-        raise ResumeProtocolError("the client returns with what no server has given to it")
-    session, *numbers = match.groups()
-    return Offer(others, Return(session, *map(_number, numbers)))
+        raise ResumeProtocolError("the client returns with what several servers have given to it")
+    prefix, session, *digits = match.groups()
+    received, acknowledged, tries = map(_number, digits)
+    is_anew = prefix == _ANEW_PREFIX
+    return Offer(others, Return(session, received, acknowledged, tries, is_anew))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -152,7 +157,7 @@ def _checked_hello(values: dict[str, Any]) -> Hello:
         values.get("ping"),
         values.get("protocol"),
     )
-    is_counted = type(hello.received) is int and 0 <= hello.received <= _MOST
+    is_counted = type(hello.received) is int and 0 <= hello.received <= MAX_NUMBER
     is_named = type(hello.session) is str and _SESSION.fullmatch(hello.session)
     are_flags = type(hello.resumed) is bool and type(hello.lost) is bool
     is_timed = hello.ping is None or (type(hello.ping) in (int, float) and hello.ping > 0)
@@ -176,8 +181,8 @@ def parse_acknowledgement(text: str) -> int:
 
 
 def _number(digits: str) -> int:
-    if _NUMBER.fullmatch(digits) is None or int(digits) > _MOST:
-        raise ResumeProtocolError(f"{digits!r:.20} is no number from 0 to {_MOST}")
+    if _NUMBER.fullmatch(digits) is None or int(digits) > MAX_NUMBER:
+        raise ResumeProtocolError(f"{digits!r:.20} is no number from 0 to {MAX_NUMBER}")
     return int(digits)
 
 

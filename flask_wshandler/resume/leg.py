@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..protocol.send_queue import QueueBudget
 
 _OPEN = State.OPEN
+_WHOLE = 0b1000_0000
 
 
 class ResumeCode(enum.IntEnum):
@@ -62,6 +63,9 @@ class LastingConnection(Protocol):
 
     def leg_never_opens(self, leg: Leg) -> None:
         """The leg will have no turn."""
+
+    def go_on_with(self, endpoint: Endpoint[bytes]) -> None:
+        """Take the numbers of another connection, and what it had kept."""
 
     def acknowledged(self, leg: Leg, number: int) -> bool:
         """The client has taken so many messages. False if that was known.
@@ -165,6 +169,10 @@ class Leg(Connection):
             self._flush()
             self._read_on(PAUSED_UNTIL_STARTED)
             return True
+
+    def go_on_with(self, endpoint: Endpoint[bytes]) -> None:
+        """Go on where a connection has been let go that another process had. Before it starts."""
+        self._lasting.go_on_with(endpoint)
 
     def run_in_turn(self) -> None:
         """Have `leg_opened` called again, in a turn."""
@@ -293,6 +301,24 @@ def _unframed(frame: bytes) -> OutgoingMessage:
     size = frame[1]
     head = 2 if size < 126 else 4 if size == 126 else 10
     return OutgoingMessage.of_payload(frame[head:], is_text=frame[0] & 15 == Opcode.TEXT)
+
+
+def is_frame_of_message(frame: bytes) -> bool:
+    """Whether it is one that `numbered_frame` could have made."""
+    if len(frame) < 3 or frame[0] not in (_WHOLE | Opcode.TEXT, _WHOLE | Opcode.BINARY):
+        return False
+    message = _unframed(frame)
+    if not message.payload.startswith(BINARY_MESSAGE):
+        return False
+    return frame == message.frame(None) and (not message.is_text or _is_utf8(message.payload))
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def numbered_frame(message: Sendable) -> bytes:

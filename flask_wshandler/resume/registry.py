@@ -7,22 +7,28 @@ and to ask for the same address, of the same handler class, as the same user.
 from __future__ import annotations
 
 import base64
+import enum
 import hashlib
 import hmac
 import os
+import threading
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from .door import Door
 from .endpoint import Endpoint, Offer, Return
 from .passing import Answer, Passed
+from .releasing import VERB, Released, answer_of, is_release, parse_answer, question
 from .resumable import ResumableConnection
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
+    from ..bus.rpc import Answer as Answered
+    from ..bus.rpc import Replies
     from ..protocol.connection import Place
     from ..protocol.limits import ClientSettings
     from ..protocol.send_queue import QueueBudget
@@ -31,6 +37,9 @@ if TYPE_CHECKING:
 
 _SECRET_BYTES = 16
 _SEPARATOR = "~"
+
+_MOST_QUESTIONS = 8
+"""At once. Where a machine has died, all its clients come back, and nobody answers for it."""
 
 
 class Who(NamedTuple):
@@ -60,15 +69,46 @@ class Agreed(NamedTuple):
     data: bytes
 
 
+class Outcome(enum.Enum):
+    """What has become of a client whose connection was in another process."""
+
+    PASSED = enum.auto()
+    """That process has its socket."""
+    MAYBE_THERE = enum.auto()
+    """It can't be given the socket, and may have the connection still."""
+    GONE = enum.auto()
+
+
+class Ask(Protocol):
+    """Asks the other processes of an app: see `bus.node.BusNode.ask`."""
+
+    def __call__(
+        self, verb: str, arguments: dict[str, Any], *, is_enough: Callable[[Answered], bool]
+    ) -> Replies: ...
+
+
 class Resumables:
-    """Makes and finds them, here and by way of the door of another process. Any thread."""
+    """Makes and finds them, here and in other processes. Any thread."""
 
     def __init__(
-        self, home: Home, budget: QueueBudget | None, app_name: str, key: bytes = b""
+        self,
+        home: Home,
+        budget: QueueBudget | None,
+        app_name: str,
+        ask: Ask | None = None,
+        *,
+        reaches_far: bool = False,
+        key: bytes = b"",
     ) -> None:
-        """Whoever has the same `key`, which is secret, can tell whose secrets are genuine."""
+        """`ask` asks the other processes of the app, on other machines as well if it `reaches_far`.
+
+        Whoever has the same `key`, which is secret, can tell whose secrets are genuine.
+        """
         self._home = home
         self._budget = budget
+        self._ask = ask
+        self._reaches_far = reaches_far
+        self._may_ask = threading.BoundedSemaphore(_MOST_QUESTIONS)
         self._key = key or os.urandom(_SECRET_BYTES)
         self._door = Door(app_name, self._take)
         # By connection id. Its operations are atomic.
@@ -110,30 +150,52 @@ class Resumables:
             return None
         return connection.leg_of_return(returns, deflate)
 
-    # Other processes of this machine.
+    def _find(self, returns: Return) -> _Entry | None:
+        parts = returns.session.split(_SEPARATOR)
+        if len(parts) != 3 or returns.is_anew:
+            return None
+        connection = self._living.get(parts[1])
+        if connection is None or not hmac.compare_digest(connection.session, returns.session):
+            return None
+        return connection
+
+    def _session(self, connection_id: str) -> str:
+        """What the client says when it comes back: made of the key, and kept nowhere else."""
+        name = f"{self._door.name}{_SEPARATOR}{connection_id}"
+        digest = hmac.digest(self._key, name.encode(), hashlib.sha256)[:_SECRET_BYTES]
+        secret = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        return f"{name}{_SEPARATOR}{secret}"
+
+    # Other processes.
 
     def open_door(self) -> None:
-        """Have clients that return to another process be passed on to this one."""
+        """Have clients that return to another process of this machine be passed on to this one."""
         self._door.open()
 
     def is_elsewhere(self, returns: Return) -> bool:
-        """Whether the client had its connection in another process."""
-        return _owner_of(returns) != self._door.name
+        """Whether the client had its connection in another process, and may have it still."""
+        return not returns.is_anew and _owner_of(returns) != self._door.name
 
-    def pass_on(self, sock: socket.socket, returns: Return, client: Client, agreed: Agreed) -> bool:
+    def pass_on(
+        self, sock: socket.socket, returns: Return, client: Client, agreed: Agreed
+    ) -> Outcome:
         """Give the socket of a client to the process that has its connection, if that can be.
 
-        Waits two seconds at most. The caller closes its own `sock`, without a shutdown, if True.
+        Waits two seconds at most. The caller closes its own `sock`, without a shutdown, if PASSED.
         """
-        deflate = agreed.deflate
+        deflate, who = agreed.deflate, client.who
         bits = None
         if deflate is not None:
             bits = deflate.remote_max_window_bits, deflate.local_max_window_bits
-        who = client.who
         passed = Passed(
             returns, who.path, who.handler, who.user, client.subprotocol, bits, agreed.data, None
         )
-        return self._door.pass_on(_owner_of(returns), sock, passed) is Answer.TAKEN
+        answer = self._door.pass_on(_owner_of(returns), sock, passed)
+        if answer is Answer.TAKEN:
+            return Outcome.PASSED
+        may_be_far = answer is Answer.GONE and self._reaches_far
+        is_there = answer is Answer.UNREACHABLE or may_be_far
+        return Outcome.MAYBE_THERE if is_there else Outcome.GONE
 
     def _take(self, sock: socket.socket, passed: Passed) -> bool:
         """Serve a client that another process has passed on. In the door's thread."""
@@ -153,19 +215,47 @@ class Resumables:
             raise
         return True
 
-    def _find(self, returns: Return) -> _Entry | None:
-        parts = returns.session.split(_SEPARATOR)
-        connection = self._living.get(parts[1]) if len(parts) == 3 else None
-        if connection is None or not hmac.compare_digest(connection.session, returns.session):
-            return None
-        return connection
+    def ask_for_release(self, leg: Leg, returns: Return, who: Who) -> bool:
+        """Have whichever process has the client's connection end it, for `leg` to go on with.
 
-    def _session(self, connection_id: str) -> str:
-        """What the client says when it comes back: it is made of the key, and kept nowhere."""
-        name = f"{self._door.name}{_SEPARATOR}{connection_id}"
-        digest = hmac.digest(self._key, name.encode(), hashlib.sha256)[:_SECRET_BYTES]
-        secret = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-        return f"{name}{_SEPARATOR}{secret}"
+        Waits two seconds at most. False if none has answered with what the client lacks.
+        """
+        if self._ask is None or not self._may_ask.acquire(blocking=False):
+            return False
+        try:
+            replies = self._ask(VERB, question(returns, *who), is_enough=is_release)
+        finally:
+            self._may_ask.release()
+        answers = filter(is_release, replies.by_process.values())
+        released = parse_answer(next(answers, {}))
+        if released is None:
+            return False
+        leg.go_on_with(released.endpoint())
+        return True
+
+    def respond(self, verb: str, arguments: dict[str, Any]) -> Answered | None:
+        """Answer another process. In the bus's thread; never waits."""
+        if verb != VERB:
+            return None
+        match arguments:
+            case {
+                "session": str(session),
+                "path": str(path),
+                "handler": str(handler),
+                "user": str() | None as user,
+                "received": int(received),
+                "acknowledged": int(acknowledged),
+                "tries": int(tries),
+            }:
+                returns = Return(session, received, acknowledged, tries)
+                return answer_of(self._release(returns, Who(path, handler, user)))
+        return None
+
+    def _release(self, returns: Return, who: Who) -> Released | None:
+        connection = self._find(returns)
+        if connection is None or connection.who != who:
+            return None
+        return connection.release(returns)
 
 
 def _owner_of(returns: Return) -> str:

@@ -25,6 +25,7 @@ from ..protocol.limits import QueuePolicy
 from ..runtime import faults, logs
 from .endpoint import MESSAGE_COST_BYTES, Endpoint, Hello, Return
 from .leg import Leg, numbered_frame, numbered_message
+from .releasing import Released
 
 if TYPE_CHECKING:
     import socket
@@ -444,7 +445,7 @@ class ResumableConnection:
     def first_leg(self, returns: Return | None, deflate: PerMessageDeflate | None) -> Leg:
         """The leg of the handshake, of a client that returns if its last handler is gone. Once."""
         if returns is not None:
-            self._was_lost = True
+            self._was_lost = not returns.is_anew
             self._tries = returns.tries
         self._opened_at_s = self._home.timer.clock.now_s()
         self._leg = self._new_leg(deflate, is_first=True)
@@ -472,7 +473,7 @@ class ResumableConnection:
                 if each is not None:
                     each.supersede()
             if not self.endpoint.can_go_on_from(returns.received):
-                self._end_for_a_gap()
+                self._end_with(CloseCode.ABNORMAL_CLOSURE)
                 return None
             self.endpoint.acknowledge(returns.received)
             if self._leg is not None:
@@ -483,6 +484,35 @@ class ResumableConnection:
             self._home.timer.cancel(self)
             self._home.is_away_no_more(self)
         return leg
+
+    def release(self, returns: Return) -> Released | None:
+        """End the handler with 1001, whose client has come back where it can't go on with it.
+
+        None if this has ended, or the client has been here since, or what it lacks is not kept.
+        """
+        with self._lock:
+            if self._phase not in _LASTING or returns.tries <= self._tries:
+                return None
+            for leg in (self._next, self._leg):
+                if leg is not None:
+                    leg.supersede()
+            if not self.endpoint.can_go_on_from(returns.received):
+                self._end_with(CloseCode.ABNORMAL_CLOSURE)
+                return None
+            self.endpoint.acknowledge(returns.received)
+            released = Released(self.endpoint.received, self.endpoint.sent, tuple(self.endpoint))
+            self._end_with(CloseCode.GOING_AWAY)
+            self._speaking = None
+            return released
+
+    def go_on_with(self, endpoint: Endpoint[bytes]) -> None:
+        """Take the numbers of one that was released, and what it kept. Before the first turn."""
+        with self._lock:
+            self.endpoint = endpoint
+            self._was_lost = False
+            self._unwritten = len(endpoint)
+            self._unwritten_bytes = endpoint.kept_bytes
+            self._charge()
 
     def acknowledged(self, leg: Leg, number: int) -> bool:
         """The client has taken so many messages. False if that was known.
@@ -657,12 +687,12 @@ class ResumableConnection:
         self._home.timer.cancel(self)
         self._home.request_turn_of(self)
 
-    def _end_for_a_gap(self) -> None:
-        """End it: the client lacks what is not kept any more."""
+    def _end_with(self, code: int) -> None:
+        """End it, without a word to the client, which is elsewhere."""
         if self._phase is Phase.AWAY:
-            self._end_apart(CloseCode.ABNORMAL_CLOSURE, "")
+            self._end_apart(code, "")
         elif self._close is None:
-            self._close = CloseCode.ABNORMAL_CLOSURE, ""
+            self._close = code, ""
 
     def _uncharge(self) -> None:
         """Nothing is kept any more."""

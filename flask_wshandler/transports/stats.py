@@ -19,6 +19,9 @@ class ReturnOutcome(str, enum.Enum):
     RESUMED = "resumed"
     #: Its handler goes on in another process of this machine, which was given the socket.
     PASSED = "passed"
+    #: Its handler had to end, because its process can't be given the socket; it has a new one, and
+    #: has missed nothing.
+    RELEASED = "released"
     #: Its handler is gone, or what the client lacks is; it has a new one.
     LOST = "lost"
 
@@ -58,8 +61,8 @@ class Stats:
     max_threads: int
     #: Connections that have ended since the start, by `close_code`.
     closes: Mapping[int, int]
-    #: Clients that have come back since the start, by what has become of them: "resumed", "passed"
-    #: or "lost".
+    #: Clients that have come back since the start, by what has become of them: "resumed", "passed",
+    #: "released" or "lost".
     returns: Mapping[str, int]
     #: Handshakes that were refused since the start, by reason, such as "full" or "origin".
     refusals: Mapping[str, int]

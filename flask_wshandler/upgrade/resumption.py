@@ -12,7 +12,7 @@ from werkzeug.exceptions import BadRequest
 
 from ..protocol import opening_handshake
 from ..resume.endpoint import SUBPROTOCOL, Offer, ResumeProtocolError, parse_offer
-from ..resume.registry import Agreed
+from ..resume.registry import Agreed, Outcome
 from ..transports.stats import ReturnOutcome
 
 if TYPE_CHECKING:
@@ -70,17 +70,19 @@ class Resumption:
         self._offer = offer
         self._client = client
         self._deflate = deflate
+        self._leg: Leg | None = None
 
     def first_leg(
         self, callbacks: ResumableCallbacks, limits: ClientSettings, slot: Place | None
     ) -> Leg:
         """What the client begins with, unless it goes on with another."""
-        return self._resumables.begin(
+        self._leg = self._resumables.begin(
             callbacks, limits, self._client, self._offer, self._deflate, slot
         )
+        return self._leg
 
     def leg_here(self) -> Leg | None:
-        """What the client goes on with in this process; None if it begins anew."""
+        """What the client goes on with in this process; None if that is not here."""
         returns = self._offer.returns
         if returns is None:
             return None
@@ -91,27 +93,38 @@ class Resumption:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the client has been in another process before."""
+        """Whether the client has been in another process before, and may have its handler there."""
         returns = self._offer.returns
         return returns is not None and self._resumables.is_elsewhere(returns)
 
-    def pass_on(self, sock: socket.socket, data: bytes) -> bool:
+    def is_passed_on(self, sock: socket.socket, data: bytes) -> bool:
         """Give the client's socket to the process that has its handler, if that can be.
 
-        `data` has come behind the handshake's head. The caller closes its `sock` if True.
+        `data` has come behind the handshake's head. The caller closes its `sock` if True; else the
+        client begins here.
         """
         returns = self._offer.returns
         assert returns is not None
         agreed = Agreed(self._deflate, data)
-        is_taken = self._resumables.pass_on(sock, returns, self._client, agreed)
-        if is_taken:
+        outcome = self._resumables.pass_on(sock, returns, self._client, agreed)
+        if outcome is Outcome.PASSED:
             self._returns.add(ReturnOutcome.PASSED)
-        return is_taken
+            return True
+        self.begin(is_passable=True, may_be_released=outcome is Outcome.MAYBE_THERE)
+        return False
 
-    def begins(self, *, is_passable: bool) -> None:
-        """The client begins, after all, in this process; a socket of its next returns may come from
-        another if it `is_passable`."""
-        if self._offer.returns is not None:
-            self._returns.add(ReturnOutcome.LOST)
+    def begin(self, *, is_passable: bool, may_be_released: bool) -> None:
+        """The client begins in this process, with what is left of its last handler.
+
+        The sockets of its next returns may come from other processes if it `is_passable`.
+        """
         if is_passable:
             self._resumables.open_door()
+        returns = self._offer.returns
+        if returns is None or returns.is_anew:
+            return
+        assert self._leg is not None
+        is_released = may_be_released and self._resumables.ask_for_release(
+            self._leg, returns, self._client.who
+        )
+        self._returns.add(ReturnOutcome.RELEASED if is_released else ReturnOutcome.LOST)

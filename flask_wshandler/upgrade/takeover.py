@@ -199,7 +199,8 @@ class Upgrade:
                 self._pass_on(resumption, head)
                 return
             else:
-                resumption.begins(is_passable=can_use_epoll)
+                is_elsewhere = resumption.is_elsewhere
+                resumption.begin(is_passable=can_use_epoll, may_be_released=is_elsewhere)
         if can_use_epoll:
             self._engine.adopt(self._server_socket, self._connection, head)
         else:
@@ -209,7 +210,7 @@ class Upgrade:
         """Have the process serve the socket that has the client's handler, or else this one."""
         sock, data = self._engine.take(self._server_socket, head)
         try:
-            is_passed = resumption.pass_on(sock, data)
+            is_passed = resumption.is_passed_on(sock, data)
         except BaseException:
             sock.close()
             raise
@@ -217,7 +218,6 @@ class Upgrade:
             sock.close()
             self._open_instead(None)
         else:
-            resumption.begins(is_passable=True)
             self._engine.adopt_taken(sock, self._connection, data)
 
     def _open_instead(self, leg: Connection | None) -> None:

@@ -12,7 +12,7 @@ class Returning:
     """One that counts what it gets, and has it repeated; what it sends it does not keep."""
 
     def __init__(self, server, path, *subprotocols, headers=()):
-        self._server = server
+        self.server = server
         self.path = path
         self.subprotocols = subprotocols
         self.headers = list(headers)
@@ -30,7 +30,7 @@ class Returning:
         if self.session is not None:
             offer.append(f"r.{self.session}.{self.received}.{self.sent}.{self.tries}")
         headers = [*self.headers, ("Sec-WebSocket-Protocol", ", ".join(offer))]
-        self.wire = self._server.raw(self.path, headers=headers)
+        self.wire = self.server.raw(self.path, headers=headers)
         assert self.wire.status == 101, self.wire.status
         assert self.wire.header("Sec-WebSocket-Protocol") == SUBPROTOCOL
         said = self.wire.read_text()

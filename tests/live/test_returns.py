@@ -138,7 +138,7 @@ def test_nobody_gets_another_ones_handler(server, client, id, change):
 
 
 @pytest.mark.parametrize(
-    "offer", ["r.", "r.x.1.1.1", "r.abcdefgh.-1.1.1", "r.abcdefgh.1.1." + "9" * 16]
+    "offer", ["r.abcdefgh.1.1.1, n.abcdefgh.1.1.1", "r.abcdefgh.1.1." + "9" * 16]
 )
 def test_a_return_that_says_nothing_sensible(server, offer):
     """400, with the reason."""
@@ -146,7 +146,7 @@ def test_a_return_that_says_nothing_sensible(server, offer):
     with server.raw("/echo", headers=headers) as refused:
         assert refused.status == 400
         body = refused.read_body()
-        assert "no server has given" in body or "no number" in body
+        assert "several servers" in body or "no number" in body
 
 
 def test_an_old_return_that_comes_late_changes_nothing(server, client, id):
@@ -251,6 +251,7 @@ def test_compression_survives(start, id):
     client = Returning(server, path, headers=[deflate])
     assert "permessage-deflate" in client.wire.header("Sec-WebSocket-Extensions")
     client.send("burst 3")
+    server.wait_for_event("message", id)
     client.cut()
     client.headers = []
     client.come_back(resumed=True)

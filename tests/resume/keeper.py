@@ -17,7 +17,7 @@ READ_S = 10.0
 
 def passed(path="/ws", data=b"early"):
     """What goes with a socket."""
-    returns = Return("0123abcd~secret", 12, 3)
+    returns = Return("0123abcd~secret", 12, 3, 1)
     return Passed(returns, path, "shop.chat.Chat", "7", "chat.v2", (15, 12), data, "192.0.2.7")
 
 

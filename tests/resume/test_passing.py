@@ -26,7 +26,7 @@ BITS = st.integers(8, 15)
 SESSIONS = st.sampled_from(["12345678", "0123abcd~secret", "-_~" * 42])
 CLIENTS = st.builds(
     Passed,
-    st.builds(Return, SESSIONS, NUMBERS, NUMBERS),
+    st.builds(Return, SESSIONS, NUMBERS, NUMBERS, NUMBERS),
     TEXT,
     TEXT,
     st.none() | TEXT,
@@ -67,8 +67,9 @@ def test_a_changed_packet_is_one_or_malformed(client, position, noise):
 
 
 FAULTS = [
-    (0, None), (0, "r.short.1.2"), (0, "r.0123abcd~secret.-1.2"), (0, ["r.0123abcd~secret.1.2"]),
-    (0, "r.0123abcd~secret.1." + "9" * 16), (0, "chat"), (1, None), (1, 7), (1, "x" * 4097),
+    (0, None), (0, "r.short.1.2.3"), (0, "r.0123abcd~secret.-1.2.3"),
+    (0, ["r.0123abcd~secret.1.2.3"]), (0, "r.0123abcd~secret.1.2." + "9" * 16),
+    (0, "chat"), (1, None), (1, 7), (1, "x" * 4097),
     (2, None), (2, ["a"]), (3, 7), (4, {}), (5, 12), (5, [15]), (5, [15, 12, 9]), (5, [7, 12]),
     (5, [15, 16]), (5, [15, True]), (5, [15.0, 12]), (5, "ab"), (6, 1),
 ]  # fmt: skip

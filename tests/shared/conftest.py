@@ -30,7 +30,7 @@ class Cluster:
             self.settings["WSHANDLER_BUS"] = self.redis.url
         self.bus = self.settings.get("WSHANDLER_BUS", "local")
 
-    def start(self, workers=4, kind="gthread", *arguments, **settings):
+    def start(self, workers=4, kind="gthread", *arguments, app=APP, runtime=None, **settings):
         directory = self._directory / f"server-{next(self._numbers)}"
         directory.mkdir()
         server = Server(
@@ -39,8 +39,8 @@ class Cluster:
             "--workers",
             str(workers),
             *arguments,
-            app=APP,
-            runtime=self.runtime,
+            app=app,
+            runtime=runtime or self.runtime,
             **(self.settings | settings),
         )
         self._stack.callback(server.stop)

@@ -1,10 +1,12 @@
 """Clients that come back to any of several workers: whoever has their handler gets the socket."""
 
 import collections
+import contextlib
 import json
 import os
 import random
 import signal
+import tempfile
 
 import pytest
 
@@ -14,9 +16,12 @@ from tests.live.serving import starting
 _RETURNS = 60
 
 
+APP = "tests.live.app:app"
+
+
 @pytest.fixture
 def start(tmp_path):
-    with starting(tmp_path, app="tests.live.app:app") as start:
+    with starting(tmp_path, app=APP) as start:
         yield start
 
 
@@ -64,6 +69,47 @@ def test_each_return_finds_the_handler(start, kind):
         assert server.wait_for_event("close", str(number))["code"] == 1000
         opened = [event for event in server.events(str(number)) if event["event"] == "open"]
         assert len(opened) == 1
+
+
+@pytest.fixture
+def machines():
+    """Run directories of two machines, with paths that are short enough."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-")) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "kind"),
+    [("local", "gevent"), ("redis", "gevent"), ("redis", "gthread")],
+    indirect=["cluster"],
+)
+def test_where_no_socket_can_be_passed_the_handler_is_let_go(cluster, kind, machines):
+    """The client gets another, and misses nothing; both go on counting."""
+    if not cluster.redis:
+        machines = [None, None]
+    servers = [cluster.start(1, kind, app=APP, runtime=machine) for machine in machines]
+    client = Returning(servers[0], "/record/returning/released")
+    for number in range(4):
+        client.send(f"count {number}")
+        assert client.recv().split()[::3] == ["1", str(number)]
+        client.cut()
+        servers[number % 2].wait_for_event("away", "released")
+        client.server = servers[(number + 1) % 2]
+        client.come_back(resumed=False, lost=False, received=number + 1)
+        assert client.recv() == "while you were away"
+    for server in servers:
+        outcomes = outcomes_of(server, workers=1)
+        assert outcomes == {"released": 2}
+        server.wait_for(lambda server=server: len(ends_of(server, "released")) == 2, "ends")
+    client.close()
+    client.leave()
+    servers[0].wait_for(lambda: len(ends_of(servers[0], "released")) == 3, "the last end")
+    codes = [each["code"] for server in servers for each in ends_of(server, "released")]
+    assert sorted(codes) == [1000] + [1001] * 4
+
+
+def ends_of(server, id):
+    return [event for event in server.events(id) if event["event"] == "close"]
 
 
 def test_a_reload_loses_nothing(start):
