@@ -18,12 +18,12 @@ FLOORS = (
     ("transports", "collections", "resume"),
     ("upgrade",),
     ("monitoring",),
-    ("extension", "cli", "prometheus", "otel"),
+    ("extension", "cli", "client", "prometheus", "otel"),
     ("__init__", "testing"),
 )
 FLOOR_OF = {place: floor for floor, places in enumerate(FLOORS) for place in places}
 WITHOUT_FLASK = {"runtime", "protocol", "bus", "transports", "resume"}
-HAVE_AN_API = {"__init__", "bus.__init__", "testing.__init__"}
+HAVE_AN_API = {"__init__", "bus.__init__", "client.__init__", "testing.__init__"}
 
 
 def place_of(name):

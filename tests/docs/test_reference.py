@@ -7,6 +7,7 @@ from pathlib import Path
 
 import flask_wshandler
 import flask_wshandler.bus
+import flask_wshandler.client
 import flask_wshandler.testing
 from flask_wshandler.settings import _OF_HANDLERS, PREFIX, Settings
 
@@ -27,9 +28,10 @@ def documented(page: str) -> set[str]:
 
 
 def test_every_public_name_is_in_the_reference():
-    """Neither more nor fewer, for each of the three modules."""
+    """Neither more nor fewer, for each of the four modules."""
     assert documented("api.md") == set(flask_wshandler.__all__)
     assert documented("testing.md") == set(flask_wshandler.testing.__all__)
+    assert documented("client.md") == set(flask_wshandler.client.__all__)
     assert documented("bus.md") == set(flask_wshandler.bus.__all__) - OF_A_BUS - {"BusStats"}
 
 

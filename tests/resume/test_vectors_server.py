@@ -65,7 +65,7 @@ class ServerParty:
 
     def offer(self, tokens):
         for name, token in self.tokens.items():
-            tokens = [each.replace(f"r.{name}.", f"r.{token}.") for each in tokens]
+            tokens = [each.replace(f".{name}.", f".{token}.") for each in tokens]
         return parse_offer(tokens)
 
     def connects(self, tokens):

@@ -1,26 +1,26 @@
-"""The test vectors: see their `format`."""
+"""The exchanges of `vectors.json`, for a party's runner; what the steps are stands there."""
 
 import json
 from pathlib import Path
 
-VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())["vectors"]
+_ALL = json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))["vectors"]
 
 
 def vectors_for(party):
-    return [each for each in VECTORS if each.get("for", party) == party]
+    """Those that a party is held to."""
+    return [vector for vector in _ALL if vector.get("for", party) == party]
 
 
-def message_of(value):
-    """A message as it stands in a vector: str or bytes."""
-    if isinstance(value, str):
-        return value
-    if "hex" in value:
-        return bytes.fromhex(value["hex"])
-    return value.get("head", "") + value["of"] * value["times"]
+KEYS = {
+    "connects", "connects elsewhere", "answers", "server", "client", "server unread",
+    "client unread", "server sends", "client sends", "server takes", "client takes", "cut",
+    "server closes", "client closes", "client returns", "server stops", "server closed",
+    "client closed", "server forgets", "server event", "client event", "passes_s",
+}  # fmt: skip
 
 
 def steps_of(vector):
-    """(what, with what) of each step, without the repeats."""
+    """(key, value) of each step, one after the other."""
     return list(_flat(vector["steps"]))
 
 
@@ -30,7 +30,18 @@ def _flat(steps):
             for _ in range(step["repeat"]):
                 yield from _flat(step["steps"])
         else:
-            yield from step.items()
+            [(key, value)] = step.items()
+            assert key in KEYS, step
+            yield key, value
+
+
+def message_of(value):
+    """The str or bytes that a step means."""
+    if isinstance(value, str):
+        return value
+    if "hex" in value:
+        return bytes.fromhex(value["hex"])
+    return value.get("head", "") + value["of"] * value["times"]
 
 
 def hello_of(text, tokens):

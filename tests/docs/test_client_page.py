@@ -1,0 +1,29 @@
+"""The program of docs/reference/client.md, against a server that is cut while it runs."""
+
+import threading
+from pathlib import Path
+
+from tests.deadlines import DEADLINE_S
+from tests.resume.server import ResumableServer
+
+from .markdown_page import MarkdownPage
+
+PAGE = MarkdownPage(Path(__file__).resolve().parents[2] / "docs" / "reference" / "client.md")
+
+
+def test_the_program_goes_on_over_a_cut(capsys):
+    """It prints what is sent before and after, and ends with the server's 1000."""
+    [program] = PAGE.code("A program", "python")
+    with ResumableServer() as server:
+        program = program.replace("wss://chat.example.org/", server.uri)
+        thread = threading.Thread(target=exec, args=(program, {}))
+        thread.start()
+        session = server.session()
+        assert session.wait_taken(1) == ["hello"]
+        session.send("one")
+        server.cut(session)
+        session.send("two")
+        server.wait_back(session, 1)
+        session.websocket.close(1000)
+        thread.join(DEADLINE_S)
+    assert capsys.readouterr().out == "one\ntwo\n"
