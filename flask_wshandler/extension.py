@@ -33,6 +33,7 @@ from .settings import Settings
 from .transports.engine import Engine
 from .transports.stats import Stats
 from .upgrade.app_state import AppState, Services, find_state, set_state, state_of
+from .upgrade.browser_files import serve_browser_files
 from .upgrade.forgotten import look_for_forgotten_apps, stop_looking
 from .upgrade.request_thread import use_request_threads
 from .upgrade.response import let_upgrades_leave
@@ -69,10 +70,12 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
     def init_app(self, app: Flask) -> None:
         """Read the settings, and let ordinary views receive WebSocket requests.
 
-        Starts no thread and opens nothing. Raises `SettingError` for a bad value.
+        Starts no thread and opens nothing. Raises `SettingError` for a bad value, and Flask's
+        AssertionError once the app has answered a request: it gets a route for the JavaScript.
         """
         state = new_state(app, Settings.from_mapping(app.config), self._clock)
         if find_state(app) is None:
+            serve_browser_files(app)
             admit_upgrades(app)
             let_upgrades_leave(app)
             use_request_threads(app, is_function_view)

@@ -36,7 +36,10 @@ class Backoff:
             return delay_s
         return delay_s + min(max(0.0, retry_after_s), LONGEST_RETRY_AFTER_S)
 
-    def lasted(self, seconds: float) -> None:
-        """A network connection was open for so long."""
-        if seconds >= GOOD_AFTER_S:
+    def ended(self, seconds: float, *, was_cut: bool) -> None:
+        """A network connection is over that was open for so long.
+
+        Where the network has cut it, after messages have gone through, the server is well.
+        """
+        if was_cut or seconds >= GOOD_AFTER_S:
             self._tries = 0

@@ -350,7 +350,10 @@ class ClientLink:
         """The network connection is over, or to be; with the lock held."""
         self._deliver()
         if self._session.is_open:
-            self._backoff.lasted(watch.age_s())
+            was_cut = (
+                self._session.has_exchanged and network.close_code == CloseCode.ABNORMAL_CLOSURE
+            )
+            self._backoff.ended(watch.age_s(), was_cut=was_cut)
         if self._closing is not None and network.is_open:
             return
         code = network.close_code

@@ -92,6 +92,8 @@ class ClientSession:
         self.protocol: str | None = None
         #: After how many seconds the server says something; None: never, or it has not said.
         self.ping_s: float | None = None
+        #: Whether messages have gone through since the last hello.
+        self.has_exchanged = False
         #: How often messages of the server may have been lost.
         self.gaps = 0
         self._outgoing: collections.deque[Message] = collections.deque()
@@ -216,6 +218,7 @@ class ClientSession:
             self._acknowledge()
         else:
             self._endpoint.acknowledge(parse_acknowledgement(message))
+            self.has_exchanged = True
 
     def _receive_bytes(self, message: bytes, now_s: float) -> None:
         if not message.startswith(BINARY_MESSAGE):
@@ -224,6 +227,7 @@ class ClientSession:
 
     def _take(self, message: Message, size: int, now_s: float) -> None:
         self.taken.append(message)
+        self.has_exchanged = True
         if self._endpoint.take(size):
             self._acknowledge()
         elif self._acknowledge_due_s is None:
@@ -254,6 +258,7 @@ class ClientSession:
 
     def _begin(self) -> None:
         self._is_greeted = True
+        self.has_exchanged = False
         self._has_ended_in_order = False
         self._acknowledge_due_s = None
 

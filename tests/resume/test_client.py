@@ -19,6 +19,7 @@ from flask_wshandler.client import (
     State,
     connect,
 )
+from flask_wshandler.client.backoff import Backoff
 from flask_wshandler.client.patience import Clock
 from tests.deadlines import DEADLINE_S
 
@@ -419,11 +420,19 @@ class TestHandshakes:
     )
     def test_wait_no_longer_than_a_minute(self, value, seconds):
         """Whatever the server wants."""
-        from flask_wshandler.client.backoff import Backoff
-
         refusal = HandshakeRefused("the server", 503, {"Retry-After": value}, b"")
         backoff = Backoff(lambda limit_s: 0.0)
         assert backoff.next_delay_s(refusal.retry_after_s) == seconds
+
+    @pytest.mark.parametrize(
+        ("seconds", "was_cut", "limit_s"), [(4.9, False, 4), (5, False, 0.5), (0, True, 0.5)]
+    )
+    def test_come_later_and_later_unless_the_last_was_good(self, seconds, was_cut, limit_s):
+        """One of five seconds was, and one that the network has cut amid messages."""
+        backoff = Backoff(lambda limit_s: limit_s)
+        assert [backoff.next_delay_s() for _ in range(3)] == [0.5, 1, 2]
+        backoff.ended(seconds, was_cut=was_cut)
+        assert backoff.next_delay_s() == limit_s
 
     def test_are_tried_for_as_long_as_said(self, server):
         """ConnectTimeout is a TimeoutError; its cause says what was wrong."""

@@ -1,0 +1,341 @@
+// A WebSocket that comes back after each loss, and whose messages arrive once and in order all the
+// same, if the server speaks wshandler.1. Reference: docs/reference/client-js.md, and client.d.ts.
+//
+// A message's number is its place among those of its direction, over all network connections; it is
+// on no wire, both ends count. What is sent is kept until the server says that it has taken it, and
+// is sent again on the next network connection. Nothing is stored outside of the object: a
+// duplicated tab must not return as the one that it was copied from.
+
+const SUBPROTOCOL = "wshandler.1";
+
+// Close codes. A browser lets no page send 1002, so the server is given another.
+const AWAY = 4000;
+const CUT = 1006;
+const PROTOCOL_ERROR = 1002;
+const PROTOCOL_ERROR_ON_THE_WIRE = 4002;
+// With these a server ends a handler in order: what it has said has arrived, and what it has taken is
+// known.
+const ORDERLY = [1001, 1012];
+// After these, too, the client comes back; after no others.
+const LOSSES = [...ORDERLY, CUT, AWAY, 1005, 1011, 1013, 1014];
+
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 30_000;
+// A network connection that has lasted so long was a good one: the delays begin anew. So was one that
+// the network has cut after messages had gone through.
+const GOOD_MS = 5_000;
+// For a try, until the server's hello.
+const HELLO_MS = 20_000;
+// For an answer that is due. And the clock is read so often: no timer runs while a machine sleeps.
+const GRACE_MS = 5_000;
+
+const ACKNOWLEDGE_AFTER_MESSAGES = 64;
+const ACKNOWLEDGE_AFTER_BYTES = 65_536;
+const ACKNOWLEDGE_AFTER_MS = 1_000;
+// Empty messages need memory, too.
+const MOST_KEPT = 16_384;
+
+const BINARY_MESSAGE = 0x6d;
+const SESSION = /^[\w~-]{8,128}$/;
+
+const sizeOf = (data) => data.size ?? data.byteLength ?? new TextEncoder().encode(data).length;
+
+// A copy of a text, an ArrayBuffer or a view of one, with an m in front.
+function framed(data) {
+  if (data.byteLength === undefined) return `m${data}`;
+  const frame = new Uint8Array(data.byteLength + 1);
+  frame[0] = BINARY_MESSAGE;
+  frame.set(new Uint8Array(data.buffer ?? data, data.byteOffset, data.byteLength), 1);
+  return frame;
+}
+
+function check(isRight) {
+  if (!isRight) throw new Error();
+}
+
+export class Connection extends EventTarget {
+  url;
+  protocol = "";
+  binaryType = "blob";
+  state = "connecting";
+  attempt = 0;
+  retryAt = null;
+
+  #protocols;
+  #repeat;
+  #maxBufferedAmount;
+  // Ends the listeners on the page, which would keep this object as long as that.
+  #life = new AbortController();
+
+  // Whether a try offers wshandler.1; Chromium fails it if the server does not answer to that, and
+  // nobody can tell this from another failure. So tries alternate, until one kind is known to work.
+  #isOffering = true;
+  #doubts = 2;
+
+  // The network connection, or the try to have one.
+  #socket;
+  #openedAt;
+  #isWell;
+  #deadline;
+  #patienceMs;
+  #timer;
+
+  // What the server calls the connection; a secret.
+  #session;
+  // Before this one. Of two that reach a server in the wrong order the later one counts.
+  #tries = 0;
+  // Whether it is for a new handler, since the server has ended the last one in order.
+  #wasOrderly = false;
+  #received = 0;
+  #untold = 0;
+  #untoldBytes = 0;
+  #tellTimer;
+  #acknowledged = 0;
+  // The messages behind #acknowledged, each with its size and its frame, and how many of them the
+  // server may have.
+  #kept = [];
+  #keptBytes = 0;
+  #written = 0;
+
+  constructor(url, { protocols = [], repeat = true, maxBufferedAmount = 2 ** 20 } = {}) {
+    super();
+    // A request resolves an address as a page or a worker does.
+    this.url = new Request(url).url.replace(/^http/, "ws");
+    this.#protocols = protocols;
+    this.#repeat = repeat;
+    this.#maxBufferedAmount = maxBufferedAmount;
+    this.#connect();
+    this.#watchPage();
+  }
+
+  get readyState() {
+    return { open: 1, closed: 3 }[this.state] ?? 0;
+  }
+
+  get #isPlain() {
+    return this.state === "open" && !this.#session;
+  }
+
+  get bufferedAmount() {
+    return this.#keptBytes + (this.#isPlain ? this.#socket.bufferedAmount : 0);
+  }
+
+  // Takes it in every state but "closed". Returns whether it has: there may be no room.
+  send(data) {
+    const size = sizeOf(data);
+    const isFull = this.bufferedAmount + size > this.#maxBufferedAmount || this.#kept.length >= MOST_KEPT;
+    if (isFull || this.state === "closed") return false;
+    const message = { size };
+    this.#kept.push(message);
+    this.#keptBytes += size;
+    if (data instanceof Blob) this.#read(data, message);
+    else message.frame = framed(data);
+    this.#flush();
+    return true;
+  }
+
+  close(code = 1000, reason) {
+    if (this.state !== "closed") this.#end({ code, reason, wasClean: true }, code, reason);
+  }
+
+  #watchPage() {
+    const options = { signal: this.#life.signal };
+    addEventListener("online", () => this.#wake(), options);
+    addEventListener("visibilitychange", () => document.hidden || this.#wake(), options);
+    // The back/forward cache. From a page that is unloaded the browser itself closes, with 1001.
+    addEventListener("pagehide", ({ persisted }) => persisted && this.#leave(AWAY), options);
+    addEventListener("pageshow", ({ persisted }) => persisted && this.#wake(), options);
+  }
+
+  #connect() {
+    const counts = `${this.#received}.${this.#acknowledged}.${this.#tries}`;
+    const returns = this.#session ? `${this.#wasOrderly ? "n" : "r"}.${this.#session}.${counts}` : [];
+    this.#tries += 1;
+    const offer = this.#isOffering ? [SUBPROTOCOL].concat(this.#protocols, returns) : this.#protocols;
+    const socket = new WebSocket(this.url, offer);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = ({ target: { protocol } }) => {
+      if (protocol !== SUBPROTOCOL) this.#open({ protocol, lost: !this.#wasOrderly });
+    };
+    socket.onmessage = ({ data }) => this.#hear(data);
+    socket.onclose = (event) => this.#lose(event);
+    this.#socket = socket;
+    this.#within(HELLO_MS);
+    this.#enter("connecting");
+  }
+
+  #within(patienceMs) {
+    this.#patienceMs = patienceMs;
+    this.#deadline = Date.now() + patienceMs;
+    this.#awaitDeadline();
+  }
+
+  #awaitDeadline() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      const leftMs = this.#deadline - Date.now();
+      // If more is left than there was, the clock was set back.
+      if (leftMs > 0 && leftMs <= this.#patienceMs) this.#awaitDeadline();
+      else if (this.state === "waiting") this.#connect();
+      else this.#lose({ code: CUT });
+    }, Math.min(this.#deadline - Date.now(), GRACE_MS));
+  }
+
+  // The network has changed, or the page is shown again.
+  #wake() {
+    if (this.state === "waiting") this.#connect();
+    else if (this.#session && this.state === "open") {
+      this.#socket.send("p");
+      this.#deadline = Math.min(this.#deadline, Date.now() + GRACE_MS);
+    }
+  }
+
+  #hear(data) {
+    this.#within(this.#patienceMs);
+    if (this.#isPlain) return this.#deliver(data);
+    try {
+      this.#understand(data);
+    } catch {
+      this.#end({ code: PROTOCOL_ERROR }, PROTOCOL_ERROR_ON_THE_WIRE);
+    }
+  }
+
+  #understand(data) {
+    const kind = data[0] ?? new Uint8Array(data)[0];
+    if (this.state === "connecting") {
+      check(kind === "h");
+      this.#meet(JSON.parse(data.slice(1)));
+    } else if (kind === "m" || kind === BINARY_MESSAGE) {
+      this.#take(data);
+    } else if (kind === "a") {
+      const number = Number(data.slice(1));
+      check(data === `a${number}`);
+      this.#acknowledge(number);
+    } else {
+      check(data === "p");
+      this.#tell();
+    }
+  }
+
+  #meet(hello) {
+    const { session = "", received, resumed, ping } = hello;
+    check(SESSION.test(session) && (ping ?? 1) > 0 && (resumed ? this.#session : resumed === false));
+    if (!this.#session) this.#received = this.#acknowledged = 0;
+    this.#acknowledge(received);
+    this.#open(hello);
+  }
+
+  #open({ session, resumed, lost, ping, protocol }) {
+    const hasGap = this.#session && !resumed && lost;
+    if (hasGap && !this.#repeat) this.#forget(this.#kept.length);
+    this.#session = session;
+    this.#doubts = session ? 0 : this.#doubts - 1;
+    this.protocol = protocol ?? "";
+    this.#written = this.#untold = this.#untoldBytes = this.#isWell = 0;
+    this.#openedAt = Date.now();
+    this.#within((ping || Infinity) * 1000 + GRACE_MS);
+    this.#enter("open");
+    this.#flush();
+    if (hasGap) this.#emit("gap");
+    if (!resumed) this.#emit("open");
+  }
+
+  #take(data) {
+    this.#received += 1;
+    this.#untold += 1;
+    this.#isWell = 1;
+    this.#untoldBytes += data.length ?? data.byteLength;
+    const isMuch = this.#untoldBytes >= ACKNOWLEDGE_AFTER_BYTES;
+    if (isMuch || this.#untold >= ACKNOWLEDGE_AFTER_MESSAGES) this.#tell();
+    else if (this.#untold === 1) this.#tellTimer = setTimeout(() => this.#tell(), ACKNOWLEDGE_AFTER_MS);
+    this.#deliver(data.slice(1));
+  }
+
+  #tell() {
+    clearTimeout(this.#tellTimer);
+    this.#untold = this.#untoldBytes = 0;
+    this.#socket.send(`a${this.#received}`);
+  }
+
+  #deliver(data) {
+    if (typeof data !== "string" && this.binaryType === "blob") data = new Blob([data]);
+    this.dispatchEvent(new MessageEvent("message", { data }));
+  }
+
+  #acknowledge(number) {
+    const count = number - this.#acknowledged;
+    check(Number.isInteger(number) && count >= 0 && count <= this.#written);
+    this.#acknowledged = number;
+    this.#written -= count;
+    this.#isWell ||= count;
+    this.#forget(count);
+  }
+
+  #forget(count, from = 0) {
+    for (const { size } of this.#kept.splice(from, count)) this.#keptBytes -= size;
+  }
+
+  // A message keeps its place while its Blob is read; what is behind it waits.
+  async #read(blob, message) {
+    try {
+      message.frame = framed(await blob.arrayBuffer());
+    } catch {
+      const index = this.#kept.indexOf(message);
+      if (index >= 0) this.#forget(1, index);
+      this.#emit("error");
+    }
+    this.#flush();
+  }
+
+  #flush() {
+    if (this.state !== "open") return;
+    for (let frame; (frame = this.#kept[this.#written]?.frame); this.#written += 1) {
+      this.#socket.send(this.#isPlain ? frame.slice(1) : frame);
+    }
+    if (this.#isPlain) this.#acknowledge(this.#acknowledged + this.#written);
+  }
+
+  // The network connection is lost, or could not be had.
+  #lose(event) {
+    if (this.#doubts > 0) this.#isOffering = this.state === "open" || !this.#isOffering;
+    if (LOSSES.includes(event.code)) this.#leave(event.code, true);
+    else this.#end(event);
+  }
+
+  #leave(code, isTryingAgain) {
+    if (this.state === "open") {
+      this.#wasOrderly = ORDERLY.includes(code);
+      if ((this.#isWell && code === CUT) || Date.now() - this.#openedAt >= GOOD_MS) this.attempt = 0;
+    }
+    this.#drop(AWAY);
+    if (isTryingAgain) {
+      this.#within(Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.attempt++));
+    }
+    this.#enter("waiting", isTryingAgain && this.#deadline);
+  }
+
+  // Close the network connection, and hear no more of it. Throws for a code that a page may not use.
+  #drop(code, reason) {
+    this.#socket.close(code, reason);
+    this.#socket.onmessage = this.#socket.onclose = null;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#tellTimer);
+  }
+
+  #end(event, ...toServer) {
+    this.#drop(...toServer);
+    this.#enter("closed");
+    this.dispatchEvent(new CloseEvent("close", event));
+    this.#life.abort();
+  }
+
+  #enter(state, retryAt = null) {
+    this.state = state;
+    this.retryAt = retryAt;
+    this.#emit("state");
+  }
+
+  #emit(type) {
+    if (!this.#life.signal.aborted) this.dispatchEvent(new Event(type));
+  }
+}
