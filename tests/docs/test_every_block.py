@@ -30,6 +30,7 @@ WALKED = {
     "docs/howto/from-flask-sock.md": "test_howto.py",
     "docs/howto/from-flask-socketio.md": "test_howto.py",
     "docs/howto/json-messages.md": "test_howto.py",
+    "docs/howto/resume.md": "test_howto.py",
     "docs/howto/rooms.md": "test_howto.py",
     "docs/howto/sqlalchemy.md": "test_howto.py",
 }
@@ -48,11 +49,16 @@ NOT_RUN = {
     "docs/howto/docker.md": 2 * ["needs a Docker engine"],
     "docs/howto/from-aspnet.md": 2 * ["C#, for ASP.NET"],
     "docs/howto/from-flask-socketio.md": ["needs the JavaScript client of Socket.IO"],
+    "docs/howto/resume.md": [
+        "two lines, of which the page below is the whole",
+        "three lines, of which the page below is the whole",
+    ],
     "docs/howto/systemd.md": 2 * ["needs root on a machine with systemd, and would change it"],
     "docs/performance.md": [
         "takes a minute and both cores; a test runs the same programs for a moment"
     ],
-    "docs/topics/architecture.md": 5 * ["a drawing"],
+    "docs/topics/architecture.md": 6 * ["a drawing"],
+    "docs/topics/resumable-connections.md": ["a drawing"],
 }
 
 

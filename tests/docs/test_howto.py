@@ -5,7 +5,9 @@ import contextlib
 import http.client
 import json
 import re
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -97,7 +99,14 @@ def redis_server(tmp_path):
 
 @pytest.mark.parametrize(
     "page",
-    ["blueprints.md", "from-aspnet.md", "from-flask-sock.md", "json-messages.md", "rooms.md"],
+    [
+        "blueprints.md",
+        "from-aspnet.md",
+        "from-flask-sock.md",
+        "json-messages.md",
+        "resume.md",
+        "rooms.md",
+    ],
 )
 def test_the_page_works_as_printed(walk, page):
     """Its files, its server, its test: there is nothing else to see."""
@@ -143,6 +152,62 @@ def test_files(walk, visit):
     )
     assert (size, is_same) == (5, True)
     assert (reader.directory / "uploads" / name).stat().st_size == 300_000
+
+
+class Listening:
+    """The Python program of the page on clients that come back; what it has printed."""
+
+    def __init__(self, reader):
+        self._path = reader.home / "heard.txt"
+        url = f"ws://{reader.netloc}/lobby/Robot"
+        with self._path.open("wb") as file:
+            self._program = subprocess.Popen(
+                [sys.executable, "listen.py", url], cwd=reader.directory, stdout=file
+            )
+
+    @property
+    def lines(self):
+        return self._path.read_text().splitlines()
+
+    def wait_for(self, line, count=1):
+        deadline_s = time.monotonic() + DEADLINE_S
+        while self.lines.count(line) < count:
+            assert time.monotonic() < deadline_s, self.lines
+            time.sleep(0.02)
+
+    def stop(self):
+        self._program.kill()
+        self._program.wait()
+
+
+def test_clients_that_come_back(walk, browser):
+    """A reload is nothing to a page and a program but a new handler; a kill is a gap."""
+    reader = walk("resume.md")
+    reader.read_on()
+    with contextlib.closing(browser.new_page()) as page, contextlib.ExitStack() as stack:
+        robot = Listening(reader)
+        stack.callback(robot.stop)
+        page.set_default_timeout(PAGE_DEADLINE_MS)
+
+        def say(text):
+            page.fill("input", text)
+            page.press("input", "Enter")
+            robot.wait_for(f"Ada: {text} (1)")
+            page.get_by_text(f"Ada: {text} (1)").wait_for()
+
+        robot.wait_for("Robot is here.")
+        page.goto(f"http://{reader.netloc}/Ada")
+        page.get_by_text("Ada is here.").wait_for()
+        say("hello")
+        reader.type_in("kill -HUP $(cat lobby.pid)")
+        page.wait_for_function("document.body.innerText.split('Ada is here.').length == 3")
+        robot.wait_for("Robot is here.", 2)
+        say("hello again")
+        assert "something is missing" not in robot.lines
+        page.evaluate("window.isTheSame = true")
+        reader.type_in("pkill -KILL -P $(cat lobby.pid)")
+        page.wait_for_function("!window.isTheSame && document.body.innerText.includes('is here.')")
+        robot.wait_for("something is missing")
 
 
 def test_sqlalchemy(walk):
