@@ -23,7 +23,8 @@ from .handlers.slow_callbacks import SlowCallbackWatch
 from .monitoring import request_report
 from .monitoring.process_report import ProcessReporter
 from .protocol.errors import SettingError
-from .resume.registry import Resumables
+from .resume.door import Door, Take
+from .resume.registry import AnyDoor, Resumables
 from .runtime import logs
 from .runtime.identity import app_name
 from .runtime.log_throttle import LogThrottle
@@ -226,6 +227,7 @@ def services_on(
     bus: Bus,
     clock: Clock | None,
     make_timer: Callable[[Clock], Timer] = Timer,
+    make_door: Callable[[str, Take], AnyDoor] = Door,
 ) -> Services:
     """What serves an app whose connections `engine` has, and whose collections use `bus`."""
     settings = engine.settings
@@ -243,8 +245,9 @@ def services_on(
         _name_of(app),
         ask,
         reaches_far=not isinstance(bus, LocalBus | NoBus),
+        make_door=make_door,
     )
-    reporter = ProcessReporter(engine, bus)
+    reporter = ProcessReporter(engine, bus, resumables)
     collections = CollectionRegistry(
         bus,
         lease_s=settings.presence_lease,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from ..handlers.callbacks import HandlerCallbacks
 from ..handlers.handler import connection_of, shown_name_of
 from ..protocol.errors import check_close
+from ..resume import door
 from ..runtime import faults
 from ..settings import TransportChoice
 from ..transports import wsgi_server
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from ..bus.rpc import Answer
     from ..handlers.handler import Peer
     from ..protocol.connection import Connection
+    from ..resume.registry import Resumables
     from ..transports.engine import Away, Engine
 
 ROWS_PER_PAGE = 300
 """A page of the longest texts, each character escaped by JSON, fits into an answer."""
+
+_OF_KEPT_SOCKETS = "each client keeps the thread or greenlet of its request"
 
 _LONGEST_TEXT = 120
 """Of what a client or the app has chosen."""
@@ -78,6 +82,12 @@ class ProcessFacts(TypedDict):
     client_threads: int | None
     #: In a gevent worker: the modules of the standard library that block.
     unpatched_modules: list[str]
+    #: Whether a client that can come back has been there.
+    has_resumable: bool
+    #: Why the sockets of such clients can't be passed on from worker to worker; empty if they can.
+    door_obstacle: str
+    #: Why none is passed on to it, though it could be; empty if one is, or none needed to.
+    door_trouble: str
     #: Files that it may have open; None: any number.
     descriptor_limit: int | None
     #: `WSHANDLER_MAX_CONNECTIONS`.
@@ -89,9 +99,10 @@ class ProcessFacts(TypedDict):
 class ProcessReporter:
     """Answers what is asked about one app in one process. Any thread."""
 
-    def __init__(self, engine: Engine, bus: Bus) -> None:
+    def __init__(self, engine: Engine, bus: Bus, resumables: Resumables) -> None:
         self._engine = engine
         self._bus = bus
+        self._resumables = resumables
 
     def respond(self, verb: str, arguments: dict[str, Any]) -> Answer | None:
         """The answer to a question; None to what is none. Never waits."""
@@ -126,7 +137,7 @@ class ProcessReporter:
         return {
             "engine": dataclasses.asdict(self._engine.stats()),
             "bus": dataclasses.asdict(self._bus.stats()),
-            "process": process_facts(self._engine),
+            "process": process_facts(self._engine, self._resumables),
         }
 
     def _close(self, wanted: str, code: int, reason: str) -> Answer:
@@ -162,11 +173,12 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
-def process_facts(engine: Engine) -> ProcessFacts:
+def process_facts(engine: Engine, resumables: Resumables) -> ProcessFacts:
     """Look at this process. Any thread."""
     limit = most_descriptors()
     server = wsgi_server.server_process()
     keeps_threads = server.keeps_sockets or engine.settings.transport is TransportChoice.BLOCKING
+    obstacle = _OF_KEPT_SOCKETS if keeps_threads else door.obstacle()
     return ProcessFacts(
         pid=os.getpid(),
         has_served=engine.has_served,
@@ -175,6 +187,9 @@ def process_facts(engine: Engine) -> ProcessFacts:
         worker_count=server.worker_count,
         client_threads=server.request_threads if keeps_threads else None,
         unpatched_modules=list(server.unpatched_modules),
+        has_resumable=resumables.has_begun,
+        door_obstacle=obstacle,
+        door_trouble="" if obstacle else resumables.door_trouble,
         descriptor_limit=None if limit == sys.maxsize else limit,
         max_connections=engine.settings.max_connections,
         faults=[f"{where} {count}" for where, count in sorted(faults.counts().items())],

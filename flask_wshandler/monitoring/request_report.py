@@ -190,7 +190,7 @@ def _report(app: Flask, state: AppState) -> Report:
         refusal_reason="",
         setup=setup_of(app),
         bus_trouble=_bus_trouble(state),
-        process=process_facts(state.engine),
+        process=process_facts(state.engine, state.resumables),
     )
 
 

@@ -68,7 +68,7 @@ class Place(Protocol):
     def release(self) -> None: ...
 
 
-class _NoCallbacks:
+class NoCallbacks:
     """After the last one; also lets the handler go without the garbage collector."""
 
     def opened(self, connection: Any) -> int | None:
@@ -84,7 +84,7 @@ class _NoCallbacks:
         pass
 
 
-_NO_CALLBACKS = _NoCallbacks()
+_NO_CALLBACKS = NoCallbacks()
 
 
 class Connection(Listening):

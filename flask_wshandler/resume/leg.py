@@ -114,6 +114,11 @@ class Leg(Connection):
         self._stop_reading(PAUSED_UNTIL_STARTED)
 
     @property
+    def lasting(self) -> LastingConnection:
+        """What it belongs to."""
+        return self._lasting
+
+    @property
     def may_be_followed(self) -> bool:
         """Whether it has ended in a way after which the client may come back by another one."""
         if self._state is _OPEN:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..protocol.connection import Place
     from ..protocol.limits import ClientSettings
     from ..protocol.send_queue import QueueBudget
+    from .door import Take
     from .leg import Leg
     from .resumable import Home, ResumableCallbacks
 
@@ -87,6 +88,17 @@ class Ask(Protocol):
     ) -> Replies: ...
 
 
+class AnyDoor(Protocol):
+    """A `Door`, or what stands in its place in tests."""
+
+    name: str
+    trouble: str
+
+    def open(self) -> bool: ...
+
+    def pass_on(self, owner: str, sock: socket.socket, passed: Passed) -> Answer: ...
+
+
 class Resumables:
     """Makes and finds them, here and in other processes. Any thread."""
 
@@ -99,6 +111,7 @@ class Resumables:
         *,
         reaches_far: bool = False,
         key: bytes = b"",
+        make_door: Callable[[str, Take], AnyDoor] = Door,
     ) -> None:
         """`ask` asks the other processes of the app, on other machines as well if it `reaches_far`.
 
@@ -110,7 +123,9 @@ class Resumables:
         self._reaches_far = reaches_far
         self._may_ask = threading.BoundedSemaphore(_MOST_QUESTIONS)
         self._key = key or os.urandom(_SECRET_BYTES)
-        self._door = Door(app_name, self._take)
+        self._door = make_door(app_name, self._take)
+        #: Whether a client that can come back has been here.
+        self.has_begun = False
         # By connection id. Its operations are atomic.
         self._living: weakref.WeakValueDictionary[str, _Entry] = weakref.WeakValueDictionary()
 
@@ -127,6 +142,7 @@ class Resumables:
 
         A client whose handler is gone goes on counting from where it was.
         """
+        self.has_begun = True
         returns = offer.returns
         counts = (0, 0) if returns is None else (returns.received, returns.acknowledged)
         connection = _Entry(
@@ -167,6 +183,11 @@ class Resumables:
         return f"{name}{_SEPARATOR}{secret}"
 
     # Other processes.
+
+    @property
+    def door_trouble(self) -> str:
+        """Why no client can be passed on to this process; empty if it can, or none needed to."""
+        return self._door.trouble
 
     def open_door(self) -> None:
         """Have clients that return to another process of this machine be passed on to this one."""

@@ -19,7 +19,7 @@ import enum
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from ..protocol.connection import Callbacks, Place
+from ..protocol.connection import Callbacks, NoCallbacks, Place
 from ..protocol.errors import CloseCode, check_close
 from ..protocol.limits import QueuePolicy
 from ..runtime import faults, logs
@@ -56,6 +56,17 @@ class ResumableCallbacks(Callbacks, Protocol):
 
     def came_back(self) -> int | None:
         """The client is back. Returns a close code to close it with, or None."""
+
+
+class _NoCallbacks(NoCallbacks):
+    def went_away(self) -> int | None:
+        return None
+
+    def came_back(self) -> int | None:
+        return None
+
+
+_NO_CALLBACKS = _NoCallbacks()
 
 
 class Home(Protocol):
@@ -142,7 +153,7 @@ class ResumableConnection:
         slot: Place | None,
         endpoint: Endpoint[bytes],
     ) -> None:
-        self._callbacks = callbacks
+        self._callbacks: ResumableCallbacks = callbacks
         self._settings = settings
         self._home = home
         self._budget = budget
@@ -299,6 +310,12 @@ class ResumableConnection:
                 self._end_apart(code, reason)
             elif self._speaking is None or self._speaking.may_be_followed:
                 self._close = code, reason  # for the leg that begins, or the one that ends
+
+    def expire(self) -> None:
+        """Wait no longer for a client that is away, as when its time is over."""
+        with self._lock:
+            if self._phase is Phase.AWAY:
+                self._end_apart(CloseCode.ABNORMAL_CLOSURE, "")
 
     def give_up(self, fault: Exception) -> None:
         """Close with 1011 after a fault of this package's. Never raises."""
@@ -630,8 +647,9 @@ class ResumableConnection:
         if following is not None:
             is_lost = code in (CloseCode.ABNORMAL_CLOSURE, CloseCode.NO_STATUS_RECEIVED)
             following.close(CloseCode.TRY_AGAIN_LATER if is_lost else code, reason)
+        callbacks, self._callbacks = self._callbacks, _NO_CALLBACKS
         try:
-            self._callbacks.closed(code, reason)
+            callbacks.closed(code, reason)
         finally:
             self._home.is_away_no_more(self)
             if self._slot is not None:

@@ -25,6 +25,7 @@ from .clock import Clock
 from .errors import TimedOut
 from .failures import Failures, chained
 from .memory_bus import MemoryBus, MemoryNetwork
+from .memory_door import MemoryDoor, MemoryDoors
 from .patience import DEFAULT_TIMEOUT_S, Patience
 from .served import EngineUnderTest
 from .websocket import ClientWebSocket
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
     from ..collections.presence_watchers import Watcher
     from ..collections.registry import CollectionRegistry
-    from .served import Served
+    from ..resume.door import Take
+    from .served import Lifetime, Served
 
 _WORKER_KEY = "wshandler.testing"
 _WATCHED_KEY = "wshandler.testing.watched"
@@ -58,20 +60,23 @@ class Machine:
     def __init__(self) -> None:
         self.clock = Clock(self)
         self.network = MemoryNetwork()
+        self.doors = MemoryDoors()
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
     def add(self, worker: Worker) -> None:
         """A process more."""
         self._workers.add(worker)
 
-    def settle(self, but: Collection[Served] = (), timeout: float = DEFAULT_TIMEOUT_S) -> None:
+    def settle(
+        self, but: Collection[Served | Lifetime] = (), timeout: float = DEFAULT_TIMEOUT_S
+    ) -> None:
         """Wait until nothing runs and nothing is due. Raises `TimedOut` after `timeout` seconds."""
         if not self._comes_to_rest(timeout, but):
             running = [name for worker in self._workers for name in worker.running()]
             what = ", ".join(running) or "something"
             raise TimedOut(f"{what} has not come to an end in {timeout:g} s")
 
-    def stuck(self) -> set[Served]:
+    def stuck(self) -> set[Served | Lifetime]:
         """The clients whose callbacks do not come to an end.
 
         Not those who are taking what is queued for them, however long a busy machine needs.
@@ -84,10 +89,10 @@ class Machine:
                 break
         return self._busy()
 
-    def _busy(self) -> set[Served]:
+    def _busy(self) -> set[Served | Lifetime]:
         return {served for worker in self._workers for served in worker.busy()}
 
-    def _taken_bytes(self) -> dict[Served, int]:
+    def _taken_bytes(self) -> dict[Served | Lifetime, int]:
         taken = {served: served.taken_bytes for served in self._busy()}
         return {served: count for served, count in taken.items() if count is not None}
 
@@ -102,10 +107,10 @@ class Machine:
             worker.work_counts for worker in workers
         ]
 
-    def _comes_to_rest(self, seconds: float, but: Collection[Served]) -> bool:
+    def _comes_to_rest(self, seconds: float, but: Collection[Served | Lifetime]) -> bool:
         return _comes_true(lambda: self._is_at_rest(but), seconds)
 
-    def _is_at_rest(self, but: Collection[Served]) -> bool:
+    def _is_at_rest(self, but: Collection[Served | Lifetime]) -> bool:
         workers = list(self._workers)
         self.clock.fire_due()
         # Connections give work to buses and watchers, and these to each other and to connections;
@@ -145,7 +150,9 @@ class Worker:
         settings = before.settings
         self._bus = MemoryBus(machine.network, settings.bus_queue_size)
         self._engine = EngineUnderTest(settings, self.clock)
-        services = services_on(app, self._engine, self._bus, self.clock, self.clock.new_timer)
+        services = services_on(
+            app, self._engine, self._bus, self.clock, self.clock.new_timer, self._make_door
+        )
         self._state = state_with(app, settings, self.clock, lambda: services)
         set_state(app, self._state)
         app.extensions[_WORKER_KEY] = self
@@ -158,6 +165,11 @@ class Worker:
         self._end.atexit = False
         machine.add(self)
         _live.add(self)
+
+    def _make_door(self, app_name: str, take: Take) -> MemoryDoor:
+        del app_name  # the doors of other apps are elsewhere
+        self._door = MemoryDoor(self._machine.doors, self._engine, take)
+        return self._door
 
     @property
     def app(self) -> Flask:
@@ -260,6 +272,7 @@ class Worker:
 
     def end_threads(self) -> None:
         """End what runs for the app; its clients have gone."""
+        self._door.stop()
         self._engine.stop()
         self._state.collections.stop()
         self._bus.close()
@@ -322,7 +335,7 @@ class Worker:
             self._failures = {
                 failures: served
                 for failures, served in self._failures.items()
-                if not served.has_finished or failures.has_some
+                if not served.has_ended or failures.has_some
             }
 
     def _rest(self) -> None:
@@ -352,7 +365,7 @@ class Worker:
         """Have the clients read. Says whether anything came."""
         return sum(client.pump() for client in self.clients) > 0
 
-    def busy(self) -> list[Served]:
+    def busy(self) -> list[Served | Lifetime]:
         """The clients for whom something runs or is due, also those that a test has forgotten."""
         return self._engine.busy()
 

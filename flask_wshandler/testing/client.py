@@ -7,17 +7,18 @@ as a server's has: the server's end of a socket pair.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import html
 import re
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from flask import Flask, request, request_started
 from flask.testing import EnvironBuilder, FlaskClient
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
@@ -28,6 +29,7 @@ from werkzeug.wsgi import get_host
 from ..collections import current
 from ..extension import app_initialized
 from ..handlers.callbacks import FAILURES_KEY
+from ..resume.endpoint import Offer
 from ..runtime.redaction import one_line
 from ..transports.handoff import SOCKET_KEY
 from ..upgrade.app_state import find_state
@@ -35,7 +37,8 @@ from .app_under_test import Worker, worker_on
 from .errors import HandshakeRefused
 from .failures import Failures
 from .patience import DEFAULT_TIMEOUT_S, Patience
-from .websocket import ClientWebSocket
+from .resumable_wire import ResumableWire
+from .websocket import Arrival, ClientWebSocket
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ def websocket_connect(
     origin: str | None = SAME_ORIGIN,
     compression: bool = True,
     headers: Any = None,
+    resumable: bool = False,
     propagate_exceptions: bool | None = None,
     timeout: float = DEFAULT_TIMEOUT_S,
     **options: Any,
@@ -74,7 +78,8 @@ def websocket_connect(
 
     By default the client is a page of the app's own: its Origin header is that of the request.
     Another `origin` stands for another site's page, None for what is no browser. `compression`
-    offers permessage-deflate, which an app without WSHANDLER_COMPRESSION does not take.
+    offers permessage-deflate, which an app without WSHANDLER_COMPRESSION does not take. A
+    `resumable` client is one that can lose the network, by `cut`, and `come_back`.
 
     Returns when `on_open` has run. `propagate_exceptions` says whether what the client's
     callbacks raise is raised in the test; by default as Flask does for views: if
@@ -91,22 +96,25 @@ def websocket_connect(
     if options.get("follow_redirects"):
         raise ValueError("follow_redirects=True: no redirect of a handshake is followed")
     Patience(timeout)  # what is no number is to be heard of before there is a client
-    path = _as_http(path)
     for name in ("base_url", "url_scheme"):
         if options.get(name):
             options[name] = _as_http(options[name])
-    protocol = _protocol(subprotocols, compression)
-    options["headers"] = wanted = Headers(headers)
-    for name, value in protocol.connect().headers.raw_items():
-        if name != "Host":  # the test client's matter, as is the rest of the address
-            wanted.set(name, value)
-    if origin == SAME_ORIGIN:
-        wanted.setdefault("Origin", _own_origin(client, path, options))
-    elif origin is not None:
-        wanted.set("Origin", origin)
-    websocket = _handshake(client, path, options, protocol, propagate_exceptions)
+    failures = Failures(are_raised=bool(propagate_exceptions))
+    options["headers"] = headers
+    way = _Way(client, _as_http(path), options, origin, compression, propagate_exceptions, failures)
+    offered = tuple(subprotocols)
+    arrival = way.go(Offer(offered).tokens() if resumable else list(offered))
+    wire = _wire(arrival, offered if resumable else None)
+    websocket = ClientWebSocket(wire, arrival, way, failures)
     _open(websocket, Patience(timeout))
     return websocket
+
+
+def _wire(arrival: Arrival, subprotocols: tuple[str, ...] | None) -> Wire:
+    """What a client reads and writes: one that can come back to offer `subprotocols` again."""
+    if subprotocols is None:
+        return Wire(arrival.sock, arrival.protocol)
+    return ResumableWire(arrival.sock, arrival.protocol, subprotocols)
 
 
 def worker_of(app: Flask) -> Worker:
@@ -162,6 +170,41 @@ def _client_class(base: type[FlaskClient]) -> type[FlaskClient]:
     return type(base.__name__, (WebSocketClientMixin, base), {"__module__": base.__module__})
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Way:
+    """How a client comes to its WebSocket, the first time and again."""
+
+    client: FlaskClient
+    path: str
+    #: Of each request: those of `client.get`.
+    options: dict[str, Any]
+    origin: str | None
+    compression: bool
+    #: None is for each app's own rule.
+    propagates: bool | None
+    failures: Failures
+
+    def go(self, subprotocols: list[str], client: FlaskClient | None = None) -> Arrival:
+        """Make the handshake, by `client` if that is given. Raises what a refused one does."""
+        client = client or self.client
+        protocol = _protocol(subprotocols, self.compression)
+        options = {**self.options, "headers": self._headers(protocol, client)}
+        handshake = functools.partial(_Handshake, client.application, self)
+        return _handshake(client, self.path, options, protocol, handshake)
+
+    def _headers(self, protocol: ClientProtocol, client: FlaskClient) -> Headers:
+        wanted = Headers(self.options["headers"])
+        for name, value in protocol.connect().headers.raw_items():
+            if name != "Host":  # the test client's matter, as is the rest of the address
+                wanted.set(name, value)
+        if self.origin == SAME_ORIGIN:
+            options = {**self.options, "headers": wanted}
+            wanted.setdefault("Origin", _own_origin(client, self.path, options))
+        elif self.origin is not None:
+            wanted.set("Origin", self.origin)
+        return wanted
+
+
 class _Handshake:
     """A request with a socket, on its way to the app that accepts it.
 
@@ -169,14 +212,14 @@ class _Handshake:
     the socket from then on.
     """
 
-    def __init__(self, app: Flask, sock: socket.socket, propagates: bool | None) -> None:
-        """`sock` is the server's end. `propagates` None is for each app's own rule."""
+    def __init__(self, app: Flask, way: _Way, sock: socket.socket) -> None:
+        """`sock` is the server's end."""
         self._app = app
-        self._propagates = propagates
+        self._propagates = way.propagates
         self._socket = sock
-        self.failures = Failures(are_raised=bool(propagates))
+        self._failures = way.failures
         #: What is in the request's environ.
-        self.environ = {SOCKET_KEY: sock, FAILURES_KEY: self.failures}
+        self.environ = {SOCKET_KEY: sock, FAILURES_KEY: way.failures}
         self._expected: dict[Worker, Served] = {}
         self._end = contextlib.ExitStack()
 
@@ -200,17 +243,17 @@ class _Handshake:
 
     def _request_started(self, app: Flask, **_: object) -> None:
         # Other threads make requests, too.
-        if request.environ.get(FAILURES_KEY) is self.failures:
+        if request.environ.get(SOCKET_KEY) is self._socket:
             self._come_to(app)
 
     def _come_to(self, app: Flask) -> None:
         if find_state(app) is None:
             return
         if self._propagates is None:
-            self.failures.are_raised = _propagates(app)
+            self._failures.are_raised = _propagates(app)
         worker = worker_of(app)
         if worker not in self._expected:
-            expecting = worker.expecting(self._socket, self.failures)
+            expecting = worker.expecting(self._socket, self._failures)
             self._expected[worker] = self._end.enter_context(expecting)
 
 
@@ -219,12 +262,12 @@ def _handshake(
     path: str,
     options: dict[str, Any],
     protocol: ClientProtocol,
-    propagates: bool | None,
-) -> ClientWebSocket:
+    expecting: Callable[[socket.socket], _Handshake],
+) -> Arrival:
     """Make the request; what is at the client's end then, if it was accepted."""
     ours, servers = socket.socketpair()
     try:
-        with servers, _Handshake(client.application, servers, propagates) as handshake:
+        with servers, expecting(servers) as handshake:
             overrides = {**(options.get("environ_overrides") or {}), **handshake.environ}
             options["environ_overrides"] = overrides
             response = client.open(path, method="GET", **options)
@@ -233,10 +276,7 @@ def _handshake(
                 raise _refusal(response, servers)
             response.close()
             worker, served = accepted
-            wire = Wire(ours, protocol)
-            websocket = ClientWebSocket(wire, response, served, worker, handshake.failures)
-            worker.connected(websocket)
-            return websocket
+            return Arrival(ours, protocol, response, served, worker)
     except BaseException:
         ours.close()
         raise
@@ -267,11 +307,8 @@ def _said_by(response: TestResponse) -> str:
 def _open(websocket: ClientWebSocket, patience: Patience) -> None:
     try:
         websocket.open(patience)
-    except BaseException as error:
+    except BaseException:
         websocket.drop()
-        if isinstance(error, InvalidHandshake):
-            reason = f"the answer is no handshake: {error}"
-            raise HandshakeRefused(websocket.response, reason) from error
         raise
 
 

@@ -7,26 +7,33 @@ clock is moved or everything is waited for. Who does not call it is a client tha
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import socket
 import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidState
 
 from ..protocol.errors import CloseCode, check_close
-from .errors import ConnectionClosed, TimedOut
+from .errors import ConnectionClosed, HandshakeRefused, TimedOut
 from .patience import DEFAULT_TIMEOUT_S, Patience
+from .resumable_wire import ResumableWire
 from .wire import Message, Wire
 
 if TYPE_CHECKING:
+    from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
     from .failures import Failures
     from .served import Served
 
 _DISCARD_TIMEOUT_S = 0.5
+_STUCK_S = 1.0
+"""For what the server has on its hands before a network is lost."""
 
 _LOOK_EVERY_S = 0.05
 """Another thread that moves the clock may take from the socket what this one waits for."""
@@ -45,7 +52,30 @@ class Server(Protocol):
 
     def running(self) -> list[str]: ...
 
+    def connected(self, client: ClientWebSocket) -> None: ...
+
     def gone(self, client: ClientWebSocket) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Arrival:
+    """A handshake that an app has accepted."""
+
+    #: The client's end, in which is the answer; with what has asked for it.
+    sock: socket.socket
+    protocol: ClientProtocol
+    #: The answer, as Flask's test client returns it.
+    response: TestResponse
+    #: The server's side.
+    served: Served
+    server: Server
+
+
+class Way(Protocol):
+    """How a client comes to its WebSocket."""
+
+    def go(self, subprotocols: list[str], client: FlaskClient | None = None) -> Arrival:
+        """Make the handshake, by `client` if that is given. Raises what a refused one does."""
 
 
 class ClientWebSocket:
@@ -57,24 +87,28 @@ class ClientWebSocket:
     `PROPAGATE_EXCEPTIONS`): each exception once, with its own traceback.
     """
 
-    def __init__(
-        self,
-        wire: Wire,
-        response: TestResponse,
-        served: Served,
-        server: Server,
-        failures: Failures,
-    ) -> None:
-        #: The handshake's answer, as Flask's test client returns it: status 101.
-        self.response = response
+    def __init__(self, wire: Wire, arrival: Arrival, way: Way, failures: Failures) -> None:
+        #: The answer to the last handshake, as Flask's test client returns it: status 101.
+        self.response = arrival.response
         #: The server's side.
-        self.served = served
+        self.served = arrival.served
         self._wire = wire
-        self._server = server
+        self._server = arrival.server
+        #: Other processes that it was connected to; one of them may have its handler.
+        self._earlier: list[Server] = []
+        self._way = way
         self._failures = failures
         self._is_silent = False
+        #: Whether it was told not to come back.
+        self._has_left = False
         self._timeout_s = DEFAULT_TIMEOUT_S
-        weakref.finalize(self, wire.hang_up).atexit = False
+        self._finalizer = self._new_finalizer()
+        arrival.server.connected(self)
+
+    def _new_finalizer(self) -> weakref.finalize[[Wire, Served], ClientWebSocket]:
+        finalizer = weakref.finalize(self, _forget, self._wire, self.served)
+        finalizer.atexit = False
+        return finalizer
 
     # What has become of it.
 
@@ -107,15 +141,32 @@ class ClientWebSocket:
         `wait_closed` does.
         """
         self.pump()
-        close = self._wire.close
+        close = self._close
         return None if close is None else close[0]
 
     @property
     def close_reason(self) -> str:
         """The reason in the first close frame; empty if it had none."""
         self.pump()
-        close = self._wire.close
+        close = self._close
         return "" if close is None else close[1]
+
+    @property
+    def _close(self) -> tuple[int, str] | None:
+        """Code and reason; None while it is open, or the server waits for it."""
+        if self._wire.is_waiting and not self.served.has_ended:
+            return None
+        return self._wire.close
+
+    @property
+    def was_resumed(self) -> bool:
+        """Whether the same handler has gone on at the last `come_back`."""
+        return isinstance(self._wire, ResumableWire) and self._wire.is_resumed
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether another handler has begun at the last `come_back`, and messages may be lost."""
+        return isinstance(self._wire, ResumableWire) and self._wire.is_lost
 
     # What it can do.
 
@@ -127,18 +178,17 @@ class ClientWebSocket:
     ) -> None:
         """Send a text (str) or binary (bytes-like) message.
 
-        Raises `ConnectionClosed`, and `TimedOut` if the server has not taken it in `timeout`
-        seconds of real time.
+        While the client is away, it is kept, and sent at its return. Raises `ConnectionClosed`,
+        and `TimedOut` if the server has not taken it in `timeout` seconds of real time.
         """
         if not isinstance(message, str | bytes | bytearray | memoryview):
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
         patience = Patience(timeout)
         self._is_silent = False
         try:
-            if isinstance(message, str):
-                self._wire.write(lambda protocol: protocol.send_text(message.encode()))
-            else:
-                self._wire.write(lambda protocol: protocol.send_binary(bytes(message)))
+            if self._has_left:
+                raise InvalidState
+            self._wire.send(message if isinstance(message, str) else bytes(message))
         except InvalidState:
             self._failures.raise_next()
             raise self._closed_error() from None
@@ -154,7 +204,7 @@ class ClientWebSocket:
 
         What was sent before a close is received after it, too; then `ConnectionClosed` is raised,
         with the code and the reason. Raises `TimedOut` after `timeout` seconds of real time, 0
-        to only look.
+        to only look, and at once while the client is away.
         """
         patience = Patience(timeout)
         self._is_silent = False
@@ -189,7 +239,8 @@ class ClientWebSocket:
     def wait_closed(self, timeout: float = DEFAULT_TIMEOUT_S) -> int:
         """Wait for the end of the connection and of `on_close`; returns the close code.
 
-        Of a flask-sock function the return is waited for, but not if it takes longer.
+        Of a flask-sock function the return is waited for, but not if it takes longer. A client
+        that is away is not told of an end: 1006 is returned when the server has given it up.
 
         What has come before can still be received. Raises `TimedOut` after `timeout` seconds of
         real time.
@@ -211,8 +262,10 @@ class ClientWebSocket:
     ) -> None:
         """Close, and wait for the server's answer and for its `on_close`.
 
-        What has come before can still be received. A second call does nothing. Raises
-        ValueError for a code or reason that may not be sent, and `TimedOut` after `timeout`
+        What has come before can still be received. A second call does nothing. Of a client that
+        is away, which nobody can be told of, `on_close` runs with 1006, as if its time were over.
+
+        Raises ValueError for a code or reason that may not be sent, and `TimedOut` after `timeout`
         seconds of real time.
         """
         check_close(code, reason)
@@ -224,13 +277,80 @@ class ClientWebSocket:
     def abort(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
         """Be gone without a close frame, as when a network ends; wait for `on_close`.
 
-        Raises `TimedOut` after `timeout` seconds of real time.
+        For good: see `cut` for a network that comes back. Raises `TimedOut` after `timeout`
+        seconds of real time.
         """
         patience = Patience(timeout)
+        self._has_left = True
         self._wire.read()
         self._wire.hang_up()
         self._end(patience, "on_close did not end")
         self._failures.raise_next()
+
+    def cut(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        """Lose the network, without a close frame; wait until the server has noticed.
+
+        What the client had sent has been handled by then, and what was sent to it has come,
+        unless it was silent; and `on_away` has run. The server waits for the client, which can
+        `come_back`, as long as `WSHANDLER_RESUME_S` says: the clock has to be moved for that.
+
+        Of a client that is closed, or away, nothing happens. Raises RuntimeError unless it was
+        made with `resumable=True`, and `TimedOut` after `timeout` seconds of real time.
+        """
+        self._resumable_wire()
+        patience = Patience(timeout)
+        if not self._is_silent:
+            with contextlib.suppress(TimedOut):
+                self._wait_until_handled(Patience(min(_STUCK_S, timeout)), "")
+        self._is_silent = False
+        self._wire.hang_up()
+        served = self.served
+        self._wait_until(lambda: served.has_finished, patience, "on_away did not end", _SOON_S)
+        served.wait_until_released(patience.look())
+        self._server.spread()
+        self._failures.raise_next()
+
+    def come_back(
+        self, *, client: FlaskClient | None = None, timeout: float = DEFAULT_TIMEOUT_S
+    ) -> bool:
+        """Come back to the handler, by another handshake; whether it is the same that goes on.
+
+        The handshake is a request as the first one was, so guards and views are asked again. Made
+        by another `client`, as one of another process of the app, it has that one's cookies.
+
+        Returns True when `on_back` has run; and False, when `on_open` of a new handler has run,
+        because there is no other any more, or the client is another user. What both sides have
+        sent meanwhile has been sent.
+
+        Raises what a first handshake does, `HandshakeRefused` for one: then the client is away as
+        before. Raises `ConnectionClosed` if it was closed by itself, or with a code after which a
+        client stays away, RuntimeError unless it was made with `resumable=True`.
+        """
+        wire = self._resumable_wire()
+        patience = Patience(timeout)
+        self.pump()
+        if self._has_left or not wire.may_come_back:
+            raise self._closed_error()
+        arrival = self._way.go(wire.next_offer(), client)
+        before = self.served
+        self._is_silent = False
+        wire.go_on(arrival.sock, arrival.protocol)
+        self.response, self.served = arrival.response, arrival.served
+        self._finalizer.detach()
+        self._finalizer = self._new_finalizer()
+        if arrival.server is not self._server:
+            self._server.gone(self)
+            self._earlier.append(self._server)
+            self._server = arrival.server
+        arrival.server.connected(self)
+        self._begin(patience, "on_back")
+        before.wait_until_released(patience.look())
+        return wire.is_resumed
+
+    def _resumable_wire(self) -> ResumableWire:
+        if not isinstance(self._wire, ResumableWire):
+            raise RuntimeError("this client can't come back: websocket_connect(…, resumable=True)")
+        return self._wire
 
     def go_silent(self) -> None:
         """Read and answer nothing any more, like a client whose network is gone.
@@ -260,9 +380,7 @@ class ClientWebSocket:
         self._failures.show_below(error)
 
     def __repr__(self) -> str:
-        close = self._wire.close
-        state = "open" if close is None else f"closed: {close[0]}"
-        return f"<{type(self).__name__} {self.response.request.path} {state}>"
+        return f"<{type(self).__name__} {self.response.request.path} {self._state(': ')}>"
 
     # For the process that it is connected to.
 
@@ -278,17 +396,27 @@ class ClientWebSocket:
     def open(self, patience: Patience) -> None:
         """Read the handshake's answer, and wait until `on_open` has run.
 
-        The end of the `with` block will have as much patience. Raises the `websockets` package's
-        InvalidHandshake, and `TimedOut`.
+        The end of the `with` block will have as much patience. Raises `HandshakeRefused` and
+        `TimedOut`.
         """
-        wire = self._wire
         self._timeout_s = patience.seconds
+        self._begin(patience, "on_open")
+
+    def _begin(self, patience: Patience, callback: str) -> None:
+        wire = self._wire
         self._wait_until(lambda: wire.answer or wire.has_hung_up, patience, "no handshake came")
         if wire.handshake_error is not None:
-            raise wire.handshake_error
-        served = self.served
-        self._wait_until(lambda: served.has_handled_all, patience, "on_open did not end", _SOON_S)
+            wire.hang_up()
+            reason = f"the answer is no handshake: {wire.handshake_error}"
+            raise HandshakeRefused(self.response, reason) from wire.handshake_error
+        self._wait_until(lambda: wire.has_begun or wire.is_over, patience, "no hello came")
+        self._wait_until(lambda: wire.has_written_all, patience, "the server did not read")
+        self._wait_until_handled(patience, f"{callback} did not end")
         self._server.spread()
+
+    def _wait_until_handled(self, patience: Patience, what: str) -> None:
+        served = self.served
+        self._wait_until(lambda: served.has_handled_all, patience, what, _SOON_S)
 
     def discard(self) -> None:
         """Close for good, as when a page is left; wait for the server, but not for long."""
@@ -299,8 +427,9 @@ class ClientWebSocket:
     def drop(self) -> None:
         """Be gone without a close frame; wait for the server, but not for long."""
         self._wire.hang_up()
+        self.served.leave()
         self.served.wait_until_released(_DISCARD_TIMEOUT_S)
-        self._server.gone(self)
+        self._tell_gone()
 
     # Waiting, and the end.
 
@@ -322,36 +451,51 @@ class ClientWebSocket:
             self._wire.wait(min(left_s, look_every_s))
 
     def _close_and_wait(self, code: int, reason: str, patience: Patience) -> None:
+        self._has_left = True
         with contextlib.suppress(InvalidState):  # the server was faster
-            self._wire.write(lambda protocol: protocol.send_close(code, reason))
+            self._wire.send_close(code, reason)
         self._end(patience, "the server did not answer the close")
 
     def _end(self, patience: Patience, what: str) -> None:
         self._wait_until(lambda: self._wire.has_hung_up, patience, what)
         served = self.served
         self._wait_until(lambda: served.has_finished, patience, "on_close did not end", _SOON_S)
+        if self._has_left:
+            served.leave()
+        self._wait_until(lambda: served.has_ended, patience, "on_close did not end", _SOON_S)
         with contextlib.suppress(TimedOut):  # one may go on without its client
             self._wait_until(lambda: not served.runs_a_function, patience, "", _SOON_S)
         served.wait_until_released(patience.look())
         self._server.spread()
-        self._server.gone(self)
+        self._tell_gone()
+
+    def _tell_gone(self) -> None:
+        for server in (self._server, *self._earlier):
+            server.gone(self)
 
     # What is told.
 
-    def _closed_error(self) -> ConnectionClosed:
-        error = ConnectionClosed(*(self._wire.close or (CloseCode.ABNORMAL_CLOSURE.value, "")))
+    def _closed_error(self) -> ConnectionClosed | TimedOut:
+        close = self._close
+        if close is None and self._wire.is_waiting:
+            return TimedOut("nothing comes while the client is away: come_back()")
+        error = ConnectionClosed(*(close or (CloseCode.ABNORMAL_CLOSURE.value, "")))
         error.__cause__ = self._wire.protocol_error
         return error
 
     def _timed_out(self, what: str, timeout: float) -> TimedOut:
         parts = [f"{what} in {timeout:g} s", self._what_came()]
-        close = self._wire.close
-        state = "open" if close is None else f"closed with {close[0]}"
-        parts.append(f"the connection is {state}")
+        parts.append(f"the connection is {self._state(' with ')}")
         running = self._server.running()
         if running:
             parts.append(f"{', '.join(running)} is running")
         return TimedOut("; ".join(parts))
+
+    def _state(self, separator: str) -> str:
+        close = self._close
+        if close is not None:
+            return f"closed{separator}{close[0]}"
+        return "away" if self._wire.is_waiting else "open"
 
     def _what_came(self) -> str:
         count, latest = self._wire.message_count, list(self._wire.latest)
@@ -359,6 +503,11 @@ class ClientWebSocket:
             return "nothing had come before"
         of_them = "" if count == len(latest) else ", the last of them"
         return f"{count} had come before{of_them or ':'} {', '.join(map(_shown, latest))}"
+
+
+def _forget(wire: Wire, served: Served) -> None:
+    wire.hang_up()
+    served.leave()
 
 
 def _shown(message: Message | bytearray | memoryview) -> str:

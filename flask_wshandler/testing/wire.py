@@ -8,7 +8,6 @@ from __future__ import annotations
 import collections
 import socket
 import threading
-from collections.abc import Callable
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -31,6 +30,7 @@ class Wire:
     def __init__(self, sock: socket.socket, protocol: ClientProtocol) -> None:
         """`sock` is ours from now on; the answer to the handshake is in it."""
         sock.setblocking(False)
+        # Guarded by _lock where another one can follow.
         self._socket = sock
         self._protocol = protocol
         # Reentrant: what is sent is collected where something is read.
@@ -70,6 +70,16 @@ class Wire:
     def is_compressed(self) -> bool:
         """Whether permessage-deflate was agreed on."""
         return bool(self._protocol.extensions)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether messages can be sent."""
+        return self.answer is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the network is lost, and the client could come back."""
+        return False
 
     @property
     def is_over(self) -> bool:
@@ -118,13 +128,17 @@ class Wire:
                     return count > 0
             return True
 
-    def write(self, send: Callable[[ClientProtocol], None]) -> None:
-        """Write what `send` has the protocol send, as far as the server takes it.
+    def send(self, message: Message) -> None:
+        """Send a message, as far as the server takes it.
 
         Raises InvalidState of the package `websockets` when the connection is not open.
         """
+        self._write(message)
+
+    def send_close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake. Raises InvalidState when it has begun or is over."""
         with self._lock:
-            send(self._protocol)
+            self._protocol.send_close(code, reason)
             self._collect()
             self._flush()
 
@@ -144,6 +158,15 @@ class Wire:
                 self._outgoing.clear()
                 self._socket.close()
                 self._protocol.receive_eof()
+
+    def _write(self, message: Message) -> None:
+        with self._lock:
+            if isinstance(message, str):
+                self._protocol.send_text(message.encode())
+            else:
+                self._protocol.send_binary(message)
+            self._collect()
+            self._flush()
 
     # With _lock held.
 

@@ -36,6 +36,12 @@ class TurnThread:
                 self._thread = threads.BackgroundThread("turns", self._run, logger)
             self._thread.start()
 
+    def join(self, seconds: float) -> None:
+        """Wait until nothing waits and the thread has ended; so long at most."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+
     def stop(self) -> None:
         """Let the thread end."""
         with self._lock:

@@ -1,16 +1,19 @@
 """`doctor` finds each of many set-ups that are broken on purpose, and is silent on right ones."""
 
+import contextlib
 import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import types
 import urllib.request
 
 import pytest
 from websockets.sync.client import connect
 
+from flask_wshandler.runtime.run_directory import RunDirectory
 from tests.bus.networks import RedisServer, wait_for
 from tests.deadlines import DEADLINE_S
 from tests.docs.markdown_page import MarkdownPage
@@ -402,6 +405,92 @@ class TestTheIssuesTen:
         site.write(WSHANDLER_BUS=f"redis://:secret@127.0.0.1:{free_port()}/0")
         assert site.findings() == {"redis-unreachable": "error"}
         assert "secret" not in site.text
+
+
+@pytest.fixture
+def other_place():
+    """A run directory more."""
+    with tempfile.TemporaryDirectory(prefix="ws-") as directory:
+        yield directory
+
+
+class TestReturns:
+    """Clients that come back, to another worker than the one before."""
+
+    def test_a_door_that_can_not_be_opened(self, site, runtime):
+        """Found once somebody has needed it: that is when it is tried."""
+        site.write(OPEN)
+        door = RunDirectory(f"doors of {site.directory.resolve() / 'site_app'}")
+        (runtime / "flask-wshandler").mkdir(mode=0o700)
+        (runtime / "flask-wshandler" / door.name).mkdir(mode=0o755)
+        (runtime / "flask-wshandler" / door.name / "not empty").touch()  # which would be removed
+        with site.serve() as server:
+            assert site.findings_at_leisure(http(server)) == {}
+            with resumable(server):
+                assert site.findings_at_leisure(http(server)) == {"returns-not-passed": "warning"}
+        assert "must be 0700" in site.text
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_workers_that_keep_their_sockets(self, site, workers):
+        """It is said of several, and where there are such clients."""
+        site.write(OPEN)
+        command = f"gunicorn --worker-class gevent --workers {workers} site_app:app"
+        with site.serve(command) as server:
+            assert site.findings_at_leisure(http(server)) == {}
+            with resumable(server):
+                found = {"handlers-made-anew": "note"} if workers == 2 else {}
+                assert site.findings_at_leisure(http(server)) == found
+
+    def test_they_are_passed_on(self, site):
+        """Nothing is wrong."""
+        site.write(OPEN)
+        with site.serve() as server, resumable(server):
+            assert site.findings_at_leisure(http(server)) == {}
+
+    @pytest.mark.parametrize(
+        ("bus", "is_apart", "found"),
+        [
+            ("local", True, {"hosts-without-redis": "error"}),
+            ("local", False, {}),
+            ("none", True, {"hosts-without-redis": "error", "workers-without-bus": "error"}),
+        ],
+    )
+    def test_machines(
+        self, site, nginx_executable, monkeypatch, runtime, other_place, bus, is_apart, found
+    ):
+        """Two of them by their names; containers that share a run directory are not apart."""
+        site.write(PROXY_FIX + OPEN + NAMED, WSHANDLER_BUS=bus, SECRET_KEY="one for both")
+        with contextlib.ExitStack() as until_then:
+            netlocs = []
+            for name, place in (("one", other_place if is_apart else runtime), ("two", runtime)):
+                monkeypatch.setenv("NAME_OF_HOST", name)
+                monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
+                server = site.serve("gunicorn --threads 4 site_app:app")
+                until_then.enter_context(server)
+                with resumable(server):
+                    netlocs.append(server.netloc)
+            both = "; ".join(f"server {netloc}" for netloc in netlocs)
+            balanced = f"upstream both {{ {both}; }}\n{SITE}"
+            backend = types.SimpleNamespace(netloc="both")
+            with site.nginx(nginx_executable, backend, balanced) as front:
+                assert site.findings_at_leisure(http(front)) == found
+        assert ("machines, one, two" in site.text) is bool(found)
+
+
+OPEN = """
+app.before_request_funcs[None].remove(nobody_gets_here)
+"""
+
+NAMED = """
+import os, socket
+socket.gethostname = lambda: os.environ.get("NAME_OF_HOST", "here")
+"""
+
+
+def resumable(server):
+    """A client that can come back."""
+    url = f"ws://{server.netloc}/rooms/1/ws"
+    return connect(url, subprotocols=["wshandler.1"])
 
 
 class TestVisit:

@@ -18,6 +18,7 @@ from .scrape import scrape
 
 CONNECTIONS = "flask_wshandler_connections"
 ACCEPTED = "flask_wshandler_accepted_total"
+CALLBACKS = "flask_wshandler_callback_seconds_count"
 RECEIVED = "flask_wshandler_messages_received_total"
 
 
@@ -54,16 +55,20 @@ def test_every_worker_answers_for_all(start):
     server = start("gthread", "--workers", "4")
     clients = connected_to_all(server, 4)
     total = number_of(clients)
+    # A callback's time is known when it is over, after its answer has arrived.
+    server.wait_for(
+        lambda: scrape(server).value(CALLBACKS, callback="on_message") == total, "all durations"
+    )
     for now in scrapes_of_all(server):
         assert now.value(CONNECTIONS) == total
         assert now.value(ACCEPTED) == total
         assert now.value(RECEIVED) == total
         assert now.value("flask_wshandler_processes") == 4
         assert now.value("flask_wshandler_connections_max") == 4 * 10_000
-        assert now.value("flask_wshandler_callback_seconds_count", callback="on_message") == total
+        assert now.value(CALLBACKS, callback="on_message") == total
         assert now.value("flask_wshandler_bus_down_processes") == 0
         assert now.labels(CONNECTIONS, "app") == {"tests.metrics.app"}
-        assert now.labels("flask_wshandler_callback_seconds_count", "handler") == {"Echo"}
+        assert now.labels(CALLBACKS, "handler") == {"Echo"}
 
 
 def test_what_clients_do_is_in_the_next_scrape(start):

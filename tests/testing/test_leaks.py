@@ -63,6 +63,37 @@ def test_several_hundred_clients(transport):
     assert process.new_descriptors() == []
 
 
+def test_clients_that_come_back(transport):
+    """Or do not: neither those that were closed while they were away, nor their handlers."""
+    client = WebSocketClient(create_app(WSHANDLER_TRANSPORT=transport))
+    process = Process()
+    for number in range(50):
+        with client.websocket_connect("/chat", resumable=True) as ws:
+            ws.cut()
+            if number % 2:
+                assert ws.come_back()
+                ws.send(str(number))
+                assert ws.receive() == f"nobody: {number}"
+    assert process.new_threads() == []
+    assert process.new_descriptors() == []
+
+
+def test_clients_that_come_back_to_another_process(transport):
+    """Both are at rest when they have gone."""
+    app = create_app(WSHANDLER_TRANSPORT=transport)
+    process = Process()
+    worker = worker_of(app)
+    with worker.other_process(lambda: create_app("two", WSHANDLER_TRANSPORT=transport)) as second:
+        other = second.app.test_client()
+        for _ in range(20):
+            with worker.websocket_connect("/chat", resumable=True) as ws:
+                ws.cut()
+                ws.come_back(client=other)
+        worker.settle()
+        assert process.new_threads() == []
+        assert process.new_descriptors() == []
+
+
 def test_clients_at_once(transport):
     """A hundred, and the threads end with the last."""
     client = WebSocketClient(create_app(WSHANDLER_TRANSPORT=transport))
@@ -101,7 +132,8 @@ class Member(WebSocketHandler):
         seen.add(self, name="ann")
 
 
-def test_forgotten_apps_are_collected(transport):
+@pytest.mark.parametrize("state", ["open", "away"])
+def test_forgotten_apps_are_collected(transport, state):
     """Without a word of the test: client, app and engine."""
     process = Process()
     gone = []
@@ -109,7 +141,9 @@ def test_forgotten_apps_are_collected(transport):
         app = Flask("forgotten")
         app.config.update(NAME="forgotten", WSHANDLER_TRANSPORT=transport)
         WebSockets(app).route("/")(Member)
-        ws = WebSocketClient(app).websocket_connect("/")
+        ws = WebSocketClient(app).websocket_connect("/", resumable=state == "away")
+        if state == "away":
+            ws.cut()
         ws.send("hi")
         gone.append(weakref.ref(app))
         del app, ws

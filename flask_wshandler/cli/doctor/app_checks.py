@@ -129,6 +129,52 @@ def workers_without_bus(facts: Facts) -> Finding | None:
     )
 
 
+def hosts_without_redis(facts: Facts) -> Finding | None:
+    """Collections and returns end at the machine."""
+    hosts = facts.unconnected_hosts
+    if not hosts:
+        return None
+    return Finding(
+        "hosts-without-redis",
+        Severity.ERROR,
+        f"The address is served by {len(hosts)} machines, {', '.join(hosts)}, and WSHANDLER_BUS is "
+        f'"{facts.setup["bus"]}": a broadcast reaches the clients of one machine only, and a '
+        "client that comes back to another one begins anew.",
+        "Set WSHANDLER_BUS to a redis:// address that all of them reach.",
+    )
+
+
+def returns_not_passed(facts: Facts) -> Finding | None:
+    """A client that comes back to another worker is not given to that of its handler."""
+    trouble = next((each["door_trouble"] for each in facts.processes if each["door_trouble"]), "")
+    if not trouble or (facts.worker_count or 1) < 2:
+        return None
+    return Finding(
+        "returns-not-passed",
+        Severity.WARNING,
+        "A client that comes back to another worker than that of its handler can't be given to it, "
+        f"and begins anew; what was on its way to the client may be lost: {trouble.rstrip('.')}.",
+        "See to it that the run directory is this user's alone (mode 0700), or set XDG_RUNTIME_DIR "
+        "to another, for all workers alike.",
+    )
+
+
+def handlers_made_anew(facts: Facts) -> Finding | None:
+    """A client that comes back to another worker gets another handler, by way of the bus."""
+    found = [each for each in facts.processes if each["has_resumable"] and each["door_obstacle"]]
+    if not found or facts.setup["bus"] == "none" or (facts.worker_count or 1) < 2:
+        return None
+    return Finding(
+        "handlers-made-anew",
+        Severity.NOTE,
+        "A client that comes back to another worker than that of its handler gets a new handler "
+        f"there: sockets are not passed on, for {found[0]['door_obstacle']}. No message is lost, "
+        "but what the handler had in its attributes is.",
+        "Nothing, if a handler can do without; else let TLS end in a proxy before gunicorn, and "
+        "take gthread workers (`--threads`), or one worker.",
+    )
+
+
 def worker_silent(facts: Facts) -> Finding | None:
     """Somebody is on the bus and does not answer."""
     if not facts.silent_count:
@@ -268,6 +314,9 @@ CHECKS = (
     redis_unreachable,
     local_bus_unusable,
     workers_without_bus,
+    hosts_without_redis,
+    returns_not_passed,
+    handlers_made_anew,
     worker_silent,
     faults_survived,
     thread_per_client,

@@ -31,6 +31,8 @@ class Facts:
     processes: list[ProcessFacts]
     #: Processes on the bus that have not answered in time; Redis does not tell.
     silent_count: int
+    #: Where the workers are that answer on the bus.
+    hosts_on_bus: frozenset[str]
     #: Whether the visited worker is among those on the bus; None if that could not be seen.
     is_visited_on_bus: bool | None
     #: None if no address was given.
@@ -56,6 +58,22 @@ class Facts:
         """Why the server's bus does not work; empty if it does, or was not seen."""
         page = None if self.visit is None else self.visit.page
         return "" if page is None else page["bus_trouble"]
+
+    @property
+    def unconnected_hosts(self) -> list[str]:
+        """Hosts behind one address, if their workers are on no bus with each other.
+
+        Of those that had served a WebSocket before they were visited: the others are on no bus yet.
+        """
+        visits = [self.visit, *self.other_visits] if self.visit is not None else []
+        reports = [report for visit in visits for report in (visit.page, visit.upgrade)]
+        told = [report["process"] for report in reports if report is not None]
+        hosts = {process["host"] for process in told if process["has_served"]}
+        bus = self.setup["bus"]
+        # From elsewhere nobody can tell whether hosts that are not seen see each other.
+        is_cut_off = hosts & self.hosts_on_bus and hosts - self.hosts_on_bus
+        are_apart = bus == "none" or (bus == "local" and is_cut_off)
+        return sorted(hosts) if are_apart and len(hosts) > 1 else []
 
     @property
     def worker_count(self) -> int | None:

@@ -43,6 +43,7 @@ def examine(
     processes, silent_count, is_on_bus = _ask_all(
         state.collections.node, _expected_on_bus(visit), timeout_s
     )
+    hosts_on_bus = frozenset(each["host"] for each in processes)
     reports = [report for each in visits for report in (each.page, each.upgrade)]
     processes += [report["process"] for report in reports if report is not None]
     limit = most_descriptors()
@@ -57,6 +58,7 @@ def examine(
         bus_trouble=_bus_trouble(state.collections.bus, timeout_s),
         processes=processes,
         silent_count=silent_count,
+        hosts_on_bus=hosts_on_bus,
         is_visited_on_bus=is_on_bus,
         visit=visit,
         other_visits=visits[1:],
