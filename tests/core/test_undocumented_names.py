@@ -23,7 +23,8 @@ OTHERS = {name: tree for name, tree in TREES.items() if ROOT / name != THE_ONE}
 DOCUMENTED = {
     "flask": {
         "Blueprint", "Flask", "Request", "Response", "abort", "appcontext_popped",
-        "appcontext_tearing_down", "current_app", "g", "got_request_exception", "has_request_context", "jsonify", "request",
+        "appcontext_tearing_down", "current_app", "g", "got_request_exception",
+        "has_request_context", "jsonify", "request",
         "request_started", "request_tearing_down", "session",
     },
     # NoAppException is on no page, but public.
