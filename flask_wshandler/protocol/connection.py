@@ -94,6 +94,8 @@ class Connection(Listening):
     """Whether its client has not been here before, by another connection of the same handler."""
     ends_client = True
     """Whether its client is gone with it."""
+    counts_end = True
+    """Whether its end is counted as a client's; else whoever outlives it does that."""
 
     __slots__ = (
         "_callbacks",

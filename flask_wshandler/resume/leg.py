@@ -77,6 +77,8 @@ class LastingConnection(Protocol):
 class Leg(Connection):
     """One client's WebSocket, until it is lost."""
 
+    counts_end = False
+
     __slots__ = (
         "_acknowledges_at_s",
         "_is_leaving",

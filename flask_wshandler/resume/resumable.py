@@ -85,6 +85,9 @@ class Home(Protocol):
     def is_away_no_more(self, connection: ResumableConnection) -> None:
         """It has one again, or has ended. Any number of times."""
 
+    def count_end(self, code: int) -> None:
+        """The client of one is gone, with that close code."""
+
     def adopt_taken(self, sock: socket.socket, connection: Connection, early: bytes) -> None:
         """Serve a socket that is here; returns at once. It is closed if that fails."""
 
@@ -571,6 +574,7 @@ class ResumableConnection:
             self._speaking = None
             self._charge()
             self._note_end(leg)
+            self._has_changed()
             is_lost = self._close is None and self._next is None
         if is_lost:
             self._tell_away()
@@ -586,9 +590,10 @@ class ResumableConnection:
         if leg.has_opened:
             return
         if leg.begins_client:
-            self._phase = Phase.ENDED
-            if self._slot is not None:
-                self._slot.release()
+            with self._lock:
+                self._phase = Phase.ENDED
+                self._uncharge()
+            self._release_slot()
         else:
             leg.abort()
             leg.finish()
@@ -651,9 +656,13 @@ class ResumableConnection:
         try:
             callbacks.closed(code, reason)
         finally:
+            self._home.count_end(code)
             self._home.is_away_no_more(self)
-            if self._slot is not None:
-                self._slot.release()
+            self._release_slot()
+
+    def _release_slot(self) -> None:
+        if self._slot is not None:
+            self._slot.release()
 
     # With _lock held.
 
@@ -672,7 +681,7 @@ class ResumableConnection:
         self._speaking = leg
         if self._is_paused:
             leg.pause()
-        if self._close is not None:
+        if self._close is not None and leg.is_open:
             close, self._close = self._close, None
             leg.close(*close)
         self._has_changed()

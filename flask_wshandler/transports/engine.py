@@ -296,6 +296,10 @@ class Engine:
             self._away.discard(away)
             self._has_one_gone.notify_all()
 
+    def count_end(self, code: int) -> None:
+        """A client is gone, with that close code."""
+        self.closes.add(code)
+
     def request_turn_of(self, away: Away) -> None:
         """Have `away.serve` called in a thread for callbacks."""
         epoll = self._epoll
@@ -321,9 +325,10 @@ class Engine:
         with self._lock:
             self._open.discard(channel)
             self._lingering.add(channel)
-        if channel.connection.ends_client and not channel.connection.is_probe:
-            code = channel.connection.close_code
-            self.closes.add(CloseCode.ABNORMAL_CLOSURE if code is None else code)
+        connection = channel.connection
+        if connection.counts_end and not connection.is_probe:
+            code = connection.close_code
+            self.count_end(CloseCode.ABNORMAL_CLOSURE if code is None else code)
 
     def released(self, channel: Channel) -> None:
         """Take note of a channel that has closed its socket."""

@@ -54,6 +54,7 @@ class ModelHome:
         self.is_stopping = False
         self.away = set()
         self.turns = collections.deque()
+        self.ends = []
 
     def went_away(self, connection):
         assert connection not in self.away
@@ -61,6 +62,9 @@ class ModelHome:
 
     def is_away_no_more(self, connection):
         self.away.discard(connection)
+
+    def count_end(self, code):
+        self.ends.append(code)
 
     def request_turn_of(self, connection):
         self.turns.append(connection)
