@@ -7,13 +7,13 @@ no leg is done in a turn that its `Home` gives it.
 Invariants:
 - The handler's callbacks run in the turn of the leg that is `_leg`, or in the home's when there is
   none. A leg becomes that only when the one before has done its last act.
-- Messages are numbered in the order in which they are written: `_lock` is held for both.
 - `_lock` is taken before a leg's own, never the other way round.
+
+What it sends and keeps is in `keeping`.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import enum
 import threading
@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..protocol.connection import Callbacks, NoCallbacks, Place
 from ..protocol.errors import CloseCode, check_close
-from ..protocol.limits import QueuePolicy
 from ..runtime import faults, logs
-from .endpoint import MESSAGE_COST_BYTES, Endpoint, Hello, Return
-from .leg import Leg, numbered_frame, numbered_message
+from .endpoint import Hello
+from .keeping import KeepingHalf
+from .leg import Leg
 from .releasing import Released
 
 if TYPE_CHECKING:
@@ -33,19 +33,12 @@ if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
     from ..protocol.connection import Connection
-    from ..protocol.frames import OutgoingMessage, Sendable
     from ..protocol.limits import ClientSettings
     from ..protocol.send_queue import QueueBudget
     from ..runtime.timer import Timer
+    from .endpoint import Endpoint, Return
 
 logger = logs.logger(__package__)
-
-_MOST_ON_THE_WAY_BYTES = 4 * 2**20
-"""What a fast client far away has not acknowledged yet, beside what is queued for it: as much as
-Linux keeps for a socket."""
-
-_CHARGE_STEP_BYTES = 16 * 1024
-"""A change of less is not told to the budget, while the client is there."""
 
 
 class ResumableCallbacks(Callbacks, Protocol):
@@ -109,38 +102,27 @@ class Phase(enum.Enum):
 _LASTING = (Phase.HERE, Phase.AWAY)
 
 
-class ResumableConnection:
+class ResumableConnection(KeepingHalf):
     """One client, however often it comes back. Any thread, except where noted."""
 
     __slots__ = (
         "__weakref__",
         "_away_since_s",
-        "_budget",
         "_callbacks",
         "_changed",
-        "_charged_bytes",
         "_close",
-        "_dropped",
         "_home",
-        "_is_passing",
         "_is_paused",
         "_is_told_away",
-        "_later",
         "_leg",
-        "_lock",
         "_next",
         "_opened_at_s",
         "_past_bytes",
         "_phase",
-        "_settings",
         "_slot",
-        "_speaking",
         "_tries",
-        "_unwritten",
-        "_unwritten_bytes",
         "_was_lost",
         "due_tick",
-        "endpoint",
         "is_corked",
         "session",
         "slow_turns",
@@ -156,12 +138,10 @@ class ResumableConnection:
         slot: Place | None,
         endpoint: Endpoint[bytes],
     ) -> None:
+        super().__init__(settings, budget, endpoint)
         self._callbacks: ResumableCallbacks = callbacks
-        self._settings = settings
         self._home = home
-        self._budget = budget
         self._slot = slot
-        self.endpoint = endpoint
         #: What a client says when it comes back.
         self.session = ""
         #: The application's subprotocol.
@@ -171,26 +151,15 @@ class ResumableConnection:
         self.slow_turns = 0
         self.is_corked = False
 
-        # Reentrant, as garbage may be collected amid a send, and its `__del__` may send something.
-        self._lock = threading.RLock()
         # Guarded by _lock.
         self._phase = Phase.HERE
         self._leg: Leg | None = None
         #: The leg that begins when `_leg` is over.
         self._next: Leg | None = None
-        #: The leg that has said hello, to which messages are given at once.
-        self._speaking: Leg | None = None
         #: Those of the client's last return.
         self._tries = 0
         #: Whether the client had another one, whose handler is gone.
         self._was_lost = False
-        self._is_passing = False
-        self._later: collections.deque[tuple[bytes, OutgoingMessage | None]] | None = None
-        #: Of the kept messages, those at the end that no leg was given.
-        self._unwritten = 0
-        self._unwritten_bytes = 0
-        self._charged_bytes = 0
-        self._dropped = 0
         self._is_paused = False
         #: Whether `went_away` was called since the client was here. Its turns'.
         self._is_told_away = False
@@ -208,9 +177,11 @@ class ResumableConnection:
     def is_open(self) -> bool:
         """Whether messages are sent, or kept for the client's return."""
         with self._lock:
-            if self._close is not None or self._phase not in _LASTING:
-                return False
-            return self._speaking is None or self._speaking.may_be_followed
+            return self._lasts and (self._speaking is None or self._speaking.may_be_followed)
+
+    @property
+    def _lasts(self) -> bool:
+        return self._close is None and self._phase in _LASTING
 
     @property
     def is_connected(self) -> bool:
@@ -283,29 +254,11 @@ class ResumableConnection:
         leg = self._leg
         return "" if leg is None else leg.close_reason
 
-    def send(self, message: Sendable) -> bool:
-        """Send a message, or keep it for the client's return. False if it will not get it."""
-        frame = numbered_frame(message)
-        with self._lock:
-            return self._pass(frame, None)
-
-    def deliver(self, message: OutgoingMessage) -> bool:
-        """Send or keep a message that others are sent, too."""
-        numbered = numbered_message(message)
-        frame = numbered.plain_frame or numbered.frame(None)
-        with self._lock:
-            return self._pass(frame, numbered)
-
-    def deliver_all(self, messages: list[OutgoingMessage]) -> None:
-        """Send or keep messages that came together."""
-        for message in messages:
-            self.deliver(message)
-
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close for good. Raises TypeError or ValueError for what may not be sent."""
         check_close(code, reason)
         with self._lock:
-            if self._close is not None or self._phase not in _LASTING:
+            if not self._lasts:
                 return
             if self._speaking is not None and self._speaking.is_open:
                 self._speaking.close(code, reason)
@@ -362,99 +315,6 @@ class ResumableConnection:
                 self._changed = threading.Condition(self._lock)
             while self._speaking is leg and self.is_open:
                 self._changed.wait()
-
-    # What is sent. With _lock held.
-
-    def _pass(self, frame: bytes, message: OutgoingMessage | None) -> bool:
-        """Give a message its number, and to the leg if there is one.
-
-        `frame` is the message uncompressed, `message` the same if others are sent it, too.
-        """
-        if self._is_passing:
-            # By a `__del__` or a signal handler, amid another one's: it comes after that.
-            if self._later is None:
-                self._later = collections.deque()
-            self._later.append((frame, message))
-            return True
-        self._is_passing = True
-        try:
-            leg = self._speaking
-            if leg is None:
-                return self._keep_for_return(frame)
-            self.endpoint.keep(frame, len(frame))
-            return leg.give(frame, message) or self._take_back(leg, frame)
-        finally:
-            self._is_passing = False
-            if self._later:
-                self._pass(*self._later.popleft())
-            if self.endpoint.kept_bytes - self._charged_bytes > _CHARGE_STEP_BYTES:
-                self._charge()
-                self._check_way()
-
-    def _take_back(self, leg: Leg, frame: bytes) -> bool:
-        """The leg has not taken the message that was kept last; whether the client may get it."""
-        if not leg.is_open and leg.may_be_followed:
-            self._unwritten += 1
-            self._unwritten_bytes += len(frame) + MESSAGE_COST_BYTES
-            return True
-        self.endpoint.take_back()
-        return False
-
-    def _check_way(self) -> None:
-        """Close a client that takes what it is sent and never says so."""
-        most = self._most_on_the_way
-        leg = self._speaking
-        if leg is not None and self.endpoint.kept_bytes > most:
-            leg.close(CloseCode.TRY_AGAIN_LATER, f"over {most} bytes were not acknowledged")
-
-    @property
-    def _most_on_the_way(self) -> int:
-        return self._settings.max_queue_size + _MOST_ON_THE_WAY_BYTES
-
-    def _keep_for_return(self, frame: bytes) -> bool:
-        if self._close is not None or self._phase not in _LASTING:
-            return False
-        if self._is_over_buffer(len(frame)) and not self._apply_policy(len(frame)):
-            return False
-        self.endpoint.keep(frame, len(frame))
-        self._unwritten += 1
-        self._unwritten_bytes += len(frame) + MESSAGE_COST_BYTES
-        self._charge()
-        return True
-
-    def _is_over_buffer(self, size: int) -> bool:
-        size += MESSAGE_COST_BYTES
-        buffer = self._settings.resume_buffer
-        if self._unwritten_bytes + size > buffer:
-            return True
-        # Whoever comes back again and again and acknowledges nothing begins no new buffer.
-        if self.endpoint.kept_bytes + size > self._most_on_the_way + buffer:
-            return True
-        return self._budget is not None and self._budget.is_over(size)
-
-    def _apply_policy(self, size: int) -> bool:
-        """Make room for a message by the queue's policy. False when it is not to be kept."""
-        if self._settings.queue_policy is QueuePolicy.CLOSE:
-            reason = f"over {self._settings.resume_buffer} bytes came while it was away"
-            self.close(CloseCode.TRY_AGAIN_LATER, reason)
-            return False
-        if self._settings.queue_policy is QueuePolicy.DROP_OLDEST:
-            while self._unwritten and self._is_over_buffer(size):
-                self._dropped += 1
-                self._unwritten_bytes -= self.endpoint.forget(1, self._unwritten - 1)
-                self._unwritten -= 1
-            self._charge()
-            if not self._is_over_buffer(size):
-                return True
-        self._dropped += 1
-        return False
-
-    def _charge(self) -> None:
-        """Have the budget know what is kept."""
-        change = self.endpoint.kept_bytes - self._charged_bytes
-        if self._budget is not None and change:
-            self._charged_bytes += change
-            self._budget.change(change)
 
     def _has_changed(self) -> None:
         if self._changed is not None:
@@ -544,9 +404,7 @@ class ResumableConnection:
                 return True  # it has come back already, and has said so there
             if number == self.endpoint.acknowledged:
                 return False
-            self.endpoint.acknowledge(number)
-            if self._charged_bytes - self.endpoint.kept_bytes > _CHARGE_STEP_BYTES:
-                self._charge()
+            self._forget_taken(number)
             return True
 
     def leg_opened(self, leg: Leg) -> None:
@@ -720,8 +578,3 @@ class ResumableConnection:
             self._end_apart(code, "")
         elif self._close is None:
             self._close = code, ""
-
-    def _uncharge(self) -> None:
-        """Nothing is kept any more."""
-        self.endpoint = Endpoint(self.endpoint.sent, self.endpoint.received)
-        self._charge()
