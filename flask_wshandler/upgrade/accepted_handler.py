@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from flask import Flask, Request, has_request_context, request, session
+from flask import Flask, Request, g, has_request_context, request, session
 from flask.sessions import SessionMixin
 
 from ..handlers.callback_context import ACCEPTED_KEY, copied_variables, kept_globals
@@ -17,6 +18,8 @@ from ..handlers.request_snapshot import RequestSnapshot
 from ..resume.registry import Client, Who
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..handlers.slow_callbacks import Running
     from .takeover import Upgrade
 
@@ -69,7 +72,8 @@ class AcceptedHandler:
         """Who has to be known again when it comes back."""
         snapshot, kind = self._snapshot, type(self._handler)
         handler = f"{kind.__module__}.{kind.__qualname__}"
-        who = Who(snapshot.get("PATH_INFO", ""), handler, snapshot.known_user())
+        user = snapshot.known_user() or _user_in_g(self._keep_in_g)
+        who = Who(snapshot.get("PATH_INFO", ""), handler, user)
         return Client(snapshot.connection_id, who, snapshot.subprotocol)
 
     # What becomes of the response: see `takeover.Accepted`.
@@ -95,6 +99,17 @@ class AcceptedHandler:
     def _note_user(self) -> None:
         if self._handler.recheck_session_s is not None:
             self._snapshot.user_id = user_id_of(self._handler.context.user)
+
+
+def _user_in_g(names: Iterable[str]) -> str | None:
+    """Whom an extension has admitted that keeps a name in `g`, or the claims of a token."""
+    for name in names:
+        value = g.get(name)
+        if isinstance(value, Mapping):
+            value = value.get("sub")
+        if isinstance(value, str | int):
+            return str(value)
+    return None
 
 
 def _current_request() -> Request:

@@ -1,9 +1,10 @@
 """A client that loses the network and comes back: what it, its handler and others see."""
 
 import threading
+import time
 
 import pytest
-from flask import Flask, abort, request, session
+from flask import Flask, abort, g, request, session
 
 from flask_wshandler import (
     WebSocketCollection,
@@ -317,6 +318,26 @@ def test_another_user_gets_another_handler(client, events, wshandler, other):
     assert events == ["open", "away", "open"]
     wshandler.clock.advance(61)
     assert events == ["open", "away", "open", "close 1006"]
+    ws.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("flask_httpauth_user", str), ("_jwt_extended_jwt", dict)]
+)
+def test_another_user_of_an_extension_gets_another_handler(app, client, events, name, value):
+    """Flask-HTTPAuth and Flask-JWT-Extended keep in `g` whom they have admitted."""
+    users = iter(["ann", "ann", "bob"])
+
+    @app.before_request
+    def admit():
+        user = next(users)
+        setattr(g, name, user if value is str else {"sub": user, "iat": time.time()})
+
+    ws = client.websocket_connect("/noting", resumable=True)
+    ws.cut()
+    assert ws.come_back() is True
+    ws.cut()
+    assert ws.come_back() is False
     ws.close()
 
 
