@@ -71,8 +71,7 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
     def init_app(self, app: Flask) -> None:
         """Read the settings, and let ordinary views receive WebSocket requests.
 
-        Starts no thread and opens nothing. Raises `SettingError` for a bad value, and Flask's
-        AssertionError once the app has answered a request: it gets a route for the JavaScript.
+        Starts no thread and opens nothing. Raises `SettingError` for a bad value.
         """
         state = new_state(app, Settings.from_mapping(app.config), self._clock)
         if find_state(app) is None:

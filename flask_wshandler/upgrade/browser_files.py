@@ -12,8 +12,15 @@ import functools
 import gzip
 import hashlib
 import importlib.resources
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, abort, request
+
+from ..runtime import locks
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 ENDPOINT = "wshandler.static"
 """As `url_for` is asked: `url_for("wshandler.static", filename="client.js")`."""
@@ -49,16 +56,55 @@ def _files() -> _Files:
 
 
 def serve_browser_files(app: Flask) -> None:
-    """Route the files, below `/wshandler/`, unless `app` has something by that name already.
+    """Serve the files below `/wshandler/`, unless `app` has an endpoint by that name of its own.
 
-    They are routes of the app, not of a blueprint: the app may have one that is called `wshandler`.
+    Their routes come when the first is needed, behind those of the app: an app that has answered
+    requests may be given to `WebSockets`. They are no blueprint's: it may have a `wshandler`.
     """
-    if ENDPOINT in app.view_functions:
-        return
-    current, other = f"/wshandler/{_files().digest}/<filename>", "/wshandler/<digest>/<filename>"
-    host = _host_of_static_files(app)
-    app.add_url_rule(current, ENDPOINT, _serve_current, host=host)
-    app.add_url_rule(other, _OTHERS_ENDPOINT, _serve_other, host=host)
+    routes = _Routes(app)
+    app.url_build_error_handlers.append(routes.url_of)  # type: ignore[arg-type]  # Flask takes None
+    wsgi_app = app.wsgi_app
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not routes.are_there:
+            routes.add()
+        return wsgi_app(environ, start_response)
+
+    app.wsgi_app = answer  # type: ignore[method-assign]  # where Flask wants its middlewares
+
+
+class _Routes:
+    """Those of one app. Any thread."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._lock = locks.Lock()
+        self.are_there = False
+
+    def add(self) -> None:
+        """Add them, if they are not there."""
+        with self._lock:
+            if not self.are_there and ENDPOINT not in self._app.view_functions:
+                self._add(f"/wshandler/{_files().digest}/<filename>", ENDPOINT, _serve_current)
+                self._add("/wshandler/<digest>/<filename>", _OTHERS_ENDPOINT, _serve_other)
+            self.are_there = True
+
+    def _add(self, path: str, endpoint: str, view: Callable[..., Response]) -> None:
+        app = self._app
+        rule = app.url_rule_class(
+            path, endpoint=endpoint, methods={"GET", "OPTIONS"}, host=_host_of_static_files(app)
+        )
+        rule.provide_automatic_options = True  # type: ignore[attr-defined]  # Flask's
+        app.url_map.add(rule)
+        app.view_functions[endpoint] = view
+
+    def url_of(self, error: Exception, endpoint: str, values: dict[str, Any]) -> str | None:
+        """Flask has no rule for `endpoint`; the URL if it is ours."""
+        del error
+        if endpoint != ENDPOINT or self.are_there:
+            return None
+        self.add()
+        return self._app.url_for(endpoint, **values)
 
 
 def _host_of_static_files(app: Flask) -> str | None:

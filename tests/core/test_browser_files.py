@@ -6,10 +6,10 @@ import re
 import pytest
 from flask import Blueprint, Flask, url_for
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.routing import BuildError
 from werkzeug.test import Client, EnvironBuilder
 
 from flask_wshandler import WebSockets
-from flask_wshandler.handlers.app_records import EXTENSION_KEY
 from flask_wshandler.upgrade import browser_files
 
 SOURCE = browser_files._files().contents["client.js"]
@@ -146,6 +146,7 @@ def test_apps_of_a_factory_have_the_same_address():
 def test_several_objects_serve_it_once(app, client, url):
     """Of one app."""
     WebSockets(app)
+    client.get(url)
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint == "wshandler.static"]
     assert len(rules) == 1
     assert client.get(url).status_code == 200
@@ -175,13 +176,30 @@ def test_an_apps_own_endpoint_of_that_name_stays():
     assert url_in(app) == "/own/client.js"
 
 
-def test_an_app_that_has_answered_requests_is_left_as_it_is():
-    """Flask says why: it takes no routes any more."""
+def test_an_app_that_has_answered_requests_serves_it():
+    """Whoever is given to `WebSockets` late."""
     app = Flask(__name__)
     app.test_client().get("/")
-    with pytest.raises(AssertionError, match="add_url_rule"):
-        WebSockets(app)
-    assert EXTENSION_KEY not in app.extensions
+    WebSockets(app)
+    assert app.test_client().get(url_in(app)).data == SOURCE
+
+
+def test_who_asks_first_for_another_ones_url_is_answered(client):
+    """The page may have come from another worker."""
+    url = url_in_another_process()
+    assert client.get(url).data == SOURCE
+
+
+def url_in_another_process():
+    app = Flask(__name__)
+    WebSockets(app)
+    return url_in(app)
+
+
+def test_other_endpoints_that_are_not_there_are_errors_as_ever(app):
+    """The first one that is asked for, too."""
+    with app.test_request_context(), pytest.raises(BuildError, match=r"wshandler\.other"):
+        url_for("wshandler.other")
 
 
 def test_a_guard_of_the_whole_app_guards_it(app, client, url):

@@ -96,6 +96,7 @@ def test_who_is_slow_does_not_take_the_last_thread(rig):
 
     slow = [rig.serve(be_slow) for _ in range(20)]
     channels = list(rig.transport._channels.values())
+    pollers = rig.transport._pollers
     while not all(channel.slow_turns for channel in channels):
         # Once is enough, unless this machine has no time for the monitor meanwhile.
         counts = [len(recorded.messages) for _, recorded in slow]
@@ -104,7 +105,6 @@ def test_who_is_slow_does_not_take_the_last_thread(rig):
         for (_, recorded), count in zip(slow, counts, strict=True):
             wait_for(lambda recorded=recorded, count=count: len(recorded.messages) > count)
         # A turn that finds nothing to read any more is a quick one.
-        pollers = rig.transport._pollers
         wait_for(lambda: not pollers._ready and not pollers._slow)
         wait_for(lambda: all(channel.is_idle for channel in channels))
     quick, _ = rig.serve(echo)
