@@ -291,7 +291,8 @@ class TestComingBack:
             assert 0 <= delay_ms <= min(30_000, 500 * 2**attempt) + 1
         assert page.get("attempt") == 12
 
-    @pytest.mark.parametrize(("lasts_s", "attempt"), [(4.9, 2), (5, 1)])
+    # Not exactly five: the clock of the page has fractions of milliseconds, and tells none.
+    @pytest.mark.parametrize(("lasts_s", "attempt"), [(4.9, 2), (5.1, 1)])
     def test_delays_begin_anew_after_a_good_connection(self, page, lasts_s, attempt):
         """One of five seconds is."""
         page.connect().cut()
