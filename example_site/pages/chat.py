@@ -36,6 +36,12 @@ class ChatHandler(WebSocketHandler):
     def on_text(self, message: str) -> None:
         clients.broadcast(self.name + " said: " + message)
 
+    def on_away(self) -> None:
+        clients.broadcast(self.name + " has lost the connection.")
+
+    def on_back(self) -> None:
+        clients.broadcast(self.name + " is back.")
+
     def on_close(self) -> None:
         clients.broadcast(self.name + " has gone away.")
 

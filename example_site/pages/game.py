@@ -47,6 +47,8 @@ class PlayerHandler(WebSocketHandler):
     """One player: what they press comes in, what happens on the board goes out to all."""
 
     max_message_size = 16
+    # A page that has missed changes asks for the whole: see AGAIN.
+    queue_policy = "drop_oldest"
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -82,6 +84,8 @@ class PlayerHandler(WebSocketHandler):
             try:
                 changes.append(game.join(own_id, self.name))
             except GameFull as full:
+                # A page that comes back by itself is not told reasons.
+                self.send_json({"kind": "full", "text": str(full)})
                 self.close(CloseCode.TRY_AGAIN_LATER, str(full))
             else:
                 # Before another change is possible: this player hears of all that follow.

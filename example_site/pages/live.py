@@ -35,6 +35,9 @@ class LiveHandler(WebSocketHandler):
     """One page that watches. It says nothing: any message from it closes the connection."""
 
     max_message_size = 16
+    # A page that was away wants the newest figures only.
+    queue_policy = "drop_oldest"
+    resume_buffer = 4096
 
     def on_open(self) -> None:
         watchers.add(self)
@@ -58,6 +61,8 @@ def start_publishing() -> Callable[[], None]:
                 "host": host,
                 "pid": pid,
                 "connections": now.connections,
+                "away": now.away,
+                "returned": sum(now.returns.values()),
                 "accepted": now.accepted,
                 "threads": now.threads,
                 "queued_bytes": now.queued_bytes,

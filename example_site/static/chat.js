@@ -40,10 +40,20 @@ function happening(text) {
 }
 
 connection.addEventListener("message", (event) => {
-  const said = SAID.exec(event.detail);
-  log.append(said ? saying(said[1], said[2]) : happening(event.detail));
+  const said = SAID.exec(event.data);
+  log.append(said ? saying(said[1], said[2]) : happening(event.data));
 });
-connection.addEventListener("lost", () => log.append(happening("The connection was lost.")));
+connection.addEventListener("gap", () => {
+  log.append(happening("You were away. Something may have been missed."));
+});
+connection.addEventListener("close", ({ code }) => {
+  log.append(happening(`The connection has ended (${code}).`));
+});
 wireLamp(connection);
-wireComposer(page.querySelector("[data-composer]"), (text) => connection.send(text));
-connection.open();
+wireComposer(page.querySelector("[data-composer]"), (text) => {
+  const isTaken = connection.send(text);
+  if (isTaken && connection.state !== "open") {
+    log.append(happening(`Waits until you are on the air: ${text}`));
+  }
+  return isTaken;
+});

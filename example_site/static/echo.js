@@ -24,20 +24,21 @@ function write(kind, text) {
   );
 }
 
+// What is sent while the page is off the air goes out when it is back.
 function send(text) {
-  const sent = connection.send(text);
-  if (sent) write("SENT", text);
-  else write("ERROR", "The connection is not open yet.");
-  return sent;
+  const isTaken = connection.send(text);
+  if (!isTaken) write("ERROR", "This could not be sent.");
+  else write(connection.state === "open" ? "SENT" : "WAITS", text);
+  return isTaken;
 }
 
-connection.addEventListener("state", () => {
-  if (connection.state === "open") send("WebSocket is on the air");
+connection.addEventListener("open", () => send("WebSocket is on the air"));
+connection.addEventListener("message", (event) => write("RESPONSE", event.data));
+connection.addEventListener("gap", () => {
+  write("ERROR", "Something may have been missed, and the count begins anew.");
 });
-connection.addEventListener("message", (event) => write("RESPONSE", event.detail));
-connection.addEventListener("lost", ({ detail: { code, reason } }) => {
-  write("ERROR", `The connection was lost (${code}${reason ? `: ${reason}` : ""}).`);
+connection.addEventListener("close", ({ code, reason }) => {
+  write("ERROR", `The connection has ended (${code}${reason ? `: ${reason}` : ""}).`);
 });
 wireLamp(connection);
 wireComposer(page.querySelector("[data-composer]"), send);
-connection.open();

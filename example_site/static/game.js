@@ -8,6 +8,8 @@ import { Sequence } from "./sequence.js";
 import { Steering } from "./steering.js";
 
 const RESULT_MS = 4_000;
+const AWAY = "Off air. Your place is kept for a minute.";
+const NEW_PLACE = "Your place was lost. This is a new one.";
 // What the server answers with the whole state, and with a place on the board if we have none.
 const AGAIN = "again";
 const NAMES = new Intl.ListFormat("en");
@@ -17,10 +19,15 @@ const surface = page.querySelector("[data-board]");
 const resultLine = page.querySelector("[data-result]");
 const board = new Board(surface);
 const scores = new Scores(page.querySelector("[data-scores]"));
-const connection = new Connection(page.dataset.socket);
+// Steps are of the moment: a new handler is not told old ones.
+const connection = new Connection(page.dataset.socket, { repeat: false });
 const changes = new Sequence(show, () => connection.send(AGAIN));
-const steering = new Steering((direction) => connection.send(direction));
+const steering = new Steering((direction) => {
+  if (connection.state === "open") connection.send(direction);
+});
+// 0 without a place on the board.
 let ownSlot = 0;
+let hasGap = false;
 let resultTimer = 0;
 
 // The board takes the height that the text above it leaves, whatever its font.
@@ -31,15 +38,15 @@ function measure() {
 
 new ResizeObserver(measure).observe(document.body);
 
-function say(text) {
+function say(text, forMs = Infinity) {
   clearTimeout(resultTimer);
   resultLine.textContent = text;
+  if (forMs < Infinity) resultTimer = setTimeout(() => say(""), forMs);
 }
 
 function announce({ number, winners, score }) {
   const verb = winners.length > 1 ? "share" : "takes";
-  say(`${NAMES.format(winners)} ${verb} round ${number} with ${score} tiles`);
-  resultTimer = setTimeout(() => say(""), RESULT_MS);
+  say(`${NAMES.format(winners)} ${verb} round ${number} with ${score} tiles`, RESULT_MS);
 }
 
 function show(change) {
@@ -52,7 +59,8 @@ function show(change) {
 
 const RECEIVE = {
   state(state) {
-    say("");
+    say(hasGap ? NEW_PLACE : "", RESULT_MS);
+    hasGap = false;
     ownSlot = state.you;
     board.reset(state);
     scores.reset(state);
@@ -61,20 +69,25 @@ const RECEIVE = {
   change(change) {
     changes.take(change);
   },
+  full({ text }) {
+    say(text);
+    hasGap = false;
+    ownSlot = 0;
+  },
 };
 
 connection.addEventListener("message", (event) => {
-  const message = JSON.parse(event.detail);
+  const message = JSON.parse(event.data);
   RECEIVE[message.kind](message);
 });
 connection.addEventListener("state", () => {
   page.dataset.state = connection.state;
+  // Else the line says why there is none.
+  if (ownSlot) say(connection.state === "open" ? "" : AWAY);
 });
-connection.addEventListener("lost", ({ detail: { reason } }) => {
-  say(reason || "The connection was lost. Your place comes back with it.");
-});
+connection.addEventListener("gap", () => (hasGap = ownSlot > 0));
+connection.addEventListener("close", () => say("The connection has ended."));
 wireLamp(connection);
 steering.wireKeys(document);
 steering.wireDrag(surface);
 steering.wireButtons(page.querySelectorAll("[data-step]"));
-connection.open();

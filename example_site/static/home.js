@@ -3,6 +3,4 @@
 import { Connection } from "./connection.js";
 import { wireLamp } from "./lamp.js";
 
-const connection = new Connection(document.querySelector("[data-home]").dataset.socket);
-wireLamp(connection);
-connection.open();
+wireLamp(new Connection(document.querySelector("[data-home]").dataset.socket));

@@ -33,16 +33,17 @@ const charts = [
 function tick() {
   const total = workers.total();
   for (const chart of charts) chart.add(total);
-  if (!total) return;
-  closes.show(total.closes);
-  for (const figure of figures) figure.textContent = shown(total[figure.dataset.figure]);
+  for (const figure of figures) {
+    figure.textContent = total ? shown(total[figure.dataset.figure]) : "–";
+  }
+  if (total) closes.show(total.closes);
 }
 
-connection.addEventListener("message", (event) => workers.hear(JSON.parse(event.detail)));
-connection.addEventListener("lost", () => workers.clear());
+connection.addEventListener("message", ({ data }) => workers.hear(JSON.parse(data)));
+// A new handler: the server that has these figures may be gone.
+connection.addEventListener("open", () => workers.clear());
 setInterval(tick, TICK_MS);
 wireLamp(connection);
-connection.open();
 
 const traffic = new Traffic(page.dataset.echo);
 const openButton = page.querySelector("[data-open]");

@@ -1,7 +1,5 @@
 // Load for the charts to show: connections to the echo, and messages on some of them.
 
-import { socketUrl } from "./connection.js";
-
 const MOST_CONNECTIONS = 100;
 const BURST_CONNECTIONS = 4;
 const BURST_MS = 6_000;
@@ -15,7 +13,7 @@ export class Traffic extends EventTarget {
   // "change" is fired when `count` is another.
   constructor(address) {
     super();
-    this.#url = socketUrl(address);
+    this.#url = new URL(address, document.baseURI).href.replace(/^http/, "ws");
     addEventListener("pagehide", () => this.close());
   }
 

@@ -7,9 +7,11 @@ const FIGURES = [
   ["connections", "connections"],
   ["threads", "threads"],
   ["accepted", "accepted"],
+  ["away", "away"],
+  ["returned", "came back"],
+  ["queued_bytes", "bytes queued"],
   ["received_per_s", "in / s"],
   ["sent_per_s", "out / s"],
-  ["queued_bytes", "bytes queued"],
 ];
 // Shown for all workers together only.
 const SUMMED = [...FIGURES.map(([key]) => key), "received_bytes_per_s", "sent_bytes_per_s"];

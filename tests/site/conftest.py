@@ -20,6 +20,7 @@ from websockets.sync.client import connect
 from tests import preloaded
 from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS, STOP_DEADLINE_S
 from tests.ports import free_port
+from tests.resume.cutting_proxy import CuttingProxy
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -72,6 +73,11 @@ class Site:
         for pid in worker_pids:
             os.kill(pid, signal.SIGKILL)
         self.stop()
+
+    def reload(self) -> None:
+        """Have new workers take the place of the old ones, as a deployment would."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGHUP)
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -170,6 +176,33 @@ def _has_socket(pid: int, inode: str) -> bool:
             if os.readlink(descriptor) == f"socket:[{inode}]":
                 return True
     return False
+
+
+class Network(CuttingProxy):
+    """Leads to a site, and can be down."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._is_up = True
+        self._channels: list[socket.socket] = []
+
+    def go_down(self) -> None:
+        """Cut all connections, and let none be made."""
+        self._is_up = False
+        for channel in self._channels:
+            with contextlib.suppress(OSError):
+                channel.shutdown(socket.SHUT_RDWR)
+
+    def come_up(self) -> None:
+        """Let connections be made again."""
+        self._is_up = True
+
+    def serve(self, near: socket.socket, budget: Any, cut: Any) -> None:
+        self._channels.append(near)
+        if self._is_up:
+            super().serve(near, budget, cut)
+        near.close()
 
 
 class Visitors:

@@ -40,17 +40,19 @@ def test_markup_is_shown_as_text(visit):
     expect(page.locator("[data-log] img")).to_have_count(0)
 
 
-def test_lost_connection_is_an_error_line(visit):
-    """A message that the handler refuses as too long ends the connection, visibly."""
+def test_end_is_an_error_line(visit):
+    """A message that the handler refuses as too long ends the connection for good, visibly."""
     page = visit("/echo/")
     expect(lines(page)).to_have_count(2)
     page.get_by_label("Message").evaluate("box => box.removeAttribute('maxlength')")
     send(page, "x" * 5000)
     expect(page.locator(".error")).to_contain_text(
-        re.compile(r"ERROR: The connection was lost \(1009")
+        re.compile(r"ERROR: The connection has ended \(1009")
     )
-    # It comes back, as a new client.
-    expect(lines(page).last).to_contain_text("RESPONSE: 1 WebSocket is on the air")
+    expect(page.locator("[data-lamp]")).to_have_text("Closed")
+    send(page, "more")
+    expect(lines(page).last).to_contain_text("ERROR: This could not be sent.")
+    expect(page.get_by_label("Message")).to_have_value("more")
 
 
 def test_keyboard_sends(visit):

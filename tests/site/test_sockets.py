@@ -4,6 +4,7 @@ import pytest
 
 from example_site import create_app
 from example_site.game import MAX_PLAYERS
+from example_site.pages.game import PlayerHandler
 from flask_wshandler.testing import ConnectionClosed, HandshakeRefused
 
 GAME = "/game/ws.ashx"
@@ -146,3 +147,17 @@ def test_watcher_has_nothing_to_say(client):
     with client.websocket_connect("/live/ws.ashx") as watcher:
         watcher.send("hello")
         assert watcher.wait_closed() == 1003
+
+
+def test_who_comes_back_keeps_the_place(robot, monkeypatch):
+    """However much was missed: what was dropped is asked for."""
+    monkeypatch.setattr(PlayerHandler, "resume_buffer", 1, raising=False)
+    with robot.websocket_connect(GAME, resumable=True) as player:
+        slot = player.receive_json()["you"]
+        player.receive_all()
+        player.cut()
+        with robot.websocket_connect(GAME) as other:
+            assert slot in [each["slot"] for each in other.receive_json()["players"]]
+        assert player.come_back()
+        player.send("again")
+        assert player.receive_json()["you"] == slot
