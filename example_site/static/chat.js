@@ -44,7 +44,7 @@ connection.addEventListener("message", (event) => {
   log.append(said ? saying(said[1], said[2]) : happening(event.data));
 });
 connection.addEventListener("gap", () => {
-  log.append(happening("You were away. Something may have been missed."));
+  log.append(happening("The connection was lost. Something may have been missed."));
 });
 connection.addEventListener("close", ({ code }) => {
   log.append(happening(`The connection has ended (${code}).`));
@@ -56,4 +56,10 @@ wireComposer(page.querySelector("[data-composer]"), (text) => {
     log.append(happening(`Waits until you are on the air: ${text}`));
   }
   return isTaken;
+});
+
+// The browser may keep the page for its Back button, and would keep the connection with it.
+document.querySelector("[data-leave]").addEventListener("click", () => connection.close());
+addEventListener("pageshow", ({ persisted }) => {
+  if (persisted && connection.state === "closed") location.reload();
 });

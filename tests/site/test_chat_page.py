@@ -44,6 +44,16 @@ def test_everyone_hears_everyone(visit):
     expect(ada.locator(".happened").last).to_contain_text("Grace has gone away.")
 
 
+def test_who_leaves_is_gone_at_once(visit):
+    """Also if the browser keeps the page: here it never goes."""
+    ada, grace = join(visit, "Ada"), join(visit, "Grace")
+    leave = ada.get_by_role("link", name="Leave")
+    leave.evaluate("link => link.addEventListener('click', (event) => event.preventDefault())")
+    leave.click()
+    expect(grace.locator(".happened").last).to_contain_text("Ada has gone away.")
+    expect(ada.locator("[data-lamp]")).to_have_text("Closed")
+
+
 def test_room_spans_all_workers(site):
     """Whichever worker process serves them, people hear each other come, speak and go."""
     with site.clients_on_two_workers("/chat/ws.ashx?name=Ada") as (first, second):
