@@ -94,6 +94,8 @@ class Connection(Listening):
     """Whether its client has not been here before, by another connection of the same handler."""
     ends_client = True
     """Whether its client is gone with it."""
+    prefix_size = 0
+    """Bytes that a subprotocol of this package's adds to each message of the application."""
     counts_end = True
     """Whether its end is counted as a client's; else whoever outlives it does that."""
 
@@ -122,7 +124,7 @@ class Connection(Listening):
         super().__init__(settings, deflate, budget)
         self._callbacks: Callbacks = callbacks
         self._reader: MessageReader | LeftoverReader
-        self._reader = MessageReader(settings.max_message_size, deflate)
+        self._reader = MessageReader(settings.max_message_size + self.prefix_size, deflate)
         #: Its place among the connections of the process.
         self.slot = slot
         #: Whether it only looks at the app: it is in no figures.

@@ -78,6 +78,7 @@ class Leg(Connection):
     """One client's WebSocket, until it is lost."""
 
     counts_end = False
+    prefix_size = len(BINARY_MESSAGE)
 
     __slots__ = (
         "_acknowledges_at_s",

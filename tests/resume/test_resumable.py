@@ -240,3 +240,17 @@ def test_a_flood_of_probes_closes(site):
     wire.receive(b"".join([frame("p")] * 1200))
     site.serve()
     assert 1008 in wire.messages()
+
+
+@pytest.mark.parametrize(("size", "is_taken"), [(100, True), (101, False)])
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_the_limit_is_that_of_the_applications_message(kind, size, is_taken):
+    """Our prefix does not count."""
+    site = Site(resume_s=60.0, max_message_size=100)
+    wire = site.connect()
+    site.serve()
+    message = "x" * size if kind is str else b"x" * size
+    wire.receive(frame(("m" if kind is str else b"m") + message))
+    site.serve()
+    assert (site.handler.taken == [message]) is is_taken
+    assert (1009 in wire.messages()) is not is_taken
