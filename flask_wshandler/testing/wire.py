@@ -158,6 +158,7 @@ class Wire:
                 self._outgoing.clear()
                 self._socket.close()
                 self._protocol.receive_eof()
+                _forget_frames(self._protocol.parser_exc)
 
     def _write(self, message: Message) -> None:
         with self._lock:
@@ -228,3 +229,10 @@ class Wire:
 
 
 _OF_MESSAGES = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Keep no frames of the test's by the traceback of an error that is kept."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__

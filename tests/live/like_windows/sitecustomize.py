@@ -1,5 +1,6 @@
 """Python as it is on Windows, as far as names go. Imported before all else, by its name."""
 
+import asyncio  # noqa: F401  # it takes this for the Unix that it is, and asks for what goes
 import os
 import select
 import selectors
