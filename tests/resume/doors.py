@@ -9,24 +9,15 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 from flask_wshandler.resume.passing import GREETING
 from flask_wshandler.runtime.run_directory import RunDirectory
 from tests import preloaded
+from tests.bus.networks import wait_for
 from tests.deadlines import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def wait_for(question, what, deadline_s=DEADLINE_S):
-    """Ask until the answer is true, and return it."""
-    until_s = time.monotonic() + deadline_s
-    while not (answer := question()):
-        assert time.monotonic() < until_s, f"no {what} in {deadline_s} s"
-        time.sleep(0.005)
-    return answer
 
 
 class Keeper:
