@@ -92,6 +92,8 @@ class ClientSession:
         self.protocol: str | None = None
         #: After how many seconds the server says something; None: never, or it has not said.
         self.ping_s: float | None = None
+        #: Whether the same handler went on at the last return.
+        self.is_resumed = False
         #: Whether messages have gone through since the last hello.
         self.has_exchanged = False
         #: How often messages of the server may have been lost.
@@ -162,6 +164,7 @@ class ClientSession:
     def answered(self, subprotocol: str | None, now_s: float) -> None:
         """The handshake has succeeded, with that subprotocol."""
         self._heard_s = now_s
+        self.is_resumed = False
         self._is_plain = subprotocol != SUBPROTOCOL
         if not self._is_plain:
             return
@@ -244,6 +247,7 @@ class ClientSession:
             self._miss()
         self._session = hello.session
         self.protocol = hello.protocol
+        self.is_resumed = hello.resumed
         self.ping_s = None if hello.ping is None else float(min(hello.ping, _LONGEST_PING_S))
         self._outgoing.extend(self._endpoint)
         self._begin()

@@ -26,10 +26,10 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wsgi import get_host
 
+from ..client.session import ClientSession
 from ..collections import current
 from ..extension import app_initialized
 from ..handlers.callbacks import FAILURES_KEY
-from ..resume.endpoint import Offer
 from ..runtime.redaction import one_line
 from ..transports.handoff import SOCKET_KEY
 from ..upgrade.app_state import find_state
@@ -102,19 +102,19 @@ def websocket_connect(
     failures = Failures(are_raised=bool(propagate_exceptions))
     options["headers"] = headers
     way = _Way(client, _as_http(path), options, origin, compression, propagate_exceptions, failures)
-    offered = tuple(subprotocols)
-    arrival = way.go(Offer(offered).tokens() if resumable else list(offered))
-    wire = _wire(arrival, offered if resumable else None)
+    session = ClientSession(subprotocols) if resumable else None
+    arrival = way.go(list(subprotocols) if session is None else session.offer())
+    wire = _wire(arrival, session)
     websocket = ClientWebSocket(wire, arrival, way, failures)
     _open(websocket, Patience(timeout))
     return websocket
 
 
-def _wire(arrival: Arrival, subprotocols: tuple[str, ...] | None) -> Wire:
-    """What a client reads and writes: one that can come back to offer `subprotocols` again."""
-    if subprotocols is None:
+def _wire(arrival: Arrival, session: ClientSession | None) -> Wire:
+    """What a client reads and writes; one that can come back if it has a `session`."""
+    if session is None:
         return Wire(arrival.sock, arrival.protocol)
-    return ResumableWire(arrival.sock, arrival.protocol, subprotocols)
+    return ResumableWire(arrival.sock, arrival.protocol, session)
 
 
 def worker_of(app: Flask) -> Worker:

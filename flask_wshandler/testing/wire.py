@@ -202,11 +202,11 @@ class Wire:
                 self._is_text = event.opcode is Opcode.TEXT
             self._fragments.append(bytes(event.data))
             if event.fin:
-                self._put(b"".join(self._fragments))
+                data = b"".join(self._fragments)
                 self._fragments.clear()
+                self._receive(data.decode() if self._is_text else data)
 
-    def _put(self, data: bytes) -> None:
-        message: Message = data.decode() if self._is_text else data
+    def _receive(self, message: Message) -> None:
         self._inbox.append(message)
         self.latest.append(message)
         self.message_count += 1

@@ -341,9 +341,21 @@ def test_another_user_of_an_extension_gets_another_handler(app, client, events, 
     ws.close()
 
 
-@pytest.mark.parametrize(("code", "is_to_stay_away"), [(1000, True), (4001, True), (1012, False)])
-def test_codes_of_the_server(client, events, code, is_to_stay_away):
-    """After some a client comes back, to a new handler, without a loss; what it says is kept."""
+@pytest.mark.parametrize(
+    ("code", "is_to_stay_away", "is_lost"),
+    [
+        (1000, True, False),
+        (4001, True, False),
+        (1012, False, False),
+        (1014, False, True),
+        (4000, False, True),
+    ],
+)
+def test_codes_of_the_server(client, events, code, is_to_stay_away, is_lost):
+    """After some a client comes back, to a new handler; what it says is kept.
+
+    They are those of the Python client. After 1012 it knows that it has everything.
+    """
     with client.websocket_connect("/noting", resumable=True) as ws:
         ws.send(f"close {code}")
         assert ws.wait_closed() == code
@@ -355,9 +367,9 @@ def test_codes_of_the_server(client, events, code, is_to_stay_away):
             return
         ws.send("kept")
         assert ws.come_back() is False
-        assert (ws.was_resumed, ws.was_lost, ws.closed) == (False, False, False)
+        assert (ws.was_resumed, ws.was_lost, ws.closed) == (False, is_lost, False)
         assert ws.receive() == "kept is number 2"
-    assert events == ["open", "close 1012", "close 1012", "open", "kept", "close 1000"]
+    assert events == ["open", f"close {code}", f"close {code}", "open", "kept", "close 1000"]
 
 
 def test_where_clients_can_not_come_back(events):
