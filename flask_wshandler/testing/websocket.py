@@ -331,7 +331,7 @@ class ClientWebSocket:
         self.pump()
         if self._has_left or not wire.may_come_back:
             raise self._closed_error()
-        arrival = self._way.go(wire.next_offer(), client)
+        arrival = self._return_by(wire, client)
         before = self.served
         self._is_silent = False
         wire.go_on(arrival.sock, arrival.protocol)
@@ -346,6 +346,15 @@ class ClientWebSocket:
         self._begin(patience, "on_back")
         before.wait_until_released(patience.look())
         return wire.is_resumed
+
+    def _return_by(self, wire: ResumableWire, client: FlaskClient | None) -> Arrival:
+        """Make the handshake. What the old network connection brings meanwhile comes again."""
+        was_silent, self._is_silent = self._is_silent, True
+        try:
+            return self._way.go(wire.next_offer(), client)
+        except BaseException:
+            self._is_silent = was_silent
+            raise
 
     def _resumable_wire(self) -> ResumableWire:
         if not isinstance(self._wire, ResumableWire):

@@ -518,3 +518,19 @@ def test_without_pytest():
         worker.clock.advance(30)
         assert ws.come_back()
     worker.close()
+
+
+def test_what_comes_amid_a_return_comes_once(app, client):
+    """By the new network connection: the offer has said what was taken by the old one."""
+    is_back = threading.Event()
+
+    @app.before_request
+    def tell_news():
+        if is_back.is_set():
+            room.broadcast("news")
+            worker_of(app).settle()
+
+    with client.websocket_connect("/noting", resumable=True) as ws:
+        is_back.set()
+        assert ws.come_back()
+        assert ws.receive_all() == ["news"]
