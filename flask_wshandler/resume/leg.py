@@ -53,7 +53,9 @@ class ResumeCode(enum.IntEnum):
 class LastingConnection(Protocol):
     """What a leg belongs to."""
 
-    endpoint: Endpoint[bytes]
+    @property
+    def endpoint(self) -> Endpoint[bytes]:
+        """The numbers of both directions, and what is kept."""
 
     def leg_opened(self, leg: Leg) -> None:
         """The leg has its first turn, which this is."""

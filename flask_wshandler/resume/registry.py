@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from ..protocol.limits import ClientSettings
     from ..protocol.send_queue import QueueBudget
     from .door import Take
+    from .home import Home, ResumableCallbacks
     from .leg import Leg
-    from .resumable import Home, ResumableCallbacks
 
 _SECRET_BYTES = 16
 _SEPARATOR = "~"

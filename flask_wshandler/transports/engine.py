@@ -275,7 +275,7 @@ class Engine:
     def _is_empty(self) -> bool:
         return not self._open and not self._lingering and not self._away
 
-    # What connections need whose clients can come back: see `resume.resumable.Home`.
+    # What connections need whose clients can come back: see `resume.home.Home`.
 
     @property
     def timer(self) -> Timer:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from ..protocol.connection import Place
     from ..protocol.limits import ClientSettings
+    from ..resume.home import ResumableCallbacks
     from ..resume.leg import Leg
     from ..resume.registry import Client
-    from ..resume.resumable import ResumableCallbacks
     from .app_state import AppState
 
 OFFER_KEY = "flask_wshandler.offer"
