@@ -66,6 +66,9 @@ class LastingConnection(Protocol):
     def leg_never_opens(self, leg: Leg) -> None:
         """The leg will have no turn."""
 
+    def close(self, code: int = ..., reason: str = ...) -> None:
+        """Close for good, whatever has become of the leg."""
+
     def go_on_with(self, endpoint: Endpoint[bytes]) -> None:
         """Take the numbers of another connection, and what it had kept."""
 
@@ -234,9 +237,12 @@ class Leg(Connection):
         elif self._acknowledges_at_s is None:
             self._acknowledges_at_s = self._transport.now_s() + ACKNOWLEDGE_AFTER_S
             self._transport.request_wake(ACKNOWLEDGE_AFTER_S)
-        code = self._callbacks.message_received(message[1:])
+        self._close_if_told(self._callbacks.message_received(message[1:]))
+
+    def _close_if_told(self, code: int | None) -> None:
+        # Not this leg: a callback outlasts it, if the client is lost meanwhile, or comes back.
         if code is not None:
-            self.close(code)
+            self._lasting.close(code)
 
     def _take_note(self, message: Message) -> None:
         """Take what is no message of the application's."""

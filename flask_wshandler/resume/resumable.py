@@ -350,7 +350,7 @@ class ResumableConnection:
         elif is_return_told:
             code = self._callbacks.came_back()
         if code is not None:
-            leg.close(code)
+            self.close(code)
 
     def leg_ended(self, leg: Leg) -> None:
         """Go on without `leg`, or end with it. In its last turn."""

@@ -8,7 +8,7 @@ from flask_wshandler.protocol.send_queue import QueueBudget
 from flask_wshandler.resume.endpoint import Return
 from flask_wshandler.resume.registry import Who
 
-from .rig import WHO, Site, close, frame
+from .rig import WHO, RecordingHandler, Site, close, frame
 
 
 @pytest.fixture
@@ -254,3 +254,31 @@ def test_the_limit_is_that_of_the_applications_message(kind, size, is_taken):
     site.serve()
     assert (site.handler.taken == [message]) is is_taken
     assert (1009 in wire.messages()) is not is_taken
+
+
+class Refusing(RecordingHandler):
+    """One whose `on_message` raises."""
+
+    def message_received(self, message):
+        super().message_received(message)
+        return 1011
+
+
+@pytest.mark.parametrize("event", ["return", "loss"])
+def test_a_callback_that_raises_ends_it_whatever_became_of_the_network(site, event):
+    """The client may have come back meanwhile, or be lost."""
+    site.make_handler = Refusing
+    wire = site.connect()
+    site.serve()
+    session = returning(site)
+
+    def happen():
+        if site.handler.events[-1] == "on_message":
+            site.connect(session) if event == "return" else wire.leg.abort()
+
+    site.handler.during = happen
+    wire.receive(frame("mx"))
+    site.serve()
+    assert site.handler.events[-1] == "on_close"
+    assert site.handler.code == 1011
+    assert event == "loss" or 1011 in site.wires[-1].messages()
