@@ -148,12 +148,8 @@ class Outbox:
 
     def _take_back(self, leg: Leg, frame: bytes) -> bool:
         """The leg has not taken the message that was kept last; whether the client may get it."""
-        if not leg.is_open and leg.may_be_followed:
-            self._unwritten += 1
-            self._unwritten_bytes += len(frame) + MESSAGE_COST_BYTES
-            return True
         self.endpoint.take_back()
-        return False
+        return not leg.is_open and leg.may_be_followed and self._keep_for_return(frame)
 
     def _check_way(self) -> None:
         """Close a client that takes what it is sent and never says so."""

@@ -282,3 +282,22 @@ def test_a_callback_that_raises_ends_it_whatever_became_of_the_network(site, eve
     assert site.handler.events[-1] == "on_close"
     assert site.handler.code == 1011
     assert event == "loss" or 1011 in site.wires[-1].messages()
+
+
+def test_the_buffer_bounds_what_comes_before_the_loss_is_told(site):
+    """A callback may run long after the network was lost, and others may send meanwhile."""
+    wire = site.connect()
+    site.serve()
+    taken = []
+
+    def send():
+        if site.handler.events[-1] == "on_message":
+            wire.lose()
+            taken.extend(site.connection.send("x" * 100) for _ in range(10))
+
+    site.handler.during = send
+    wire.receive(frame("mx"))
+    site.serve()
+    assert taken == [True] * 5 + [False] * 5
+    assert (site.handler.events[-1], site.handler.code) == ("on_close", 1013)
+    assert site.budget.used_bytes == 0
