@@ -133,18 +133,22 @@ class Outbox:
             return True
         self._is_sending = True
         try:
-            leg = self.leg
-            if leg is None:
-                return self._keep_for_return(frame)
-            self.endpoint.keep(frame, len(frame))
-            return leg.give(frame, message) or self._take_back(leg, frame)
+            is_sent = self._give(frame, message)
+            while self._later:
+                self._give(*self._later.popleft())
         finally:
             self._is_sending = False
-            if self._later:
-                self.send(*self._later.popleft())
             if self.endpoint.kept_bytes - self._charged_bytes > _CHARGE_STEP_BYTES:
                 self._charge()
                 self._check_way()
+        return is_sent
+
+    def _give(self, frame: bytes, message: OutgoingMessage | None) -> bool:
+        leg = self.leg
+        if leg is None:
+            return self._keep_for_return(frame)
+        self.endpoint.keep(frame, len(frame))
+        return leg.give(frame, message) or self._take_back(leg, frame)
 
     def _take_back(self, leg: Leg, frame: bytes) -> bool:
         """The leg has not taken the message that was kept last; whether the client may get it."""

@@ -301,3 +301,26 @@ def test_the_buffer_bounds_what_comes_before_the_loss_is_told(site):
     assert taken == [True] * 5 + [False] * 5
     assert (site.handler.events[-1], site.handler.code) == ("on_close", 1013)
     assert site.budget.used_bytes == 0
+
+
+def amid_a_write(wire, do):
+    """Have `do` called when the server writes next, as a `__del__` or a signal handler is."""
+    write = wire.write
+
+    def write_once(data):
+        wire.write = write
+        do()
+        return write(data)
+
+    wire.write = write_once
+
+
+def test_thousands_of_messages_amid_another(site):
+    """They are behind it, in their order."""
+    wire = site.connect()
+    site.serve()
+    wire.messages()
+    sent = [str(number) for number in range(3000)]
+    amid_a_write(wire, lambda: [site.connection.send(message) for message in sent])
+    site.connection.send("first")
+    assert wire.messages() == ["mfirst", *(f"m{message}" for message in sent)]
