@@ -148,7 +148,12 @@ class Outbox:
         if leg is None:
             return self._keep_for_return(frame)
         self.endpoint.keep(frame, len(frame))
-        return leg.give(frame, message) or self._take_back(leg, frame)
+        try:
+            is_given = leg.give(frame, message)
+        except BaseException:
+            leg.abort()  # whether it was written nobody knows, but the client when it is back
+            raise
+        return is_given or self._take_back(leg, frame)
 
     def _take_back(self, leg: Leg, frame: bytes) -> bool:
         """The leg has not taken the message that was kept last; whether the client may get it."""

@@ -324,3 +324,22 @@ def test_thousands_of_messages_amid_another(site):
     amid_a_write(wire, lambda: [site.connection.send(message) for message in sent])
     site.connection.send("first")
     assert wire.messages() == ["mfirst", *(f"m{message}" for message in sent)]
+
+
+def test_a_send_that_is_interrupted_leaves_no_hole(site):
+    """Nobody knows whether the message has gone, so the client is asked, by another leg."""
+    wire = site.connect()
+    site.serve()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    amid_a_write(wire, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        site.connection.send("one")
+    site.connection.send("two")
+    site.serve()
+    assert site.handler.events[-1] == "on_away"
+    wire = site.connect(returning(site))
+    site.serve()
+    assert wire.messages()[1:] == ["mone", "mtwo"]
