@@ -236,7 +236,8 @@ class Outbox:
 
     def take_back_from(self, received: int) -> bool:
         """Take note of what a client has that returns; whether all that it lacks is kept."""
-        if not self.endpoint.can_go_on_from(received):
+        is_unsent = received > self.endpoint.sent - self._unwritten
+        if is_unsent or not self.endpoint.can_go_on_from(received):
             return False
         self.endpoint.acknowledge(received)
         return True

@@ -343,3 +343,13 @@ def test_a_send_that_is_interrupted_leaves_no_hole(site):
     wire = site.connect(returning(site))
     site.serve()
     assert wire.messages()[1:] == ["mone", "mtwo"]
+
+
+def test_a_client_can_not_have_what_was_not_sent(site):
+    """As a count beyond what was ever sent: it begins anew."""
+    away(site)
+    assert site.connection.send("x")
+    wire = site.connect(returning(site, received=1))
+    site.serve()
+    assert '"lost":true' in wire.messages()[0]
+    assert len(site.handlers) == 2
