@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import enum
+import functools
 from typing import TYPE_CHECKING, Protocol
 
 from websockets.frames import Opcode
@@ -68,6 +69,9 @@ class LastingConnection(Protocol):
 
     def close(self, code: int = ..., reason: str = ...) -> None:
         """Close for good, whatever has become of the leg."""
+
+    def give_late(self, leg: Leg) -> None:
+        """The leg's lock can be had, which could not be."""
 
     def go_on_with(self, endpoint: Endpoint[bytes]) -> None:
         """Take the numbers of another connection, and what it had kept."""
@@ -157,12 +161,19 @@ class Leg(Connection):
         if self._late is None:
             self._late = collections.deque()
         self._late.append(frame)
-        return self._put_off(self._give_late)
+        if len(self._late) == 1:
+            self._put_off(functools.partial(self._lasting.give_late, self))
+        return True
 
-    def _give_late(self) -> None:
+    def give_late(self) -> None:
+        """Send or queue what could not be then; what is dropped of it gives its number back.
+
+        With the lock of the resumable connection held.
+        """
         with self._lock:
             while self._late:
-                self._send_or_queue(self._late[0])
+                if not self._send_or_queue(self._late[0]) and self._state is _OPEN:
+                    self._lasting.endpoint.forget(1, len(self._late) - 1)
                 self._late.popleft()
 
     def start(self, hello: str, kept: Iterable[bytes], new: int) -> bool:
@@ -301,8 +312,8 @@ class Leg(Connection):
         before = self.dropped_messages
         is_to_be_sent = super()._apply_queue_policy(size)
         if is_to_be_sent and self.dropped_messages != before:
-            # The new one is kept already.
-            behind = self.send_queue.message_count + 1
+            # The new one is kept already, and those that are late.
+            behind = self.send_queue.message_count + (len(self._late) if self._late else 1)
             self._lasting.endpoint.forget(self.dropped_messages - before, behind)
         return is_to_be_sent
 

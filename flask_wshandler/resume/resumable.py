@@ -337,6 +337,11 @@ class ResumableConnection:
         with self._lock:
             return self._outbox.acknowledged(leg, number)
 
+    def give_late(self, leg: Leg) -> None:
+        """Have `leg` send what it could not. In its turn."""
+        with self._lock:
+            leg.give_late()
+
     def leg_opened(self, leg: Leg) -> None:
         """Start `leg` if it is its time. In its turn."""
         with self._lock:

@@ -353,3 +353,29 @@ def test_a_client_can_not_have_what_was_not_sent(site):
     site.serve()
     assert '"lost":true' in wire.messages()[0]
     assert len(site.handlers) == 2
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
+def test_what_is_dropped_of_messages_that_were_put_off_has_no_number(policy):
+    """A `__del__` sends amid a write of the leg, whose lock can't be had."""
+    site = Site(resume_s=60.0, max_queue_size=300, queue_policy=policy)
+    wire = site.connect(capacity=300)
+    site.serve()
+    connection = site.connection
+    while not connection.queued_bytes:
+        connection.send("x" * 100)
+    amid_a_write(wire, lambda: [connection.send("y" * 100) for _ in range(5)])
+    wire.take(1)
+    site.serve()
+    wire.take(10**6)
+    site.serve()
+    connection.send("last")
+    messages = [message for message in wire.messages() if message[0] == "m"]
+    assert connection.dropped_messages
+    assert connection.sent_messages == len(messages)
+    assert messages[-1] == "mlast"
+    wire.lose()
+    site.serve()
+    wire = site.connect(returning(site))
+    site.serve()
+    assert wire.messages()[1:] == messages
