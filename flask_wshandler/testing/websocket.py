@@ -2,6 +2,9 @@
 
 It has no thread: it reads, and answers pings and closes, inside its own calls and whenever the
 clock is moved or everything is waited for. Who does not call it is a client that takes nothing.
+
+It is long by its docstrings, which are the reference documentation of one public class. Bytes and
+messages are in `wire`, what is waited for in `waiting`.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ import dataclasses
 import json
 import socket
 import weakref
-from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,9 +21,10 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidState
 
 from ..protocol.errors import CloseCode, check_close
-from .errors import ConnectionClosed, HandshakeRefused, TimedOut
+from .errors import HandshakeRefused, TimedOut
 from .patience import DEFAULT_TIMEOUT_S, Patience
 from .resumable_wire import ResumableWire
+from .waiting import Process, Waiting
 from .wire import Message, Wire
 
 if TYPE_CHECKING:
@@ -35,22 +38,13 @@ _DISCARD_TIMEOUT_S = 0.5
 _STUCK_S = 1.0
 """For what the server has on its hands before a network is lost."""
 
-_LOOK_EVERY_S = 0.05
-"""Another thread that moves the clock may take from the socket what this one waits for."""
-_SOON_S = 0.0005
-"""For what does not come through the socket."""
 
-_SHOWN_CHARACTERS = 80
-
-
-class Server(Protocol):
+class Server(Process, Protocol):
     """The app's process that the client is connected to."""
 
     def settle(self, timeout: float = ...) -> None: ...
 
     def spread(self) -> None: ...
-
-    def running(self) -> list[str]: ...
 
     def connected(self, client: ClientWebSocket) -> None: ...
 
@@ -94,6 +88,7 @@ class ClientWebSocket:
         self.served = arrival.served
         self._wire = wire
         self._server = arrival.server
+        self._waiting = Waiting(wire, arrival.served, arrival.server)
         #: Other processes that it was connected to; one of them may have its handler.
         self._earlier: list[Server] = []
         self._way = way
@@ -141,22 +136,15 @@ class ClientWebSocket:
         `wait_closed` does.
         """
         self.pump()
-        close = self._close
+        close = self._waiting.close
         return None if close is None else close[0]
 
     @property
     def close_reason(self) -> str:
         """The reason in the first close frame; empty if it had none."""
         self.pump()
-        close = self._close
+        close = self._waiting.close
         return "" if close is None else close[1]
-
-    @property
-    def _close(self) -> tuple[int, str] | None:
-        """Code and reason; None while it is open, or the server waits for it."""
-        if self._wire.is_waiting and not self.served.has_ended:
-            return None
-        return self._wire.close
 
     @property
     def was_resumed(self) -> bool:
@@ -191,9 +179,8 @@ class ClientWebSocket:
             self._wire.send(message if isinstance(message, str) else bytes(message))
         except InvalidState:
             self._failures.raise_next()
-            raise self._closed_error() from None
-        what = f"the server did not read {_shown(message)}"
-        self._wait_until(lambda: self._wire.has_written_all, patience, what)
+            raise self._waiting.closed_error() from None
+        self._waiting.until_written(message, patience)
 
     def send_json(self, obj: Any) -> None:
         """Send `obj` as JSON in a text message."""
@@ -208,13 +195,12 @@ class ClientWebSocket:
         """
         patience = Patience(timeout)
         self._is_silent = False
-        wire = self._wire
-        self._wait_until(lambda: wire.has_message or wire.is_over, patience, "no message came")
-        message = wire.take()
+        self._waiting.until_received(patience)
+        message = self._wire.take()
         if message is not None:
             return message
         self._failures.raise_next()
-        raise self._closed_error()
+        raise self._waiting.closed_error()
 
     def receive_json(self, timeout: float = DEFAULT_TIMEOUT_S) -> Any:
         """The next message, which has to be JSON. Raises what `receive` does, and ValueError."""
@@ -301,12 +287,11 @@ class ClientWebSocket:
         patience = Patience(timeout)
         if not self._is_silent:
             with contextlib.suppress(TimedOut):
-                self._wait_until_handled(Patience(min(_STUCK_S, timeout)), "")
+                self._waiting.until_handled(Patience(min(_STUCK_S, timeout)), "")
         self._is_silent = False
         self._wire.hang_up()
-        served = self.served
-        self._wait_until(lambda: served.has_finished, patience, "on_away did not end", _SOON_S)
-        served.wait_until_released(patience.look())
+        self._waiting.until_finished(patience, "on_away did not end")
+        self.served.wait_until_released(patience.look())
         self._server.spread()
         self._failures.raise_next()
 
@@ -330,7 +315,7 @@ class ClientWebSocket:
         patience = Patience(timeout)
         self.pump()
         if self._has_left or not wire.may_come_back:
-            raise self._closed_error()
+            raise self._waiting.closed_error()
         arrival = self._return_by(wire, client)
         before = self.served
         self._is_silent = False
@@ -342,6 +327,7 @@ class ClientWebSocket:
             self._server.gone(self)
             self._earlier.append(self._server)
             self._server = arrival.server
+        self._waiting.go_on_with(arrival.served, arrival.server)
         arrival.server.connected(self)
         self._begin(patience, "on_back")
         before.wait_until_released(patience.look())
@@ -389,7 +375,7 @@ class ClientWebSocket:
         self._failures.show_below(error)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.response.request.path} {self._state(': ')}>"
+        return f"<{type(self).__name__} {self.response.request.path} {self._waiting.state(': ')}>"
 
     # For the process that it is connected to.
 
@@ -412,20 +398,14 @@ class ClientWebSocket:
         self._begin(patience, "on_open")
 
     def _begin(self, patience: Patience, callback: str) -> None:
-        wire = self._wire
-        self._wait_until(lambda: wire.answer or wire.has_hung_up, patience, "no handshake came")
-        if wire.handshake_error is not None:
-            wire.hang_up()
-            reason = f"the answer is no handshake: {wire.handshake_error}"
-            raise HandshakeRefused(self.response, reason) from wire.handshake_error
-        self._wait_until(lambda: wire.has_begun or wire.is_over, patience, "no hello came")
-        self._wait_until(lambda: wire.has_written_all, patience, "the server did not read")
-        self._wait_until_handled(patience, f"{callback} did not end")
+        self._waiting.until_answered(patience)
+        error = self._wire.handshake_error
+        if error is not None:
+            self._wire.hang_up()
+            reason = f"the answer is no handshake: {error}"
+            raise HandshakeRefused(self.response, reason) from error
+        self._waiting.until_begun(patience, callback)
         self._server.spread()
-
-    def _wait_until_handled(self, patience: Patience, what: str) -> None:
-        served = self.served
-        self._wait_until(lambda: served.has_handled_all, patience, what, _SOON_S)
 
     def discard(self) -> None:
         """Close for good, as when a page is left; wait for the server, but not for long."""
@@ -440,24 +420,7 @@ class ClientWebSocket:
         self.served.wait_until_released(_DISCARD_TIMEOUT_S)
         self._tell_gone()
 
-    # Waiting, and the end.
-
-    def _wait_until(
-        self,
-        question: Callable[[], object],
-        patience: Patience,
-        what: str,
-        look_every_s: float = _LOOK_EVERY_S,
-    ) -> None:
-        """Read and write until the answer is true."""
-        while True:
-            self._wire.read()
-            if question():
-                return
-            left_s = patience.look()
-            if left_s <= 0:
-                raise self._timed_out(what, patience.seconds)
-            self._wire.wait(min(left_s, look_every_s))
+    # The end.
 
     def _close_and_wait(self, code: int, reason: str, patience: Patience) -> None:
         self._has_left = True
@@ -466,15 +429,12 @@ class ClientWebSocket:
         self._end(patience, "the server did not answer the close")
 
     def _end(self, patience: Patience, what: str) -> None:
-        self._wait_until(lambda: self._wire.has_hung_up, patience, what)
-        served = self.served
-        self._wait_until(lambda: served.has_finished, patience, "on_close did not end", _SOON_S)
+        self._waiting.until_hung_up(patience, what)
+        self._waiting.until_finished(patience, "on_close did not end")
         if self._has_left:
-            served.leave()
-        self._wait_until(lambda: served.has_ended, patience, "on_close did not end", _SOON_S)
-        with contextlib.suppress(TimedOut):  # one may go on without its client
-            self._wait_until(lambda: not served.runs_a_function, patience, "", _SOON_S)
-        served.wait_until_released(patience.look())
+            self.served.leave()
+        self._waiting.until_ended(patience, "on_close did not end")
+        self.served.wait_until_released(patience.look())
         self._server.spread()
         self._tell_gone()
 
@@ -482,43 +442,7 @@ class ClientWebSocket:
         for server in (self._server, *self._earlier):
             server.gone(self)
 
-    # What is told.
-
-    def _closed_error(self) -> ConnectionClosed | TimedOut:
-        close = self._close
-        if close is None and self._wire.is_waiting:
-            return TimedOut("nothing comes while the client is away: come_back()")
-        error = ConnectionClosed(*(close or (CloseCode.ABNORMAL_CLOSURE.value, "")))
-        error.__cause__ = self._wire.protocol_error
-        return error
-
-    def _timed_out(self, what: str, timeout: float) -> TimedOut:
-        parts = [f"{what} in {timeout:g} s", self._what_came()]
-        parts.append(f"the connection is {self._state(' with ')}")
-        running = self._server.running()
-        if running:
-            parts.append(f"{', '.join(running)} is running")
-        return TimedOut("; ".join(parts))
-
-    def _state(self, separator: str) -> str:
-        close = self._close
-        if close is not None:
-            return f"closed{separator}{close[0]}"
-        return "away" if self._wire.is_waiting else "open"
-
-    def _what_came(self) -> str:
-        count, latest = self._wire.message_count, list(self._wire.latest)
-        if not count:
-            return "nothing had come before"
-        of_them = "" if count == len(latest) else ", the last of them"
-        return f"{count} had come before{of_them or ':'} {', '.join(map(_shown, latest))}"
-
 
 def _forget(wire: Wire, served: Served) -> None:
     wire.hang_up()
     served.leave()
-
-
-def _shown(message: Message | bytearray | memoryview) -> str:
-    shown = repr(message[: _SHOWN_CHARACTERS + 1])
-    return shown if len(message) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
