@@ -4,17 +4,14 @@ import contextlib
 import json
 import queue
 import time
-from pathlib import Path
 
 import pytest
 
+from tests import chromium
 from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS
 
 from .peer import Peer
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
-FLAGS += " disable-component-update disable-sync"
 #: What passes at once while a page waits for its next try.
 STEP_MS = 500
 
@@ -22,16 +19,8 @@ STEP_MS = 500
 # Not for the session: there can be one Playwright at a time, and tests/site has its own.
 @pytest.fixture(scope="module")
 def browser():
-    """Debian's Chromium, headless."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing: apt install chromium")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(
-            executable_path=str(CHROMIUM), args=[f"--{flag}" for flag in FLAGS.split()]
-        )
+    with chromium.running() as started:
         yield started
-        started.close()
 
 
 class Page:

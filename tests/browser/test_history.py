@@ -4,21 +4,21 @@ import subprocess
 
 import pytest
 
+from tests import chromium
 from tests.deadlines import DEADLINE_S
 
-from .conftest import CHROMIUM, FLAGS, hello_text
+from .conftest import hello_text
 from .peer import Closed
 
 
 @pytest.fixture
 def connection(peer, tmp_path):
     """That of a page which goes where it is told."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing: apt install chromium")
-    flags = [f"--{flag}" for flag in (*FLAGS.split(), "headless", f"user-data-dir={tmp_path}")]
+    chromium.skip_where_missing()
+    flags = [*chromium.FLAGS, "--headless", f"--user-data-dir={tmp_path}"]
     url = f"http://{peer.netloc}/history.html"
     browser = subprocess.Popen(
-        [CHROMIUM, *flags, url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [chromium.CHROMIUM, *flags, url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         connection = peer.next()

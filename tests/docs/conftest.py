@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from tests import chromium
+
 from .chat import CHAT, README, chat_program
 from .markdown_page import MarkdownPage
 from .programs import Program, gunicorn
 from .walk import Walk
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = Path("/usr/bin/chromium")
 PARTS = (
     "flask_wshandler",
     "flask_wshandler_command.py",
@@ -22,8 +23,6 @@ PARTS = (
     "pyproject.toml",
 )
 PARTS += ("README.md", "LICENSE")
-FLAGS = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
-FLAGS += " disable-component-update disable-sync"
 
 
 @pytest.fixture(scope="session")
@@ -59,13 +58,5 @@ def proxied_chat(tmp_path: Path) -> Iterator[Program]:
 # Not for the session: there can be one Playwright at a time, and tests/site has its own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium, headless."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing: apt install chromium")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(
-            executable_path=str(CHROMIUM), args=[f"--{flag}" for flag in FLAGS.split()]
-        )
+    with chromium.running() as started:
         yield started
-        started.close()

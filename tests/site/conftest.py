@@ -17,13 +17,12 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.sync.client import connect
 
-from tests import preloaded
+from tests import chromium, preloaded
 from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS, STOP_DEADLINE_S
 from tests.ports import free_port
 from tests.resume.cutting_proxy import CuttingProxy
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = Path("/usr/bin/chromium")
 # The browser's remark on a page that a test leaves while it is connecting.
 CUT_SHORT = "WebSocket is closed before the connection is established"
 
@@ -243,20 +242,12 @@ class Visitors:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium, headless."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing: apt install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    flags = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
-    flags += " disable-component-update disable-sync"
-    # Time passes only when something is wrong, or the machine is slow.
-    sync_api.expect.set_options(timeout=PAGE_DEADLINE_MS)
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=[f"--{flag}" for flag in flags.split()]
-        )
-        yield chromium
-        chromium.close()
+    with chromium.running() as started:
+        from playwright.sync_api import expect  # it is there, else this is skipped
+
+        # Time passes only when something is wrong, or the machine is slow.
+        expect.set_options(timeout=PAGE_DEADLINE_MS)
+        yield started
 
 
 @pytest.fixture(scope="module")
