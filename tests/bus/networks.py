@@ -18,19 +18,10 @@ from pathlib import Path
 import redis
 
 from tests import preloaded
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def wait_for(question, what, deadline_s=DEADLINE_S):
-    """Ask until the answer is true, and return it."""
-    until_s = time.monotonic() + deadline_s
-    while not (answer := question()):
-        assert time.monotonic() < until_s, f"no {what} in {deadline_s} s"
-        time.sleep(0.005)
-    return answer
 
 
 class RedisServer:

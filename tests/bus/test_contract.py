@@ -6,9 +6,9 @@ import random
 import signal
 
 from flask_wshandler.bus.envelope import MAX_ENVELOPE_BYTES
+from tests.deadlines import wait_for
 
 from .member import digest
-from .networks import wait_for
 
 
 def test_reaches_every_other_process_and_not_the_sender(join):

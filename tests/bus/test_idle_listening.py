@@ -8,8 +8,8 @@ import pytest
 
 from flask_wshandler.bus import Kind
 from flask_wshandler.runtime.run_directory import RunDirectory
+from tests.deadlines import wait_for
 
-from .networks import wait_for
 from .test_run_directory import open_bus, runtime  # noqa: F401  # fixtures
 
 

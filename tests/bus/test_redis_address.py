@@ -7,9 +7,10 @@ import pytest
 import redis
 
 from flask_wshandler.bus import connect
+from tests.deadlines import wait_for
 from tests.ports import free_port
 
-from .networks import Member, RedisNetwork, RedisServer, wait_for
+from .networks import Member, RedisNetwork, RedisServer
 
 REFUSED = {
     "redis://host?decode_response=true": "decode_response is no option",

@@ -2,7 +2,9 @@
 
 import pytest
 
-from .networks import Member, RedisNetwork, SlowWay, wait_for
+from tests.deadlines import wait_for
+
+from .networks import Member, RedisNetwork, SlowWay
 from .test_contract import of_seed
 
 

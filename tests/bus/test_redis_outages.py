@@ -6,9 +6,9 @@ import threading
 import pytest
 import redis
 
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 
-from .networks import Member, RedisNetwork, wait_for
+from .networks import Member, RedisNetwork
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import subprocess
 import pytest
 import redis
 
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 from tests.ports import free_port
 
-from .networks import Member, RedisServer, wait_for
+from .networks import Member, RedisServer
 
 PASSWORD = "of-sentinel"
 

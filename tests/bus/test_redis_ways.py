@@ -4,7 +4,9 @@ import contextlib
 
 import pytest
 
-from .networks import Member, RedisServer, wait_for
+from tests.deadlines import wait_for
+
+from .networks import Member, RedisServer
 from .ways import Way
 
 IDLE_S = 1.5

@@ -15,9 +15,7 @@ import pytest
 
 from flask_wshandler.bus import Kind, connect
 from flask_wshandler.runtime.run_directory import RunDirectory
-from tests.deadlines import DEADLINE_S
-
-from .networks import wait_for
+from tests.deadlines import DEADLINE_S, wait_for
 
 NOBODY = 65534
 _NO_PROCESS = 2**22 + 1

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 
-from .networks import ROOT, wait_for
+from .networks import ROOT
 from .short_lived import COUNT
 
 WAYS = ["fork", "spawn", "forkserver", "Pool", "futures", "os.fork", "os._exit"]

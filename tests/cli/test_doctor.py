@@ -14,8 +14,8 @@ import pytest
 from websockets.sync.client import connect
 
 from flask_wshandler.runtime.run_directory import RunDirectory
-from tests.bus.networks import RedisServer, wait_for
-from tests.deadlines import DEADLINE_S
+from tests.bus.networks import RedisServer
+from tests.deadlines import DEADLINE_S, wait_for
 from tests.docs.markdown_page import MarkdownPage
 from tests.docs.programs import Program, gunicorn, haproxy, nginx
 from tests.ports import free_port

@@ -14,15 +14,7 @@ from flask_wshandler.runtime.timer import Timer
 from flask_wshandler.settings import Settings, limits_of
 from flask_wshandler.transports.blocking import BlockingServer
 from flask_wshandler.transports.epoll import EpollServer
-from tests.deadlines import DEADLINE_S
-
-
-def wait_for(question, what="it", deadline_s=DEADLINE_S):
-    until_s = time.monotonic() + deadline_s
-    while not (answer := question()):
-        assert time.monotonic() < until_s, f"{what} did not come in {deadline_s} s"
-        time.sleep(0.002)
-    return answer
+from tests.deadlines import DEADLINE_S, wait_for
 
 
 class ManualClock:

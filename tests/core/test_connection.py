@@ -18,7 +18,7 @@ from flask_wshandler.protocol.frames import OutgoingMessage
 from flask_wshandler.protocol.send_queue import QueueBudget
 from flask_wshandler.settings import Settings, limits_of
 from flask_wshandler.transports.channel import READABLE
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 from tests.fuzz.drive import Driver, MemoryTransport
 
 from .rig import (
@@ -31,7 +31,6 @@ from .rig import (
     frame,
     is_readable,
     text,
-    wait_for,
 )
 
 

@@ -11,8 +11,7 @@ from flask_wshandler.bus.envelope import encode
 from flask_wshandler.bus.node import BusNode
 from flask_wshandler.bus.rpc import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES, SETTLE_S
 from flask_wshandler.testing.memory_bus import MemoryBus, MemoryNetwork
-
-from .rig import wait_for
+from tests.deadlines import wait_for
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 from websockets.frames import Opcode
 
 from flask_wshandler.protocol.keepalive import SLOWEST_BYTES_PER_S, has_kept_pace, time_to_take_s
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 
-from .rig import FrameReader, frame, text, wait_for
+from .rig import FrameReader, frame, text
 
 SECOND = SLOWEST_BYTES_PER_S
 MOST_UNASKED = 1000

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 
-from .rig import ManualClock, Rig, frame, text, wait_for
+from .rig import ManualClock, Rig, frame, text
 
 OURS, PEERS, HANDLERS, SLOW, LOST = 4000, 4001, 4002, 1013, 1006
 

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from flask_wshandler.transports.pollers import Pollers
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 
-from .rig import FrameReader, ManualClock, Rig, echo, text, wait_for
+from .rig import FrameReader, ManualClock, Rig, echo, text
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from flask_wshandler import (
 from flask_wshandler.collections import current, registry
 from flask_wshandler.handlers.handler import connection_of, end_handler
 from flask_wshandler.settings import Settings
+from tests.deadlines import wait_for
 
-from .rig import wait_for
 from .test_collection import connected
 
 

@@ -4,8 +4,9 @@ import pytest
 
 from flask_wshandler.runtime import faults
 from flask_wshandler.runtime.timer import Timer
+from tests.deadlines import wait_for
 
-from .rig import ManualClock, wait_for
+from .rig import ManualClock
 
 
 @pytest.fixture

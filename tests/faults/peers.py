@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import websocket
 
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 
 GIVEN_UP = (OSError, websocket.WebSocketException, KeyError)
 ROUND_S = 0.5
@@ -80,14 +80,6 @@ class Peer:
             opcode, data = self._socket.recv_data(control_frame=True)
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 return int.from_bytes(data[:2], "big")
-
-
-def wait_for(question, what):
-    until_s = time.monotonic() + DEADLINE_S
-    while not (answer := question()):
-        assert time.monotonic() < until_s, f"no {what} in {DEADLINE_S} s"
-        time.sleep(0.02)
-    return answer
 
 
 @contextlib.contextmanager

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from tests.deadlines import wait_for
+
 from . import injection
-from .peers import GIVEN_UP, Peer, check_all_works, one_of_each, wait_for
+from .peers import GIVEN_UP, Peer, check_all_works, one_of_each
 
 ERRORS = ["EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EROFS", "EACCES", "EINTR", "ECONNRESET"]
 SHORT_MOMENT_S = 0.02

@@ -14,8 +14,7 @@ from pathlib import Path
 from flask_wshandler.resume.passing import GREETING
 from flask_wshandler.runtime.run_directory import RunDirectory
 from tests import preloaded
-from tests.bus.networks import wait_for
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -21,7 +21,7 @@ from flask_wshandler.client import (
 )
 from flask_wshandler.client.backoff import Backoff
 from flask_wshandler.client.patience import Clock
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 
 from .cutting_proxy import Cut, CuttingProxy
 from .server import ResumableServer, Scripted
@@ -37,14 +37,6 @@ CUTS = 20
 def server():
     with ResumableServer() as server:
         yield server
-
-
-def wait_until(condition):
-    """For what nobody tells of."""
-    end_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.005)
 
 
 def client_threads():
@@ -202,7 +194,7 @@ class TestReturns:
             taken = session.wait_taken(COUNT)
             for thread in threads:
                 thread.join()
-            wait_until(lambda: not proxy.plan)
+            wait_for(lambda: not proxy.plan)
             assert client.gaps == 0
             with pytest.raises(TimeoutError):
                 client.recv(0)
@@ -217,10 +209,10 @@ class TestReturns:
             session = server.session()
             server.refusals += [(503, {}, "")] * 2
             server.cut(session)
-            wait_until(lambda: client.state is State.WAITING or session.returns)
+            wait_for(lambda: client.state is State.WAITING or session.returns)
             client.send("meanwhile")
             assert session.wait_taken(1) == ["meanwhile"]
-            wait_until(lambda: client.state is State.OPEN)
+            wait_for(lambda: client.state is State.OPEN)
 
     def test_are_bounded_in_what_is_kept(self, server):
         """1 MiB that the server has not taken; then `send` waits, and says so."""
@@ -265,7 +257,7 @@ class TestReturns:
             session.send("before")
             client.send("u1")
             session.wait_taken(1)
-            wait_until(lambda: client._link._session._endpoint.received == 1)
+            wait_for(lambda: client._link._session._endpoint.received == 1)
             server.forget()
             server.cut(session)
             new = server.session(1)
@@ -286,7 +278,7 @@ class TestReturns:
             server.forget()
             server.cut(session)
             new = server.session(1)
-            wait_until(lambda: client.gaps)
+            wait_for(lambda: client.gaps)
             client.send("u2")
             assert new.wait_taken(1) == ["u2"]
 
@@ -328,7 +320,7 @@ class TestReturns:
             session = server.session()
             target, proxy.target = proxy.target, ("127.0.0.1", 1)
             server.cut(session)
-            wait_until(lambda: client._link._backoff._tries > 3)
+            wait_for(lambda: client._link._backoff._tries > 3)
             client.send("x")
             proxy.target = target
             assert session.wait_taken(1) == ["x"]
@@ -358,7 +350,7 @@ class TestPlainServers:
             Scripted(accepting, is_kept=True) as server,
             connect(server.uri, _clock=Clock(speed=500), open_timeout=30_000, **AT_ONCE),
         ):
-            wait_until(lambda: len(server.heard) >= 2)
+            wait_for(lambda: len(server.heard) >= 2)
             server.kept[0].settimeout(DEADLINE_S)
             assert server.kept[0].recv(2)[:1] == b"\x89"
 
@@ -441,7 +433,7 @@ class TestHandshakes:
             connect(server.uri, open_timeout=0.2, _jitter=lambda limit_s: 0.02)
         assert isinstance(caught.value, TimeoutError)
         assert caught.value.__cause__.status == 503
-        wait_until(lambda: not client_threads())
+        wait_for(lambda: not client_threads())
 
     def test_that_are_never_answered_time_out(self):
         """Neither is a hello that never comes waited for longer."""
@@ -450,7 +442,7 @@ class TestHandshakes:
         greeting = lambda request: accepting(request, b"Sec-WebSocket-Protocol: wshandler.1\r\n")  # noqa: E731
         with Scripted(greeting, is_kept=True) as server, pytest.raises(ConnectTimeout):
             connect(server.uri, open_timeout=0.1)
-        wait_until(lambda: not client_threads())
+        wait_for(lambda: not client_threads())
 
     def test_where_nobody_listens_time_out(self):
         """A network error may pass."""
@@ -593,7 +585,7 @@ class TestTls:
         """A certificate that nobody vouches for is no reason to try again."""
         with pytest.raises(ssl.SSLCertVerificationError):
             connect(f"wss://127.0.0.1:{tls_server.port}/")
-        wait_until(lambda: not client_threads())
+        wait_for(lambda: not client_threads())
 
 
 class TestEnds:
@@ -614,7 +606,7 @@ class TestEnds:
         websocket = server.session().websocket
         client.close(4321, "enough")
         client.close()
-        wait_until(lambda: websocket.close_code is not None)
+        wait_for(lambda: websocket.close_code is not None)
         assert (websocket.close_code, websocket.close_reason) == (4321, "enough")
         assert client.close_code == 4321
         assert client.state is State.CLOSED
@@ -626,7 +618,7 @@ class TestEnds:
             websocket = server.session().websocket
             raise ZeroDivisionError
         assert client.close_code == 1011
-        wait_until(lambda: websocket.close_code == 1011)
+        wait_for(lambda: websocket.close_code == 1011)
 
     @pytest.mark.parametrize("code", [0, 999, 1005, 1006, 1015, 2000, 4000, 5000])
     def test_with_codes_that_can_not_be_are_mistakes(self, server, code):
@@ -670,16 +662,16 @@ class TestEnds:
             client.send("x")
             client.close()
             assert client.close_code == 1000
-            wait_until(lambda: not client_threads())
+            wait_for(lambda: not client_threads())
 
     def test_come_at_once_while_it_waits_to_come_back(self, server):
         """Nothing is kept, so nothing is waited for."""
         client = connect(server.uri, _jitter=lambda limit_s: 3600.0)
         server.cut(server.session())
-        wait_until(lambda: client.state is State.WAITING)
+        wait_for(lambda: client.state is State.WAITING)
         client.close()
         assert client.close_code == 1000
-        wait_until(lambda: not client_threads())
+        wait_for(lambda: not client_threads())
 
     def test_come_by_the_garbage_collector_with_a_warning(self, server):
         """Nobody has closed it; the thread goes, and the server is told."""
@@ -688,8 +680,8 @@ class TestEnds:
         with pytest.warns(ResourceWarning, match="was not closed"):
             del client
             gc.collect()
-        wait_until(lambda: websocket.close_code == 1001)
-        wait_until(lambda: not client_threads())
+        wait_for(lambda: websocket.close_code == 1001)
+        wait_for(lambda: not client_threads())
 
     def test_are_one_thread_s(self, server):
         """However often it has come back."""
@@ -714,7 +706,7 @@ class TestSlowness:
                 target=lambda: [session.send(b"%03d" % n + b"x" * 100_000) for n in range(count)]
             )
             thread.start()
-            wait_until(lambda: client._link._inbox.is_full)
+            wait_for(lambda: client._link._inbox.is_full)
             assert client._link._inbox.size_bytes < 3 * 1024 * 1024
             for number in range(count):
                 assert client.recv(DEADLINE_S)[:3] == b"%03d" % number
@@ -729,7 +721,7 @@ class TestSlowness:
             session = server.session()
             for number in range(200):
                 session.send(str(number))
-            wait_until(lambda: client._link._inbox.is_full)
+            wait_for(lambda: client._link._inbox.is_full)
             time.sleep(0.3)  # fifteen seconds of its clock
             assert [client.recv(DEADLINE_S) for _ in range(200)] == list(map(str, range(200)))
             assert session.returns == 0

@@ -16,10 +16,10 @@ import pytest
 from flask_wshandler.client import ConnectionClosed, State, connect
 from flask_wshandler.client.link import _MAX_UNWRITTEN_BYTES
 from flask_wshandler.client.patience import Clock
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 
 from .server import ResumableServer, Scripted
-from .test_client import AT_ONCE, FAST, accepting, client_threads, wait_until
+from .test_client import AT_ONCE, FAST, accepting, client_threads
 
 PROGRAM = """
 from flask_wshandler.client import connect
@@ -209,7 +209,7 @@ class TestStandstill:
             begun_s = time.monotonic()
             client.close()
             assert time.monotonic() - begun_s < 5
-            wait_until(lambda: not client_threads())
+            wait_for(lambda: not client_threads())
 
     def test_costs_no_processor(self):
         """Open, full, away or waiting: the thread sleeps."""
@@ -219,13 +219,13 @@ class TestStandstill:
             self.check_idle()
             for _ in range(200):
                 session.send("x")
-            wait_until(lambda: client._link._inbox.is_full)
+            wait_for(lambda: client._link._inbox.is_full)
             self.check_idle()
             [client.recv() for _ in range(200)]
             client._link._wake()
             self.check_idle()
             server.cut(session)
-            wait_until(lambda: client.state is State.WAITING)
+            wait_for(lambda: client.state is State.WAITING)
             client.send("x")
             self.check_idle()
             client._close(1000, "", is_patient=False)
@@ -241,7 +241,7 @@ class TestStandstill:
         """The thread never waits in a write."""
         with Scripted(greeting("1"), is_kept=True) as server, connect(server.uri, **FAST) as client:
             client.send(b"x" * 900_000)
-            wait_until(lambda: len(server.heard) >= 2)
+            wait_for(lambda: len(server.heard) >= 2)
             client._close(1000, "", is_patient=False)
 
 
@@ -257,7 +257,7 @@ class TestCrashes:
             return whole(request)[: sizes.pop(0)] if sizes else whole(request)
 
         with Scripted(cut) as server, connect(server.uri, _jitter=lambda limit_s: 0.001) as client:
-            wait_until(lambda: not sizes or client.state is State.CLOSED)
+            wait_for(lambda: not sizes or client.state is State.CLOSED)
             assert client.recv(DEADLINE_S) == "x"
 
     def test_with_what_comes_by_chance(self):
@@ -267,7 +267,7 @@ class TestCrashes:
             noise = random_of_this_test.randbytes(random_of_this_test.randint(1, 300))
             with Scripted(greeting("20", noise)) as server:
                 client = connect(server.uri, close_timeout=0.1, _jitter=lambda limit_s: 3600.0)
-                wait_until(lambda client=client: client.state in (State.WAITING, State.CLOSED))
+                wait_for(lambda client=client: client.state in (State.WAITING, State.CLOSED))
                 client._close(1000, "", is_patient=False)
 
     def test_that_close_in_the_same_breath(self):
@@ -289,7 +289,7 @@ class TestCrashes:
             return 0.0
 
         with Scripted(greeting("20")) as server, connect(server.uri, _jitter=jitter) as client:
-            wait_until(lambda: len(limits) > 8)
+            wait_for(lambda: len(limits) > 8)
             client._close(1000, "", is_patient=False)
         assert limits[:8] == [0.5, 1, 2, 4, 8, 16, 30, 30]
 
@@ -329,4 +329,4 @@ class TestProcesses:
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=DEADLINE_S)
             assert b"KeyboardInterrupt" in errors
-            wait_until(lambda: websocket.close_code == 1011)
+            wait_for(lambda: websocket.close_code == 1011)

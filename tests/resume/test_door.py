@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from flask_wshandler.resume.door import PASS_ON_TIMEOUT_S, Door
 from flask_wshandler.resume.passing import GREETING, MAX_PACKET_BYTES, Answer, encode
 from flask_wshandler.runtime import faults
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 
-from .doors import ROOT, Keeper, descriptors, directory, path_of, send, visit, wait_for
+from .doors import ROOT, Keeper, descriptors, directory, path_of, send, visit
 from .keeper import passed, read_all
 
 NOBODY = 65534

@@ -11,7 +11,7 @@ import pytest
 from flask_wshandler import WebSockets
 from flask_wshandler.testing import ConnectionClosed, TimedOut, WebSocketClient, worker_of
 from flask_wshandler.testing.patience import Patience
-from tests.core.rig import wait_for
+from tests.deadlines import wait_for
 
 from .app import DEADLINE_S, Stuck, create_app
 

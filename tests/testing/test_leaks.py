@@ -3,7 +3,6 @@
 import gc
 import os
 import threading
-import time
 import weakref
 
 import pytest
@@ -13,7 +12,7 @@ from flask_wshandler import WebSocketCollection, WebSocketHandler, WebSockets
 from flask_wshandler.collections import current
 from flask_wshandler.testing import HandshakeRefused, WebSocketClient, worker_of
 from flask_wshandler.testing.failures import Failures
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import wait_for
 
 from .app import create_app, seen
 
@@ -37,13 +36,6 @@ class Process:
     def has_nothing_new(self):
         """Neither threads nor descriptors."""
         return not self.new_threads() and not self.new_descriptors()
-
-
-def wait_for(question):
-    until_s = time.monotonic() + DEADLINE_S
-    while not question():
-        assert time.monotonic() < until_s
-        time.sleep(0.002)
 
 
 @pytest.fixture(params=["epoll", "blocking"])

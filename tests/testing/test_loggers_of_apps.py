@@ -8,7 +8,7 @@ from flask import Flask
 
 from flask_wshandler import WebSocketHandler, WebSockets
 from flask_wshandler.testing import HandshakeRefused
-from tests.core.rig import wait_for
+from tests.deadlines import wait_for
 
 FOREIGN = {"headers": {"Origin": "https://elsewhere.example"}}
 

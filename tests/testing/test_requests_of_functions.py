@@ -13,8 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from flask_wshandler import WebSocketHandler, WebSockets
 from flask_wshandler.handlers.signals import message_received, websocket_connected
 from flask_wshandler.testing import HandshakeRefused
-from tests.core.rig import wait_for
-from tests.deadlines import DEADLINE_S
+from tests.deadlines import DEADLINE_S, wait_for
 
 tenant = ContextVar("tenant", default="none")
 
