@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 from ..protocol.errors import CloseCode, check_close
+from ..protocol.frames import as_message
 from . import backoff
 from .dialing import USER_AGENT, Headers, Target
-from .errors import (
-    ConnectionClosed,
-)
+from .errors import ConnectionClosed
 from .link import ClientLink
 from .patience import Clock, Patience, State
 from .session import AWAY, Gap
@@ -93,13 +92,9 @@ class Connection:
 
         Raises TimeoutError, and `ConnectionClosed` if it does not come back.
         """
-        if isinstance(message, str):
-            self._link.send(message, len(message.encode()), timeout)
-        elif isinstance(message, bytes | bytearray | memoryview):
-            data = bytes(message)
-            self._link.send(data, len(data), timeout)
-        else:
-            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+        message = as_message(message)
+        size = len(message.encode()) if isinstance(message, str) else len(message)
+        self._link.send(message, size, timeout)
 
     def recv(self, timeout: float | None = None) -> str | bytes:
         """The next message: str for a text, bytes for a binary one.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 
-from .session import Gap, Message
+from ..protocol.frames import Message
+from .session import Gap
 
 MAX_MESSAGES = 64
 MAX_BYTES = 1024 * 1024

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 
 from ..protocol.errors import MAX_REASON_BYTES, CloseCode
+from ..protocol.frames import Message
 from ..resume.endpoint import ResumeProtocolError
 from ..runtime.threads import BackgroundThread
 from . import backoff
@@ -22,7 +23,7 @@ from .errors import ConnectionClosed, ConnectTimeout, HandshakeFailed
 from .inbox import Inbox
 from .network import NetworkConnection
 from .patience import Patience, State, Watch
-from .session import ClientSession, Gap, Message
+from .session import ClientSession, Gap
 
 _NOTHING_IS_TAKEN = "there is no room: the server has not taken what was sent before"
 _NOTHING_IS_RECEIVED = "there is no room: receive, for acknowledgements are behind the messages"

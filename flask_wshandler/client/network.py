@@ -16,7 +16,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Event, State
 
 from ..protocol.errors import CloseCode
-from .session import Message
+from ..protocol.frames import Message
 
 _READ_BYTES = 16 * 1024
 """Few: compressed it may be a thousand times as much."""

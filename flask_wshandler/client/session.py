@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..protocol.errors import CloseCode
+from ..protocol.frames import Message
 from ..resume.endpoint import (
     ACKNOWLEDGE_AFTER_S,
     BINARY_MESSAGE,
@@ -59,9 +60,6 @@ _FINAL = frozenset(
 def comes_back(code: int) -> bool:
     """Whether a client does, whose network connection has ended with that close code."""
     return code not in _FINAL and (code < 3000 or code == AWAY)
-
-
-Message = str | bytes
 
 
 class Gap:

@@ -49,6 +49,15 @@ _SHORT_HEADS = {
 _SHORT_TEXT_HEADS = _SHORT_HEADS[_TEXT]
 
 
+def as_message(sendable: Sendable) -> Message:
+    """What a client sends, as its handler will receive it. TypeError for what is no message."""
+    if isinstance(sendable, str):
+        return sendable
+    if isinstance(sendable, bytes | bytearray | memoryview):
+        return bytes(sendable)
+    raise TypeError(f"a message is str or bytes, not {type(sendable).__name__}")
+
+
 def _frame(first_byte: int, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:

@@ -15,8 +15,9 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidState
 from websockets.protocol import OPEN
 
-from ..client.session import ClientSession, Gap, Message, comes_back
+from ..client.session import ClientSession, Gap, comes_back
 from ..protocol.errors import CloseCode
+from ..protocol.frames import Message
 from ..resume.endpoint import PROBE, SUBPROTOCOL
 from .wire import Wire
 

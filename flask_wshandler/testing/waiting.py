@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ..protocol.errors import CloseCode
+from ..protocol.frames import Message
 from .errors import ConnectionClosed, TimedOut
 from .patience import Patience
-from .wire import Message, Wire
+from .wire import Wire
 
 if TYPE_CHECKING:
     from .served import Served
@@ -67,7 +68,7 @@ class Waiting:
         self._until(lambda: wire.has_written_all, patience, "the server did not read")
         self.until_handled(patience, f"{callback} did not end")
 
-    def until_written(self, message: Message | bytearray | memoryview, patience: Patience) -> None:
+    def until_written(self, message: Message, patience: Patience) -> None:
         """Wait until the server has taken what was sent: `message` is the last of it."""
         what = f"the server did not read {_shown(message)}"
         self._until(lambda: self._wire.has_written_all, patience, what)
@@ -149,7 +150,7 @@ class Waiting:
         return f"{count} had come before{of_them or ':'} {', '.join(map(_shown, latest))}"
 
 
-def _shown(message: Message | bytearray | memoryview) -> str:
+def _shown(message: Message) -> str:
     """The beginning of a message, for a line that people read."""
     text = repr(message[: _SHOWN_CHARACTERS + 1])
     return text if len(message) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

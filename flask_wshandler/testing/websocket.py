@@ -21,11 +21,12 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidState
 
 from ..protocol.errors import CloseCode, check_close
+from ..protocol.frames import Message, as_message
 from .errors import HandshakeRefused, TimedOut
 from .patience import DEFAULT_TIMEOUT_S, Patience
 from .resumable_wire import ResumableWire
 from .waiting import Process, Waiting
-from .wire import Message, Wire
+from .wire import Wire
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -169,14 +170,13 @@ class ClientWebSocket:
         While the client is away, it is kept, and sent at its return. Raises `ConnectionClosed`,
         and `TimedOut` if the server has not taken it in `timeout` seconds of real time.
         """
-        if not isinstance(message, str | bytes | bytearray | memoryview):
-            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+        message = as_message(message)
         patience = Patience(timeout)
         self._is_silent = False
         try:
             if self._has_left:
                 raise InvalidState
-            self._wire.send(message if isinstance(message, str) else bytes(message))
+            self._wire.send(message)
         except InvalidState:
             self._failures.raise_next()
             raise self._waiting.closed_error() from None

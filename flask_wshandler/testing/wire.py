@@ -15,13 +15,12 @@ from websockets.http11 import Response
 from websockets.protocol import OPEN
 
 from ..protocol.errors import CloseCode
+from ..protocol.frames import Message
 from ..transports.readiness import READABLE, WRITABLE, new_watch
 
 _READ_BYTES = 65536
 _READS_AT_ONCE = 1000
 _REMEMBERED_MESSAGES = 5
-
-Message = str | bytes
 
 
 class Wire:
