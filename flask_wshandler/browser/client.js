@@ -21,12 +21,11 @@ const LOSSES = [...ORDERLY, CUT, AWAY, 1005, 1011, 1013, 1014];
 
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
-// A network connection that has lasted so long was a good one: the delays begin anew. So was one that
-// the network has cut after messages had gone through.
-const GOOD_MS = 5_000;
 // For a try, until the server's hello.
 const HELLO_MS = 20_000;
-// For an answer that is due. And the clock is read so often: no timer runs while a machine sleeps.
+// For an answer that is due. And the clock is read so often: no timer runs while a machine sleeps. A
+// network connection that has lasted so long was a good one: the delays begin anew. So was one that the
+// network has cut after messages had gone through.
 const GRACE_MS = 5_000;
 
 const ACKNOWLEDGE_AFTER_MESSAGES = 64;
@@ -37,8 +36,6 @@ const MOST_KEPT = 16_384;
 
 const BINARY_MESSAGE = 0x6d;
 const SESSION = /^[\w~-]{8,128}$/;
-
-const sizeOf = (data) => data.size ?? data.byteLength ?? new TextEncoder().encode(data).length;
 
 // A copy of a text, an ArrayBuffer or a view of one, with an m in front.
 function framed(data) {
@@ -57,9 +54,8 @@ export class Connection extends EventTarget {
   url;
   protocol = "";
   binaryType = "blob";
-  state = "connecting";
+  state;
   attempt = 0;
-  retryAt = null;
 
   #protocols;
   #repeat;
@@ -74,7 +70,6 @@ export class Connection extends EventTarget {
 
   // The network connection, or the try to have one.
   #socket;
-  #openedAt;
   #isWell;
   #deadline;
   #patienceMs;
@@ -85,10 +80,10 @@ export class Connection extends EventTarget {
   // Before this one. Of two that reach a server in the wrong order the later one counts.
   #tries = 0;
   // Whether it is for a new handler, since the server has ended the last one in order.
-  #wasOrderly = false;
+  #wasOrderly;
   #received = 0;
-  #untold = 0;
-  #untoldBytes = 0;
+  #untold;
+  #untoldBytes;
   #tellTimer;
   #acknowledged = 0;
   // The messages behind #acknowledged, each with its size and its frame, and how many of them the
@@ -97,32 +92,41 @@ export class Connection extends EventTarget {
   #keptBytes = 0;
   #written = 0;
 
-  constructor(url, { protocols = [], repeat = true, maxBufferedAmount = 2 ** 20 } = {}) {
+  constructor(url, options = {}) {
     super();
     // A request resolves an address as a page or a worker does.
     this.url = new Request(url).url.replace(/^http/, "ws");
-    this.#protocols = protocols;
-    this.#repeat = repeat;
-    this.#maxBufferedAmount = maxBufferedAmount;
+    ({
+      protocols: this.#protocols = [],
+      repeat: this.#repeat = true,
+      maxBufferedAmount: this.#maxBufferedAmount = 2 ** 20,
+    } = options);
     this.#connect();
-    this.#watchPage();
+    // What is passed with each is taken for options, of which it has the signal.
+    addEventListener("online", () => this.#wake(), this.#life);
+    addEventListener("visibilitychange", () => document.hidden || this.#wake(), this.#life);
+    // The back/forward cache. From a page that is unloaded the browser itself closes, with 1001.
+    addEventListener("pagehide", (event) => event.persisted && this.#hide(), this.#life);
+    addEventListener("pageshow", (event) => event.persisted && this.#wake(), this.#life);
   }
 
   get readyState() {
     return { open: 1, closed: 3 }[this.state] ?? 0;
   }
 
-  get #isPlain() {
-    return this.state === "open" && !this.#session;
+  get retryAt() {
+    return this.state === "waiting" ? this.#deadline : null;
   }
 
   get bufferedAmount() {
-    return this.#keptBytes + (this.#isPlain ? this.#socket.bufferedAmount : 0);
+    if (this.#session || this.state !== "open") return this.#keptBytes;
+    // A plain server acknowledges nothing: there it is what the browser has not sent.
+    return this.#keptBytes + this.#socket.bufferedAmount;
   }
 
   // Takes it in every state but "closed". Returns whether it has: there may be no room.
   send(data) {
-    const size = sizeOf(data);
+    const size = data.size ?? data.byteLength ?? new TextEncoder().encode(data).length;
     const isFull = this.bufferedAmount + size > this.#maxBufferedAmount || this.#kept.length >= MOST_KEPT;
     if (isFull || this.state === "closed") return false;
     const message = { size };
@@ -138,41 +142,31 @@ export class Connection extends EventTarget {
     if (this.state !== "closed") this.#end({ code, reason, wasClean: true }, code, reason);
   }
 
-  #watchPage() {
-    const options = { signal: this.#life.signal };
-    addEventListener("online", () => this.#wake(), options);
-    addEventListener("visibilitychange", () => document.hidden || this.#wake(), options);
-    // The back/forward cache. From a page that is unloaded the browser itself closes, with 1001.
-    addEventListener("pagehide", ({ persisted }) => persisted && this.#leave(AWAY), options);
-    addEventListener("pageshow", ({ persisted }) => persisted && this.#wake(), options);
-  }
-
   #connect() {
-    const counts = `${this.#received}.${this.#acknowledged}.${this.#tries}`;
+    const counts = `${this.#received}.${this.#acknowledged}.${this.#tries++}`;
     const returns = this.#session ? `${this.#wasOrderly ? "n" : "r"}.${this.#session}.${counts}` : [];
-    this.#tries += 1;
     const offer = this.#isOffering ? [SUBPROTOCOL].concat(this.#protocols, returns) : this.#protocols;
-    const socket = new WebSocket(this.url, offer);
+    const socket = (this.#socket = new WebSocket(this.url, offer));
     socket.binaryType = "arraybuffer";
-    socket.onopen = ({ target: { protocol } }) => {
-      if (protocol !== SUBPROTOCOL) this.#open({ protocol, lost: !this.#wasOrderly });
+    socket.onopen = () => {
+      if (socket.protocol === SUBPROTOCOL) return;
+      // A server that speaks no wshandler.1; this is in the place of its hello.
+      this.#open({
+        protocol: socket.protocol,
+        received: 0,
+        resumed: false,
+        lost: !this.#wasOrderly,
+      });
     };
-    socket.onmessage = ({ data }) => this.#hear(data);
+    socket.onmessage = (event) => this.#hear(event.data);
     socket.onclose = (event) => this.#lose(event);
-    this.#socket = socket;
-    this.#within(HELLO_MS);
-    this.#enter("connecting");
-  }
-
-  #within(patienceMs) {
-    this.#patienceMs = patienceMs;
-    this.#deadline = Date.now() + patienceMs;
-    this.#awaitDeadline();
+    this.#enter("connecting", HELLO_MS);
   }
 
   #awaitDeadline() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
+      if (this.state === "open") this.attempt = 0;
       const leftMs = this.#deadline - Date.now();
       // If more is left than there was, the clock was set back.
       if (leftMs > 0 && leftMs <= this.#patienceMs) this.#awaitDeadline();
@@ -190,51 +184,48 @@ export class Connection extends EventTarget {
     }
   }
 
+  #hide() {
+    this.#leave(AWAY);
+    clearTimeout(this.#timer);
+  }
+
   #hear(data) {
-    this.#within(this.#patienceMs);
-    if (this.#isPlain) return this.#deliver(data);
+    this.#deadline = Date.now() + this.#patienceMs;
+    const kind = data[0] ?? new Uint8Array(data)[0];
     try {
-      this.#understand(data);
+      if (this.state === "connecting") {
+        check(kind === "h");
+        const hello = JSON.parse(data.slice(1));
+        check(SESSION.test(hello.session ?? "") && (hello.ping ?? 1) > 0);
+        this.#open(hello);
+      } else if (!this.#session) {
+        this.#deliver(data);
+      } else if (kind === "m" || kind === BINARY_MESSAGE) {
+        this.#take(data);
+      } else if (kind === "a") {
+        const number = Number(data.slice(1));
+        check(data === `a${number}`);
+        this.#acknowledge(number);
+      } else {
+        check(data === "p");
+        this.#tell();
+      }
     } catch {
       this.#end({ code: PROTOCOL_ERROR }, PROTOCOL_ERROR_ON_THE_WIRE);
     }
   }
 
-  #understand(data) {
-    const kind = data[0] ?? new Uint8Array(data)[0];
-    if (this.state === "connecting") {
-      check(kind === "h");
-      this.#meet(JSON.parse(data.slice(1)));
-    } else if (kind === "m" || kind === BINARY_MESSAGE) {
-      this.#take(data);
-    } else if (kind === "a") {
-      const number = Number(data.slice(1));
-      check(data === `a${number}`);
-      this.#acknowledge(number);
-    } else {
-      check(data === "p");
-      this.#tell();
-    }
-  }
-
-  #meet(hello) {
-    const { session = "", received, resumed, ping } = hello;
-    check(SESSION.test(session) && (ping ?? 1) > 0 && (resumed ? this.#session : resumed === false));
-    if (!this.#session) this.#received = this.#acknowledged = 0;
+  #open({ session, received, resumed, lost, ping, protocol }) {
+    check(resumed ? this.#session : resumed === false);
+    if (!this.#session || !session) this.#received = this.#acknowledged = 0;
     this.#acknowledge(received);
-    this.#open(hello);
-  }
-
-  #open({ session, resumed, lost, ping, protocol }) {
     const hasGap = this.#session && !resumed && lost;
-    if (hasGap && !this.#repeat) this.#forget(this.#kept.length);
+    if (hasGap && !this.#repeat) this.#forget(0);
     this.#session = session;
     this.#doubts = session ? 0 : this.#doubts - 1;
     this.protocol = protocol ?? "";
     this.#written = this.#untold = this.#untoldBytes = this.#isWell = 0;
-    this.#openedAt = Date.now();
-    this.#within((ping || Infinity) * 1000 + GRACE_MS);
-    this.#enter("open");
+    this.#enter("open", (ping || Infinity) * 1000 + GRACE_MS);
     this.#flush();
     if (hasGap) this.#emit("gap");
     if (!resumed) this.#emit("open");
@@ -259,20 +250,22 @@ export class Connection extends EventTarget {
 
   #deliver(data) {
     if (typeof data !== "string" && this.binaryType === "blob") data = new Blob([data]);
-    this.dispatchEvent(new MessageEvent("message", { data }));
+    this.#emit("message", { data }, MessageEvent);
   }
 
   #acknowledge(number) {
-    const count = number - this.#acknowledged;
-    check(Number.isInteger(number) && count >= 0 && count <= this.#written);
-    this.#acknowledged = number;
+    // So much that is no whole number, or less than before, is not what it is compared with then.
+    const count = (number - this.#acknowledged) >>> 0;
+    this.#acknowledged += count;
+    check(number === this.#acknowledged && count <= this.#written);
     this.#written -= count;
     this.#isWell ||= count;
-    this.#forget(count);
+    this.#forget(0, count);
   }
 
-  #forget(count, from = 0) {
-    for (const { size } of this.#kept.splice(from, count)) this.#keptBytes -= size;
+  // Takes what Array.splice does.
+  #forget(...places) {
+    for (const { size } of this.#kept.splice(...places)) this.#keptBytes -= size;
   }
 
   // A message keeps its place while its Blob is read; what is behind it waits.
@@ -280,8 +273,7 @@ export class Connection extends EventTarget {
     try {
       message.frame = framed(await blob.arrayBuffer());
     } catch {
-      const index = this.#kept.indexOf(message);
-      if (index >= 0) this.#forget(1, index);
+      if (this.#kept.includes(message)) this.#forget(this.#kept.indexOf(message), 1);
       this.#emit("error");
     }
     this.#flush();
@@ -290,52 +282,55 @@ export class Connection extends EventTarget {
   #flush() {
     if (this.state !== "open") return;
     for (let frame; (frame = this.#kept[this.#written]?.frame); this.#written += 1) {
-      this.#socket.send(this.#isPlain ? frame.slice(1) : frame);
+      this.#socket.send(this.#session ? frame : frame.slice(1));
     }
-    if (this.#isPlain) this.#acknowledge(this.#acknowledged + this.#written);
+    if (!this.#session) this.#acknowledge(this.#acknowledged + this.#written);
   }
 
   // The network connection is lost, or could not be had.
   #lose(event) {
     if (this.#doubts > 0) this.#isOffering = this.state === "open" || !this.#isOffering;
-    if (LOSSES.includes(event.code)) this.#leave(event.code, true);
+    if (LOSSES.includes(event.code)) this.#leave(event.code);
     else this.#end(event);
   }
 
-  #leave(code, isTryingAgain) {
+  #leave(code) {
     if (this.state === "open") {
       this.#wasOrderly = ORDERLY.includes(code);
-      if ((this.#isWell && code === CUT) || Date.now() - this.#openedAt >= GOOD_MS) this.attempt = 0;
+      if (this.#isWell && code === CUT) this.attempt = 0;
     }
     this.#drop(AWAY);
-    if (isTryingAgain) {
-      this.#within(Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.attempt++));
-    }
-    this.#enter("waiting", isTryingAgain && this.#deadline);
+    this.#enter(
+      "waiting",
+      Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.attempt++),
+    );
   }
 
   // Close the network connection, and hear no more of it. Throws for a code that a page may not use.
   #drop(code, reason) {
     this.#socket.close(code, reason);
     this.#socket.onmessage = this.#socket.onclose = null;
-    clearTimeout(this.#timer);
     clearTimeout(this.#tellTimer);
   }
 
   #end(event, ...toServer) {
     this.#drop(...toServer);
     this.#enter("closed");
-    this.dispatchEvent(new CloseEvent("close", event));
+    clearTimeout(this.#timer);
+    this.#emit("close", event, CloseEvent);
     this.#life.abort();
   }
 
-  #enter(state, retryAt = null) {
+  #enter(state, patienceMs) {
     this.state = state;
-    this.retryAt = retryAt;
+    this.#patienceMs = patienceMs;
+    this.#deadline = Date.now() + patienceMs;
+    this.#awaitDeadline();
     this.#emit("state");
   }
 
-  #emit(type) {
-    if (!this.#life.signal.aborted) this.dispatchEvent(new Event(type));
+  #emit(type, init, Kind = Event) {
+    if (this.#life.signal.aborted) return;
+    this.dispatchEvent(new Kind(type, init));
   }
 }
