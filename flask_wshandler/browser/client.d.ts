@@ -26,8 +26,8 @@ export interface ConnectionEventMap {
 
 /** A WebSocket that comes back after each loss. */
 export class Connection extends EventTarget {
-  /** Raises as `new WebSocket(url, protocols)` does. */
-  constructor(url: string | URL, options?: ConnectionOptions);
+  /** Subprotocols may stand for the options. Raises as `new WebSocket(url, protocols)` does. */
+  constructor(url: string | URL, options?: ConnectionOptions | string | readonly string[]);
 
   readonly url: string;
   readonly state: ConnectionState;
@@ -42,6 +42,14 @@ export class Connection extends EventTarget {
   /** Bytes that were sent and that the server has not acknowledged. */
   readonly bufferedAmount: number;
   binaryType: BinaryType;
+
+  /** Each is called behind the listeners of its event. */
+  onopen?: ((this: Connection, event: Event) => any) | null;
+  onmessage?: ((this: Connection, event: MessageEvent<any>) => any) | null;
+  ongap?: ((this: Connection, event: Event) => any) | null;
+  onstate?: ((this: Connection, event: Event) => any) | null;
+  onerror?: ((this: Connection, event: Event) => any) | null;
+  onclose?: ((this: Connection, event: CloseEvent) => any) | null;
 
   /** Whether the message is taken: false if there is no room, and when all is over. */
   send(data: string | ArrayBuffer | ArrayBufferView | Blob): boolean;

@@ -92,12 +92,13 @@ export class Connection extends EventTarget {
   #keptBytes = 0;
   #written = 0;
 
+  // As a WebSocket's, subprotocols may stand in the place of the options.
   constructor(url, options = {}) {
     super();
     // A request resolves an address as a page or a worker does.
     this.url = new Request(url).url.replace(/^http/, "ws");
     ({
-      protocols: this.#protocols = [],
+      protocols: this.#protocols = options.concat ? options : [],
       repeat: this.#repeat = true,
       maxBufferedAmount: this.#maxBufferedAmount = 2 ** 20,
     } = options);
@@ -329,8 +330,10 @@ export class Connection extends EventTarget {
     this.#emit("state");
   }
 
+  // A listener that throws is the page's affair, so no `on…` is called from here.
   #emit(type, init, Kind = Event) {
     if (this.#life.signal.aborted) return;
+    this.addEventListener(type, this[`on${type}`], { once: true });
     this.dispatchEvent(new Kind(type, init));
   }
 }

@@ -82,6 +82,58 @@ class TestNames:
         page.connect(hello_text(protocol="chat.v2"), protocols="chat.v2")
         assert page.get("protocol") == "chat.v2"
 
+    def test_subprotocols_may_stand_where_a_websocket_has_them(self, page, peer):
+        """A string or several, as the second argument."""
+        for protocols in ("chat.v2", ["chat.v2", "chat.v1"]):
+            page.run("(all) => page.open(all)", protocols)
+            offer = peer.next().offer
+            assert offer == ["wshandler.1", *([protocols] if protocols == "chat.v2" else protocols)]
+            page.close()
+
+    def test_each_event_has_a_property(self, page, peer):
+        """Called behind the listeners, with `this`, and changed at any time."""
+        page.open()
+        page.run(
+            """() => {
+                const { connection } = page;
+                page.told = [];
+                for (const type of ["open", "message", "gap", "state", "error", "close"]) {
+                    connection.addEventListener(type, () => page.told.push(type));
+                    connection[`on${type}`] = function (event) {
+                        page.told.push(`on${event.type}`, this === connection);
+                    };
+                }
+            }"""
+        )
+        connection = peer.next()
+        connection.accept()
+        connection.send(hello_text())
+        page.wait_for_state("open")
+        assert page.run("page.told") == ["state", "onstate", True, "open", "onopen", True]
+        page.run("() => { page.told = []; page.connection.onmessage = null; }")
+        connection.send("mx")
+        page.wait_until(lambda: page.run("page.told") == ["message"])
+        page.close()
+        assert page.run("page.told.slice(-3)") == ["close", "onclose", True]
+
+    def test_a_property_that_throws_ends_nothing(self, page):
+        """It is reported as that of a WebSocket, and the connection goes on."""
+        connection = page.connect()
+        page.run(
+            """() => {
+                page.reported = 0;
+                addEventListener("error", (event) => {
+                    page.reported += 1;
+                    event.preventDefault();
+                }, { once: true });
+                page.connection.onmessage = () => { throw new Error("the page's own"); };
+            }"""
+        )
+        connection.send("mx")
+        connection.send("p")
+        assert connection.receive() == "a1"
+        assert page.run("page.reported") == 1
+
     def test_binaries_come_as_the_page_wants_them(self, page):
         """Blobs, if it does not say."""
         connection = page.connect()
