@@ -23,6 +23,11 @@ enum {
     CONNECT_DEADLINE_S = 120,
 };
 
+/* wshandler.1: "Each end acknowledges when 64 messages are not yet acknowledged, or 64 KiB of them,
+ * or one second after the first of these." What is due by the clock is looked for this often. */
+enum { ACKNOWLEDGE_MESSAGES = 64, ACKNOWLEDGE_BYTES = 64 * 1024 };
+static const uint64_t ACKNOWLEDGE_NS = 1000000000, ACKNOWLEDGE_CHECK_NS = 100000000;
+
 static const uint8_t MASK[4] = {0x37, 0xfa, 0x21, 0x3d};
 
 /* RFC 6455, section 1.3: the key of its example and the answer to it. */
@@ -125,6 +130,40 @@ void client_close(struct crowd *crowd, struct client *client) {
     client_flush(crowd, client);
 }
 
+/* Acknowledging */
+
+static void acknowledge(struct client *client) {
+    char text[32];
+    int size = snprintf(text, sizeof text, "a%llu", (unsigned long long)client->taken);
+    reply(client, OPCODE_TEXT, text, (size_t)size);
+    client->acknowledged = client->taken;
+}
+
+static void message_taken(struct crowd *crowd, struct client *client) {
+    if (client->taken++ == client->acknowledged)
+        client->owes_since_ns = now_ns();
+    uint64_t owed = client->taken - client->acknowledged;
+    if (owed == ACKNOWLEDGE_MESSAGES || owed * crowd->options->payload_size >= ACKNOWLEDGE_BYTES)
+        acknowledge(client);
+}
+
+static void acknowledge_in_time(struct crowd *crowd) {
+    if (!crowd->options->is_resumable)
+        return;
+    uint64_t at_ns = now_ns();
+    if (at_ns < crowd->next_acknowledgements_ns)
+        return;
+    crowd->next_acknowledgements_ns = at_ns + ACKNOWLEDGE_CHECK_NS;
+    for (size_t i = 0; i < crowd->count; i++) {
+        struct client *client = &crowd->clients[i];
+        if (client->state != CLIENT_OPEN || client->taken == client->acknowledged ||
+            at_ns < client->owes_since_ns + ACKNOWLEDGE_NS)
+            continue;
+        acknowledge(client);
+        client_flush(crowd, client);
+    }
+}
+
 /* Connecting */
 
 static void is_open(struct crowd *crowd, struct client *client) {
@@ -163,9 +202,10 @@ static void send_request(struct crowd *crowd, struct client *client) {
     int length = snprintf(
         request, sizeof request,
         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n%s\r\n",
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n%s%s\r\n",
         crowd->options->path, crowd->options->port, KEY,
-        crowd->options->is_compressed ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
+        crowd->options->is_compressed ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "",
+        crowd->options->is_resumable ? "Sec-WebSocket-Protocol: wshandler.1\r\n" : "");
     if (send(client->fd, request, (size_t)length, MSG_NOSIGNAL) != length)
         fail_errno("the request was not sent");
     client->state = CLIENT_HANDSHAKING;
@@ -181,6 +221,8 @@ static void check_response(const struct crowd *crowd, const char *head) {
         fail("the server's Sec-WebSocket-Accept is wrong");
     if (crowd->options->is_compressed && !strstr(head, "permessage-deflate"))
         fail("the server does not agree to compression");
+    if (crowd->options->is_resumable && !strstr(head, "wshandler.1"))
+        fail("the server does not speak wshandler.1");
 }
 
 /* How many of the bytes belong to the response's head. */
@@ -200,7 +242,7 @@ static size_t read_response(struct crowd *crowd, struct client *client, const ui
     check_response(crowd, client->head);
     size_t head_size = (size_t)(end - client->head) + 4;
     client_free_head(client);
-    if (crowd->options->is_socketio)
+    if (crowd->options->is_socketio || crowd->options->is_resumable)
         client->state = CLIENT_JOINING;
     else
         is_open(crowd, client);
@@ -240,6 +282,8 @@ static void answer_came(struct crowd *crowd, struct client *client) {
         client->due_first = (client->due_first + 1) % crowd->due_max;
         client->due_count--;
     }
+    if (crowd->options->is_resumable)
+        message_taken(crowd, client);
     crowd->on_answer(crowd, client, due_ns);
 }
 
@@ -254,6 +298,17 @@ static void engine_packet_came(struct crowd *crowd, struct client *client) {
         is_open(crowd, client);
     else
         fail("unexpected packet %.*s", (int)client->payload_have, packet);
+}
+
+/* wshandler.1: the hello, acknowledgements, and the question whether anybody is there. */
+static void resumable_message_came(struct crowd *crowd, struct client *client) {
+    const uint8_t *message = client->payload_begin;
+    if (message[0] == 'h' && client->state == CLIENT_JOINING)
+        is_open(crowd, client);
+    else if (message[0] == 'p')
+        acknowledge(client);
+    else if (message[0] != 'a')
+        fail("unexpected message that begins with %c", message[0]);
 }
 
 static void close_came(struct crowd *crowd, struct client *client) {
@@ -275,6 +330,8 @@ static void frame_came(struct crowd *crowd, struct client *client) {
         answer_came(crowd, client);
     else if (crowd->options->is_socketio)
         engine_packet_came(crowd, client);
+    else if (crowd->options->is_resumable)
+        resumable_message_came(crowd, client);
     else if (crowd->options->is_compressed && !frame->is_compressed)
         fail("the server answers without compression");
     else if (frame->opcode != OPCODE_PONG)
@@ -355,4 +412,5 @@ void crowd_poll(struct crowd *crowd, int timeout_ms) {
         else
             client_flush(crowd, client);
     }
+    acknowledge_in_time(crowd);
 }

@@ -1,7 +1,10 @@
 /* WebSocket clients that all send the same message, on one epoll and one thread.
  *
  * A message is sent as often as `client_send` is called; what the socket does not take at once
- * follows when it does. Any other message than the same one as answer ends the program. */
+ * follows when it does. Any other message than the same one as answer ends the program.
+ *
+ * With --resumable they speak wshandler.1 as far as a client has to whose connection is never lost:
+ * they offer it, wait for the hello, and acknowledge. */
 #ifndef CROWD_H
 #define CROWD_H
 
@@ -16,7 +19,7 @@ enum client_state {
     CLIENT_IDLE,        /* has no socket */
     CLIENT_CONNECTING,  /* TCP */
     CLIENT_HANDSHAKING, /* has sent its request */
-    CLIENT_JOINING,     /* Socket.IO: has asked for the name space */
+    CLIENT_JOINING,     /* Socket.IO: has asked for the name space; resumable: awaits the hello */
     CLIENT_OPEN,
 };
 
@@ -42,6 +45,11 @@ struct client {
     bool is_answer; /* so far */
     uint8_t payload_begin[CONTROL_PAYLOAD_MAX];
 
+    /* Resumable: messages taken, and since when some of them are not acknowledged. */
+    uint64_t taken;
+    uint64_t acknowledged;
+    uint64_t owes_since_ns;
+
     /* When the messages on their way were due, the oldest first. */
     uint64_t *due_ns;
     size_t due_first;
@@ -55,6 +63,7 @@ struct crowd {
     size_t count;
     size_t open_count;
     size_t due_max;
+    uint64_t next_acknowledgements_ns;
     uint8_t *frames; /* the frame, again and again */
     size_t frames_size;
     size_t frame_size;

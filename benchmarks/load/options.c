@@ -17,6 +17,7 @@ static const char USAGE[] =
     "  --payload FILE        what is sent, as it is on the wire (32 times 'x')\n"
     "  --compressed          FILE is deflated already; the server has to deflate, too\n"
     "  --socketio            speak Engine.IO and Socket.IO first; FILE is an event packet\n"
+    "  --resumable           speak wshandler.1; FILE is a message with its m\n"
     "  --seconds S           to measure (2)\n"
     "  --warm-up S           before that (0.5)\n"
     "  --window N            echo: messages of one client on their way at once (1)\n"
@@ -62,8 +63,8 @@ static void pids_parse(struct options *options, const char *text) {
 }
 
 enum option_name {
-    PORT = 1, PATH, CLIENTS, HANDSHAKES, PAYLOAD, COMPRESSED, SOCKETIO, SECONDS, WARM_UP, WINDOW,
-    IN_FLIGHT, RATE, ROUNDS, GAP, SERVER_PIDS
+    PORT = 1, PATH, CLIENTS, HANDSHAKES, PAYLOAD, COMPRESSED, SOCKETIO, RESUMABLE, SECONDS, WARM_UP,
+    WINDOW, IN_FLIGHT, RATE, ROUNDS, GAP, SERVER_PIDS
 };
 
 static const struct option LONG_OPTIONS[] = {
@@ -74,6 +75,7 @@ static const struct option LONG_OPTIONS[] = {
     {"payload", required_argument, NULL, PAYLOAD},
     {"compressed", no_argument, NULL, COMPRESSED},
     {"socketio", no_argument, NULL, SOCKETIO},
+    {"resumable", no_argument, NULL, RESUMABLE},
     {"seconds", required_argument, NULL, SECONDS},
     {"warm-up", required_argument, NULL, WARM_UP},
     {"window", required_argument, NULL, WINDOW},
@@ -94,6 +96,7 @@ static void option_apply(struct options *options, int name) {
     case PAYLOAD: payload_load(options, optarg); break;
     case COMPRESSED: options->is_compressed = true; break;
     case SOCKETIO: options->is_socketio = true; break;
+    case RESUMABLE: options->is_resumable = true; break;
     case SECONDS: options->seconds = number(optarg, 0.01, 3600); break;
     case WARM_UP: options->warm_up_s = number(optarg, 0, 3600); break;
     case WINDOW: options->window = (size_t)number(optarg, 1, WINDOW_MAX); break;

@@ -24,6 +24,7 @@ struct options {
     double gap_s; /* between rounds */
     bool is_compressed;
     bool is_socketio;
+    bool is_resumable;
     uint8_t *payload;
     size_t payload_size;
     pid_t server_pids[SERVER_PIDS_MAX];

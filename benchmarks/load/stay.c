@@ -42,6 +42,21 @@ static void chat_until_input_ends(struct crowd *crowd) {
     }
 }
 
+static void nothing_follows(struct crowd *crowd, struct client *client) {
+    (void)crowd;
+    (void)client;
+}
+
+/* A resumable client that just goes is away, and has its place for a minute. */
+static void leave_in_order(struct crowd *crowd) {
+    crowd->on_close = nothing_follows;
+    for (size_t i = 0; i < crowd->count; i++)
+        client_close(crowd, &crowd->clients[i]);
+    uint64_t deadline_ns = now_ns() + DEADLINE_S * 1000000000ull;
+    while (crowd->open_count && now_ns() < deadline_ns)
+        crowd_poll(crowd, 100);
+}
+
 void run_stay(const struct options *options) {
     size_t answered = 0;
     struct crowd crowd;
@@ -63,4 +78,6 @@ void run_stay(const struct options *options) {
     printf(", \"count\": %zu}\n", answered);
     fflush(stdout);
     chat_until_input_ends(&crowd);
+    if (options->is_resumable)
+        leave_in_order(&crowd);
 }

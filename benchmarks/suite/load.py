@@ -18,6 +18,12 @@ from .server import Server, pin
 
 DEADLINE_S = 180
 
+_FLAGS: dict[Dialect, list[str]] = {
+    Dialect.PLAIN: [],
+    Dialect.SOCKETIO: ["--socketio"],
+    Dialect.RESUMABLE: ["--resumable"],
+}
+
 Report = dict[str, Any]
 """The line of JSON: numbers, and objects and lists of numbers."""
 
@@ -50,6 +56,8 @@ def payload_of(size: int, dialect: Dialect, event: str, is_compressed: bool) -> 
     text = text_of(size)
     if dialect is Dialect.SOCKETIO:
         text = f'42["{event}","{text}"]'
+    elif dialect is Dialect.RESUMABLE:
+        text = f"m{text}"
     if not is_compressed:
         return text.encode()
     # RFC 7692, section 7.2.1: without the four bytes that an empty block ends with.
@@ -157,8 +165,8 @@ class Load:
         path = str(options.get("path", "/echo"))
         is_page = mode == "http"
         command.append(f"--path={path if is_page else self._peer.path(path)}")
-        if self._peer.dialect is Dialect.SOCKETIO and not is_page:
-            command.append("--socketio")
+        if not is_page:
+            command += _FLAGS[self._peer.dialect]
         for name, value in options.items():
             if name in ("size", "path") or value is False:
                 continue

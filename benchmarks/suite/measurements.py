@@ -19,8 +19,9 @@ from .server import Memory, Server
 
 ECHO = "/echo"
 WARM_UP_CLIENTS = 10
-SETTLING_S = 1.0
-"""Until what a server does after connections have come or gone is done."""
+SETTLING_S = 2.0
+"""Until what a server does after connections have come or gone is done. Resumable clients
+acknowledge what they were sent after a second."""
 CHAT_RATE = 1000.0
 QUICK_CLIENTS = 10
 QUICK_RATE = 500.0
@@ -103,14 +104,14 @@ def lives(bench: Bench, *, at_once: int) -> Sample:
     return _sample(bench.load.run("connect", path=ECHO, clients=at_once, seconds=bench.seconds))
 
 
-def idle(bench: Bench, *, clients: int) -> Sample:
+def idle(bench: Bench, *, clients: int, settling_s: float = SETTLING_S) -> Sample:
     """What so many clients add, each of which has been answered once and is silent since."""
     with _connected(bench, WARM_UP_CLIENTS):
         pass
-    time.sleep(SETTLING_S)
+    time.sleep(settling_s)
     before = bench.server.memory()
     with _connected(bench, clients) as report:
-        time.sleep(SETTLING_S)
+        time.sleep(settling_s)
         after = bench.server.memory()
     return {
         "bytes_per_client": _per_client(before, after, clients),

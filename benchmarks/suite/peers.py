@@ -6,6 +6,7 @@ before it echoes on /slow (where it has that), and has a page at /.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ class Dialect(enum.Enum):
     PLAIN = enum.auto()
     SOCKETIO = enum.auto()
     """Engine.IO's and Socket.IO's handshakes, pings and packets, as text messages."""
+    RESUMABLE = enum.auto()
+    """wshandler.1, by which a client of this package comes back after a loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,11 @@ class Peer:
     can_compress: bool = True
     can_fork: bool = False
     """Whether it serves with several processes by an option."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is this package."""
+        return self.key.partition("-")[0] == "ours"
 
     def path(self, name: str) -> str:
         """The address of `/echo`, `/broadcast` or `/slow`."""
@@ -74,6 +82,17 @@ OURS = Peer(
     has_slow=True,
     can_fork=True,
 )
+OURS_RESUMABLE = dataclasses.replace(
+    OURS,
+    key="ours-resumable",
+    title="flask-wshandler, resumable clients",
+    dialect=Dialect.RESUMABLE,
+    is_quick=False,
+    has_slow=False,
+    has_pages=False,
+    can_compress=False,
+    can_fork=False,
+)
 LIMIT = Peer(
     "limit",
     "bare C epoll echo",
@@ -84,6 +103,7 @@ LIMIT = Peer(
 
 PEERS = (
     OURS,
+    OURS_RESUMABLE,
     Peer(
         "flask-sock-gthread",
         "flask-sock, gunicorn gthread",

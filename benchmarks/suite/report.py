@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .charts import Bar, Line, bar_chart, line_chart
-from .peers import BY_KEY, PEERS, Peer
+from .peers import PEERS, Peer
 from .results import Figure, Results, Summary
 from .scenarios import GROWTH, GROWTH_COUNTS, SCENARIOS, Column, Scenario, Table
 from .verdict import GOALS, Goal
@@ -99,7 +99,7 @@ def _results_table(table: Table, results: Results) -> str:
 
 
 def _name(peer: Peer) -> str:
-    return f"**{peer.title}**" if peer is BY_KEY["ours"] else peer.title
+    return f"**{peer.title}**" if peer.is_ours else peer.title
 
 
 def _cell(column: Column, peer: Peer, results: Results) -> str:
@@ -125,7 +125,7 @@ def _bars(table: Table, results: Results) -> list[Bar]:
         (peer, results.summary(Figure(column.case, peer.key, column.metric))) for peer in PEERS
     )
     return [
-        Bar(peer.title.replace("`", ""), value, peer is BY_KEY["ours"])
+        Bar(peer.title.replace("`", ""), value, peer.is_ours)
         for peer, value in found
         if value is not None
     ]

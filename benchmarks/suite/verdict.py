@@ -80,6 +80,25 @@ def _memory(against: str, peer: str, bound: float, *counts: int) -> Iterator[Goa
         yield Goal(against, f"memory per idle client of {count:,}", bound, False, find)
 
 
+def _resumable() -> Iterator[Goal]:
+    against = "itself, clients that do not resume"
+    for what, case, metric, bound, is_least in (
+        ("messages/s", MAIN.key, "rate", 0.85, True),
+        ("CPU per message", MAIN.key, "cpu_us", 1 / 0.85, False),
+        ("messages/s, window 16", MAIN_WINDOW.key, "rate", 0.85, True),
+        ("CPU per message, window 16", MAIN_WINDOW.key, "cpu_us", 1 / 0.85, False),
+        ("CPU of a broadcast to 5,000", "broadcast-5000", "cpu_us", 1.15, False),
+        ("memory per idle client of 10,000", "idle-10000", "bytes_per_client", 1.4, False),
+    ):
+        ours = Figure(case, OURS, metric)
+        find = functools.partial(_ratio, Figure(case, "ours-resumable", metric), ours)
+        yield Goal(against, f"resumable clients: {what}", bound, is_least, find)
+
+
+def _ratio(dividend: Figure, divisor: Figure, results: Results) -> Summary | None:
+    return results.ratio(dividend, divisor)
+
+
 def _growths() -> Iterator[Goal]:
     for prefix, title in (("turns", "in turns"), ("at-once", "at once")):
         find = functools.partial(_growth, prefix)
@@ -131,6 +150,7 @@ GOALS = (
     ),
     *_speed("bare C epoll echo", 0.45, _echo("limit")),
     *_growths(),
+    *_resumable(),
     Goal(
         "what `WSHANDLER_THREADS` allows",
         "messages/s of callbacks that sleep for 10 ms",

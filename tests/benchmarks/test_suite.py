@@ -15,7 +15,7 @@ from benchmarks.suite.environment import ROOT, Environment
 from benchmarks.suite.failure import MeasurementError
 from benchmarks.suite.load import Load, payload_of
 from benchmarks.suite.measurements import Bench
-from benchmarks.suite.peers import LIMIT, OURS, PEERS, Dialect
+from benchmarks.suite.peers import LIMIT, OURS, OURS_RESUMABLE, PEERS, Dialect
 from benchmarks.suite.results import Figure, Results, Summary
 from benchmarks.suite.scenarios import MAIN, SCENARIOS
 from benchmarks.suite.server import Demands, running
@@ -52,7 +52,7 @@ def bench(environment, peer, **demands):
         yield Bench(peer, server, load, SECONDS)
 
 
-@pytest.fixture(scope="module", params=[OURS, LIMIT], ids=lambda peer: peer.key)
+@pytest.fixture(scope="module", params=[OURS, OURS_RESUMABLE, LIMIT], ids=lambda peer: peer.key)
 def measured(request, environment):
     with bench(environment, request.param) as found:
         yield found
@@ -89,7 +89,7 @@ class TestMeasurements:
 
     def test_idle(self, measured):
         """The growth is that of some clients, not that of the server."""
-        sample = measurements.idle(measured, clients=90)
+        sample = measurements.idle(measured, clients=90, settling_s=0.5)
         assert -20_000 < sample["bytes_per_client"] < 100_000
         assert sample["threads"] >= 1
 
@@ -129,6 +129,12 @@ def test_socketio_has_the_same_text():
     plain = payload_of(32, Dialect.PLAIN, "echo", False)
     assert payload_of(32, Dialect.SOCKETIO, "echo", False) == b'42["echo","' + plain + b'"]'
     assert len(plain) == 32
+
+
+def test_resumable_clients_have_the_same_text():
+    """In a message of wshandler.1."""
+    plain = payload_of(32, Dialect.PLAIN, "echo", False)
+    assert payload_of(32, Dialect.RESUMABLE, "echo", False) == b"m" + plain
 
 
 class TestResults:
