@@ -25,13 +25,14 @@ PYTHON_PACKAGES = (
     "flask-socketio",
     "gunicorn[gevent]",
     "picows",
+    "python-socketio[client]",
     "starlette",
     "tornado",
     "uvicorn[standard]",
     "uvloop",
     "websockets",
 )
-NODE_PACKAGES = ("ws",)
+NODE_PACKAGES = ("socket.io", "socket.io-client", "ws")
 
 
 class Environment:

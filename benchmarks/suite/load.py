@@ -123,7 +123,7 @@ class Load:
         self._programs = programs
         self._server = server
         self._peer = peer
-        self._core = core
+        self.core = core
 
     def run(self, mode: str, **options: float | str | bool) -> Report:
         """Measure once, and wait for the result. Options are those of the program, and `size`."""
@@ -143,7 +143,7 @@ class Load:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
-                    preexec_fn=pin({self._core}),
+                    preexec_fn=pin({self.core}),
                 )
             )
             try:

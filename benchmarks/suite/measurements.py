@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .environment import Environment
 from .failure import MeasurementError
 from .load import Load, Report
 from .peers import Peer
@@ -38,6 +39,7 @@ class Bench:
     peer: Peer
     server: Server
     load: Load
+    environment: Environment
     seconds: float
 
 

@@ -1,7 +1,8 @@
 """What is compared: a server program and the app it runs.
 
 Every app echoes on /echo, sends what it is sent on /broadcast to all who are there, sleeps 10 ms
-before it echoes on /slow (where it has that), and has a page at /.
+before it echoes on /slow (where it has that), and has a page at /. Those in `returning` send and
+receive numbers instead.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import dataclasses
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+CLIENT_JS = Path(__file__).resolve().parents[2] / "flask_wshandler" / "browser" / "client.js"
 
 
 class Dialect(enum.Enum):
@@ -41,6 +45,9 @@ class Peer:
     can_compress: bool = True
     can_fork: bool = False
     """Whether it serves with several processes by an option."""
+    client: tuple[str, ...] = ()
+    """A program that comes back when its connection is lost, which is all that is measured then. It
+    is given a port, a number of messages, and a rate."""
 
     @property
     def is_ours(self) -> bool:
@@ -101,7 +108,7 @@ LIMIT = Peer(
     can_compress=False,
 )
 
-PEERS = (
+LOADED = (
     OURS,
     OURS_RESUMABLE,
     Peer(
@@ -198,6 +205,46 @@ PEERS = (
     ),
     LIMIT,
 )
-"""In the order of the report."""
+"""Servers for the load generator, in the order of the report."""
 
+RETURNING = (
+    Peer(
+        "ours-python",
+        "flask-wshandler, its Python client",
+        (*_GUNICORN, "--worker-class=gthread", "--threads=4", "returning.ours_app:app"),
+        ("flask-wshandler", "flask", "gunicorn"),
+        client=("python", "returning/ours_client.py"),
+    ),
+    Peer(
+        "ours-js",
+        "flask-wshandler, its `client.js`",
+        (*_GUNICORN, "--worker-class=gthread", "--threads=4", "returning.ours_app:app"),
+        ("flask-wshandler", "node", "ws"),
+        client=("node", "returning/ours_client.js", str(CLIENT_JS)),
+    ),
+    Peer(
+        "flask-socketio-client",
+        "Flask-SocketIO, python-socketio's client",
+        (*_GUNICORN, *_A_THREAD_EACH, "returning.flask_socketio_app:app"),
+        ("flask-socketio", "python-socketio", "websocket-client"),
+        client=("python", "returning/flask_socketio_client.py"),
+    ),
+    Peer(
+        "socketio-recovery",
+        "Socket.IO, connection state recovery",
+        ("node", "returning/socket_io_server.js", "{port}"),
+        ("node", "socket.io", "socket.io-client"),
+        client=("node", "returning/socket_io_client.js", "plain"),
+    ),
+    Peer(
+        "socketio-retries",
+        "Socket.IO, the same and `retries`",
+        ("node", "returning/socket_io_server.js", "{port}"),
+        ("node", "socket.io", "socket.io-client"),
+        client=("node", "returning/socket_io_client.js", "retries"),
+    ),
+)
+"""Servers with a client that comes back."""
+
+PEERS = (*LOADED, *RETURNING)
 BY_KEY = {peer.key: peer for peer in PEERS}

@@ -87,4 +87,4 @@ class Runner:
         cores = self._cores.server(case.demands.workers)
         with running(peer, case.demands, self._environment, cores) as server:
             load = Load(self._environment.programs, server, peer, self._cores.load)
-            return case.measure(Bench(peer, server, load, self._seconds))
+            return case.measure(Bench(peer, server, load, self._environment, self._seconds))

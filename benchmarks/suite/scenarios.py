@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import measurements
+from . import losses, measurements
+from .losses import LONGEST_LIFE_S, MESSAGES, RATE
 from .measurements import Bench
 from .peers import Peer
 from .results import Sample
@@ -64,7 +65,7 @@ class Scenario:
     text: str
     cases: tuple[Case, ...]
     tables: tuple[Table, ...]
-    is_for: Callable[[Peer], bool] = lambda peer: True
+    is_for: Callable[[Peer], bool] = lambda peer: not peer.client
 
 
 def obstacle(case: Case, peer: Peer) -> str | None:
@@ -335,7 +336,7 @@ PAGES = Scenario(
             ),
         ),
     ),
-    lambda peer: peer.has_pages,
+    lambda peer: peer.has_pages and not peer.client,
 )
 
 _WORKER_COUNTS = (1, 2)
@@ -444,4 +445,31 @@ USES = Scenario(
     lambda peer: peer.key == "ours",
 )
 
-SCENARIOS = (ECHO, HALF_LOAD, BROADCAST, IDLE, LIVES, SLOW, PAGES, SCALING, GROWTH, USES)
+_WAYS = {"up": "to the server", "down": "to the client"}
+_FAULTS = {"lost": "lost", "twice": "twice", "late": "out of order"}
+
+LOSSES = Scenario(
+    "losses",
+    "Messages over a network that cuts",
+    f"One client and its server send each other {MESSAGES:,} messages in {MESSAGES / RATE:.0f} s, "
+    f"through a proxy that cuts each connection within {LONGEST_LIFE_S:.0f} s, in the middle of a "
+    "message: two in five are reset, two end, and one falls silent, which is noticed by pings. All "
+    "clients reconnect by themselves, and once all is sent nothing is cut any more.",
+    (Case("losses", "losses", Demands(1), losses.losses),),
+    (
+        Table(
+            "",
+            (
+                Column("cuts", "losses", "cuts"),
+                *(
+                    Column(f"{way_title}: {fault_title}", "losses", f"{way}_{fault}")
+                    for way, way_title in _WAYS.items()
+                    for fault, fault_title in _FAULTS.items()
+                ),
+            ),
+        ),
+    ),
+    lambda peer: bool(peer.client),
+)
+
+SCENARIOS = (ECHO, HALF_LOAD, BROADCAST, IDLE, LIVES, SLOW, PAGES, SCALING, GROWTH, USES, LOSSES)

@@ -99,6 +99,17 @@ def _ratio(dividend: Figure, divisor: Figure, results: Results) -> Summary | Non
     return results.ratio(dividend, divisor)
 
 
+def _losses() -> Iterator[Goal]:
+    for peer, client in (("ours-python", "Python client"), ("ours-js", "`client.js`")):
+        find = functools.partial(_faults, peer)
+        what = f"{client}: messages lost, twice or out of order"
+        yield Goal("a network that cuts", what, 0, False, find, unit=" messages")
+
+
+def _faults(peer: str, results: Results) -> Summary | None:
+    return results.summary(Figure("losses", peer, "faults"))
+
+
 def _growths() -> Iterator[Goal]:
     for prefix, title in (("turns", "in turns"), ("at-once", "at once")):
         find = functools.partial(_growth, prefix)
@@ -151,6 +162,7 @@ GOALS = (
     *_speed("bare C epoll echo", 0.45, _echo("limit")),
     *_growths(),
     *_resumable(),
+    *_losses(),
     Goal(
         "what `WSHANDLER_THREADS` allows",
         "messages/s of callbacks that sleep for 10 ms",

@@ -1,6 +1,7 @@
 """The benchmarks measure: real servers, real load, and figures that can be."""
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -14,18 +15,23 @@ from benchmarks.suite.charts import Line, line_chart
 from benchmarks.suite.environment import ROOT, Environment
 from benchmarks.suite.failure import MeasurementError
 from benchmarks.suite.load import Load, payload_of
+from benchmarks.suite.losses import End, losses
 from benchmarks.suite.measurements import Bench
-from benchmarks.suite.peers import LIMIT, OURS, OURS_RESUMABLE, PEERS, Dialect
+from benchmarks.suite.peers import LIMIT, OURS, OURS_RESUMABLE, PEERS, RETURNING, Dialect
 from benchmarks.suite.results import Figure, Results, Summary
 from benchmarks.suite.scenarios import MAIN, SCENARIOS
 from benchmarks.suite.server import Demands, running
 
 SECONDS = 0.2
+NODE_MODULES = ROOT / ".venv-benchmarks" / "node" / "node_modules"
 CORES = sorted(os.sched_getaffinity(0))
 
 
 class TestEnvironment(Environment):
-    """The programs that were compiled for the tests, and the packages that run them."""
+    """The programs that were compiled for the tests, and the packages that run them.
+
+    Node's are those of the benchmarks, if they have been run in this checkout.
+    """
 
     __test__ = False
 
@@ -33,7 +39,7 @@ class TestEnvironment(Environment):
     def variables(self):
         directories = [str(Path(sys.executable).parent), str(self.programs.directory)]
         path = os.pathsep.join([*directories, os.environ["PATH"]])
-        return super().variables | {"PATH": path}
+        return super().variables | {"PATH": path, "NODE_PATH": str(NODE_MODULES)}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +55,7 @@ def environment(tmp_path_factory):
 def bench(environment, peer, **demands):
     with running(peer, Demands(**{"clients": 100, **demands}), environment, {CORES[0]}) as server:
         load = Load(environment.programs, server, peer, CORES[-1])
-        yield Bench(peer, server, load, SECONDS)
+        yield Bench(peer, server, load, environment, SECONDS)
 
 
 @pytest.fixture(scope="module", params=[OURS, OURS_RESUMABLE, LIMIT], ids=lambda peer: peer.key)
@@ -96,6 +102,38 @@ class TestMeasurements:
     def test_pages(self, measured):
         """Requests, while clients chat."""
         assert measurements.pages(measured, sockets=20)["rate"] > 10
+
+
+class TestLosses:
+    @pytest.mark.parametrize("peer", RETURNING, ids=lambda peer: peer.key)
+    def test_are_counted(self, environment, peer):
+        """On a connection that is cut; this package has none.
+
+        Takes a second of messages, and one or two until no more come where some are lost.
+        """
+        if peer.client[0] == "node" and not (NODE_MODULES.exists() and shutil.which("node")):
+            pytest.skip("benchmarks/run has not installed Node's packages")
+        quiet_s = 10 if peer.is_ours else 1
+        with bench(environment, peer) as found:
+            sample = losses(found, messages=250, rate=250, longest_life_s=1, quiet_s=quiet_s)
+        assert sample["cuts"] > 0
+        assert 0 <= sample["up_lost"] <= 250
+        assert 0 <= sample["down_lost"] <= 250
+        assert not peer.is_ours or sample["faults"] == 0
+
+    def test_are_told_from_what_is_twice_and_what_is_late(self):
+        """Of four messages: one never comes, one comes twice, and one after its successor."""
+        found = End([0, 2, 1, 1], has_sent=True).faults(4, "up")
+        assert found == {"up_lost": 1, "up_twice": 1, "up_late": 1}
+
+    def test_a_client_that_ends_is_no_result(self, environment):
+        """But a reason: the last line of its complaint."""
+        peer = dataclasses.replace(RETURNING[0], client=("python", "-c", "raise OSError('none')"))
+        with (
+            bench(environment, peer) as found,
+            pytest.raises(MeasurementError, match="OSError: none"),
+        ):
+            losses(found, messages=1)
 
 
 @pytest.mark.alone
@@ -183,10 +221,13 @@ def test_every_case_has_a_name_of_its_own():
 
 def test_every_app_is_there():
     """A peer's command names a file of benchmarks/peers."""
-    apps = {path.name for path in (ROOT / "benchmarks" / "peers").iterdir()}
+    apps = ROOT / "benchmarks" / "peers"
     for peer in PEERS:
-        app = next((part for part in peer.command if part.endswith((":app", ".py", ".js"))), None)
-        assert peer is LIMIT or f"{app.removesuffix(':app')}.py" in apps or app in apps
+        for command in filter(None, (peer.command, peer.client)):
+            app = next((part for part in command if part.endswith((":app", ".py", ".js"))), None)
+            if app and app.endswith(":app"):
+                app = app.removesuffix(":app").replace(".", "/") + ".py"
+            assert peer is LIMIT or (apps / app).is_file()
 
 
 def test_the_program_says_what_there_is():
