@@ -22,7 +22,7 @@ from benchmarks.suite.results import Figure, Results, Summary
 from benchmarks.suite.scenarios import MAIN, SCENARIOS
 from benchmarks.suite.server import Demands, running
 
-SECONDS = 0.2
+SECONDS = 0.5
 NODE_MODULES = ROOT / ".venv-benchmarks" / "node" / "node_modules"
 CORES = sorted(os.sched_getaffinity(0))
 
