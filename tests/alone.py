@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .matrices import kind_of
+from .groups import is_alone
 
 
 class Turn:
@@ -63,35 +63,3 @@ def pytest_runtest_protocol(item, nextitem):
     finally:
         if not (is_alone(item) and nextitem is not None and is_alone(nextitem)):
             turn.leave()
-
-
-def is_alone(item):
-    return item.get_closest_marker("alone") is not None
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Say what stays together in one process of pytest-xdist (`--dist loadgroup`)."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-
-
-def group_of(item):
-    """Tests that are alone, that share a server, that share another fixture; else each its own."""
-    if is_alone(item):
-        return "alone"
-    module = item.nodeid.partition("::")[0]
-    folder = str(Path(module).parent)
-    kind = kind_of(item)
-    if kind:
-        return f"{folder if 'session_server' in item.fixturenames else module}-{kind}"
-    scopes = scopes_of(item)
-    if "package" in scopes:
-        return folder
-    return item.nodeid if scopes <= {"function"} else module
-
-
-def scopes_of(item):
-    """The scopes of the fixtures of a test that are ours; a plugin's have no place in the tree."""
-    found = item._fixtureinfo.name2fixturedefs.values()  # pytest tells it nowhere else
-    return {each[-1].scope for each in found if each[-1].baseid}

@@ -2,7 +2,7 @@
 
 import signal
 
-pytest_plugins = ["tests.alone", "tests.matrices"]
+pytest_plugins = ["tests.alone", "tests.groups", "tests.matrices"]
 
 # A shell starts what runs in the background without SIGINT, and every process that we start would
 # inherit that: `flask run` could not be ended as by Ctrl-C.
