@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests import chromium
+from tests.chromium import chromium
 from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS
 
 from .peer import Peer
@@ -19,8 +19,8 @@ STEP_MS = 500
 # Not for the session: there can be one Playwright at a time, and tests/site has its own.
 @pytest.fixture(scope="module")
 def browser():
-    with chromium.running() as started:
-        yield started
+    with chromium() as browser:
+        yield browser
 
 
 class Page:

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests import chromium
+from tests.chromium import FLAGS, whole_chromium
 from tests.deadlines import DEADLINE_S
 
 from .conftest import hello_text
@@ -14,12 +14,9 @@ from .peer import Closed
 @pytest.fixture
 def connection(peer, tmp_path):
     """That of a page which goes where it is told."""
-    chromium.skip_where_missing()
-    flags = [*chromium.FLAGS, "--headless", f"--user-data-dir={tmp_path}"]
-    url = f"http://{peer.netloc}/history.html"
-    browser = subprocess.Popen(
-        [chromium.CHROMIUM, *flags, url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    command = [whole_chromium(), *FLAGS, "--headless", f"--user-data-dir={tmp_path}"]
+    command += [f"http://{peer.netloc}/history.html"]
+    browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         connection = peer.next()
         connection.accept()

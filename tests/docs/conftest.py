@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests import chromium
+from tests.chromium import chromium
 
 from .chat import CHAT, README, chat_program
 from .markdown_page import MarkdownPage
@@ -58,5 +58,5 @@ def proxied_chat(tmp_path: Path) -> Iterator[Program]:
 # Not for the session: there can be one Playwright at a time, and tests/site has its own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with chromium.running() as started:
-        yield started
+    with chromium() as browser:
+        yield browser

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.sync.client import connect
 
-from tests import chromium, preloaded
+from tests import preloaded
+from tests.chromium import chromium
 from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS, STOP_DEADLINE_S
 from tests.ports import free_port
 from tests.resume.cutting_proxy import CuttingProxy
@@ -242,12 +243,12 @@ class Visitors:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    with chromium.running() as started:
-        from playwright.sync_api import expect  # it is there, else this is skipped
+    with chromium() as browser:
+        from playwright.sync_api import expect  # not everybody has it
 
         # Time passes only when something is wrong, or the machine is slow.
         expect.set_options(timeout=PAGE_DEADLINE_MS)
-        yield started
+        yield browser
 
 
 @pytest.fixture(scope="module")
