@@ -12,6 +12,7 @@ written as in its name: "a-b".
 
 import pytest
 
+KINDS = {"sync", "gthread", "gevent", "tls", "werkzeug"}
 WHOLE = ("gthread",)
 #: Fixtures with a server of each kind, for many tests.
 SERVERS = ("session_server", "module_server")
@@ -20,7 +21,7 @@ SERVERS = ("session_server", "module_server")
 def pytest_addoption(parser):
     parser.addoption(
         "--kinds",
-        help="only these of the servers that many tests share, with commas between them",
+        help="only these of the servers that tests are repeated with, with commas between them",
     )
 
 
@@ -36,20 +37,28 @@ def pytest_collection_modifyitems(config, items):
 
 def is_left_out(item, kinds):
     kind = kind_of(item)
-    if kind is None:
-        return False
-    if kinds and kind not in kinds:
+    if kinds and (kind or own_kind_of(item) or kinds[0]) not in kinds:
         return True
     mark = item.get_closest_marker("matrix")
-    return mark is not None and not (
-        kind in mark.kwargs.get("whole", WHOLE) or is_chosen(item, kind, mark.args)
-    )
+    if kind is None or mark is None:
+        return False
+    return not (kind in mark.kwargs.get("whole", WHOLE) or is_chosen(item, kind, mark.args))
 
 
 def kind_of(item):
     """The kind of the server that a test shares with others, if it does."""
-    params = item.callspec.params if hasattr(item, "callspec") else {}
+    params = params_of(item)
     return next((params[fixture] for fixture in SERVERS if fixture in params), None)
+
+
+def own_kind_of(item):
+    """The kind of the server that a test starts for itself, if it is one of a test's several."""
+    kind = params_of(item).get("kind")
+    return kind if kind in KINDS else None
+
+
+def params_of(item):
+    return item.callspec.params if hasattr(item, "callspec") else {}
 
 
 def is_chosen(item, kind, cases):
