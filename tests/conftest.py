@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-pytest_plugins = ["tests.alone", "tests.groups", "tests.matrices"]
+pytest_plugins = ["tests.matrices", "tests.groups", "tests.alone"]
 
 # A shell starts what runs in the background without SIGINT, and every process that we start would
 # inherit that: `flask run` could not be ended as by Ctrl-C.
