@@ -149,7 +149,8 @@ class Resumables:
             callbacks, settings, self._home, self._budget, slot, Endpoint[bytes](*counts)
         )
         connection.who = client.who
-        connection.session = self._session(client.connection_id)
+        connection.connection_id = client.connection_id
+        connection.resumables = self
         connection.subprotocol = client.subprotocol
         self._living[client.connection_id] = connection
         return connection.first_leg(returns, deflate)
@@ -175,7 +176,7 @@ class Resumables:
             return None
         return connection
 
-    def _session(self, connection_id: str) -> str:
+    def session_of(self, connection_id: str) -> str:
         """What the client says when it comes back: made of the key, and kept nowhere else."""
         name = f"{self._door.name}{_SEPARATOR}{connection_id}"
         digest = hmac.digest(self._key, name.encode(), hashlib.sha256)[:_SECRET_BYTES]
@@ -284,6 +285,13 @@ def _owner_of(returns: Return) -> str:
 
 
 class _Entry(ResumableConnection):
-    __slots__ = ("who",)
+    __slots__ = ("connection_id", "resumables", "who")
 
+    connection_id: str
+    resumables: Resumables
     who: Who
+
+    # Made anew when it is asked for, which is at a return: kept, it would take 0.1 kB.
+    @property
+    def session(self) -> str:
+        return self.resumables.session_of(self.connection_id)

@@ -80,7 +80,6 @@ class ResumableConnection:
         "_was_lost",
         "due_tick",
         "is_corked",
-        "session",
         "slow_turns",
         "subprotocol",
     )
@@ -99,8 +98,6 @@ class ResumableConnection:
         self._home = home
         self._budget = budget
         self._slot = slot
-        #: What a client says when it comes back.
-        self.session = ""
         #: The application's subprotocol.
         self.subprotocol: str | None = None
         # The timer's and the pollers'.
@@ -142,6 +139,11 @@ class ResumableConnection:
         """Send or keep messages that came together."""
         for message in messages:
             self.deliver(message)
+
+    @property
+    def session(self) -> str:
+        """What the client says when it comes back. Of the derived class."""
+        raise NotImplementedError
 
     # What the handler needs: see `handlers.handler.Peer`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,8 @@ class AcceptedHandler:
     def client(self) -> Client:
         """Who has to be known again when it comes back."""
         snapshot, kind = self._snapshot, type(self._handler)
-        handler = f"{kind.__module__}.{kind.__qualname__}"
+        # One for all clients of a class: it is kept with each.
+        handler = sys.intern(f"{kind.__module__}.{kind.__qualname__}")
         user = snapshot.known_user() or _user_in_g(self._keep_in_g)
         who = Who(snapshot.get("PATH_INFO", ""), handler, user)
         return Client(snapshot.connection_id, who, snapshot.subprotocol)
