@@ -141,6 +141,10 @@ class Connection(Listening):
         """What it calls; nobody's after the last one."""
         return self._callbacks
 
+    def close_at_stop(self, code: int) -> None:
+        """Close as the process ends. Any thread."""
+        self.close(code)
+
     # The transport's turn.
 
     def open(self) -> None:

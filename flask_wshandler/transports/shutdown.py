@@ -68,7 +68,7 @@ def close_spread(
     for index, connection in enumerate(connections):
         _pause_until(started_s + spread_s * index / len(connections), must_hurry)
         try:
-            connection.close(code)
+            connection.close_at_stop(code)
         except Exception as fault:
             connection.give_up(fault)
 

@@ -132,6 +132,23 @@ def test_a_reload_loses_nothing(start):
     assert client.recv() == "burst 0"
 
 
+@pytest.mark.parametrize(("sleeps_s", "is_answered"), [(0.9, True), (2.5, False)])
+def test_what_was_taken_is_answered_before_a_stop(start, sleeps_s, is_answered):
+    """What a callback sends within a second arrives; who needs longer holds up no stop."""
+    server = start("gthread", "--workers", "1", WSHANDLER_DRAIN_SECONDS=0)
+    client = Returning(server, "/record/recorder/asking")
+    client.send(f"sleep {sleeps_s}")
+    server.wait_for_event("message", "asking")
+    server.signal(signal.SIGTERM)
+    texts = []
+    while (frame := client.wire.read_frame())[0] == 1:
+        texts.append(frame[1].decode())
+    assert frame[1][:2] == (1012).to_bytes(2, "big")
+    assert ("mawake" in texts) == is_answered
+    assert "a1" in texts
+    client.leave()
+
+
 def test_a_killed_owner_is_gone(start):
     """The client begins anew, at once, and goes on counting."""
     server = start("gthread", "--workers", "2")
