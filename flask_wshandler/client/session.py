@@ -62,6 +62,16 @@ def comes_back(code: int) -> bool:
     return code not in _FINAL and (code < 3000 or code == AWAY)
 
 
+def _size_of(message: Message) -> int:
+    if isinstance(message, bytes) or message.isascii():
+        return len(message)
+    return len(message.encode())
+
+
+class _Endpoint(Endpoint[Message]):
+    size_of = staticmethod(_size_of)
+
+
 class Gap:
     """What stands among the messages where some of the server's may be missing."""
 
@@ -79,7 +89,7 @@ class ClientSession:
         """Unless it is to `repeat`, what was not acknowledged before a gap is dropped."""
         self._subprotocols = tuple(subprotocols)
         self._repeats = repeat
-        self._endpoint: Endpoint[Message] = Endpoint()
+        self._endpoint: _Endpoint = _Endpoint()
         self._session: str | None = None
         self._is_plain = False
         self._is_greeted = False
@@ -171,7 +181,7 @@ class ClientSession:
         self.protocol = subprotocol if subprotocol in self._subprotocols else None
         self.ping_s = None
         self._session = None
-        kept, self._endpoint = self._endpoint, Endpoint()
+        kept, self._endpoint = self._endpoint, _Endpoint()
         self._begin()
         for wire in kept:
             self._send_plainly(wire[1:])
@@ -191,7 +201,7 @@ class ClientSession:
 
     def _keep(self, message: Message) -> Message:
         wire: Message = MESSAGE + message if isinstance(message, str) else BINARY_MESSAGE + message
-        self._endpoint.keep(wire, _size_of(message))
+        self._endpoint.keep(wire)
         return wire
 
     def probe(self) -> None:
@@ -297,9 +307,3 @@ class ClientSession:
         for message in unsent:
             self._keep(message)
         return comes_back(code)
-
-
-def _size_of(message: Message) -> int:
-    if isinstance(message, bytes) or message.isascii():
-        return len(message)
-    return len(message.encode())

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ..protocol.errors import WebSocketError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 SUBPROTOCOL = "wshandler.1"
 
@@ -190,7 +190,10 @@ Kept = TypeVar("Kept")
 
 
 class Endpoint(Generic[Kept]):
-    """The numbers of one end, and what it keeps: each with its size in bytes."""
+    """The numbers of one end, and what it keeps."""
+
+    size_of: Callable[[Any], int] = staticmethod(len)
+    """How many bytes a message has that is kept: always the same."""
 
     __slots__ = (
         "_bytes_since_told",
@@ -210,8 +213,8 @@ class Endpoint(Generic[Kept]):
         #: What the other end was last told of that.
         self.told = received
         self._bytes_since_told = 0
-        #: With their sizes. None while it is empty: a deque takes 0.6 kB.
-        self._kept: collections.deque[tuple[Kept, int]] | None = None
+        #: None while it is empty: a deque takes 0.6 kB.
+        self._kept: collections.deque[Kept] | None = None
         #: What the kept messages take, with what each costs beside its bytes.
         self.kept_bytes = 0
 
@@ -226,16 +229,17 @@ class Endpoint(Generic[Kept]):
 
     def __iter__(self) -> Iterator[Kept]:
         """What is kept, the oldest first: to be sent again."""
-        return (message for message, _ in self._kept or ())
+        return iter(self._kept or ())
 
-    def keep(self, message: Kept, size: int) -> None:
+    def keep(self, message: Kept) -> None:
         """A message is sent, or will be on the next network connection."""
-        if self._kept is None:
-            self._kept = collections.deque()
-        size += MESSAGE_COST_BYTES
-        self._kept.append((message, size))
+        kept = self._kept
+        if kept is None:
+            kept = self._kept = collections.deque()
+        # Not with its size: a tuple for each makes work for the garbage collector.
+        kept.append(message)
         self.sent += 1
-        self.kept_bytes += size
+        self.kept_bytes += self.size_of(message) + MESSAGE_COST_BYTES
 
     def take_back(self) -> None:
         """The message that was kept last is not sent after all."""
@@ -249,14 +253,11 @@ class Endpoint(Generic[Kept]):
         """
         if self._kept is None:
             return 0
-        freed = 0
         self._kept.rotate(behind)
-        for _ in range(count):
-            freed += self._kept.pop()[1]
+        forgotten = [self._kept.pop() for _ in range(count)]
         self._kept.rotate(-behind)
         self.sent -= count
-        self._free(freed)
-        return freed
+        return self._free(forgotten)
 
     def acknowledge(self, number: int) -> None:
         """The other end has taken the messages up to `number`.
@@ -267,14 +268,16 @@ class Endpoint(Generic[Kept]):
             raise ResumeProtocolError(
                 f"{number} messages are acknowledged, of {self.acknowledged} to {self.sent}"
             )
-        if self._kept is not None:
-            taken = range(number - self.acknowledged)
-            self._free(sum([self._kept.popleft()[1] for _ in taken]))
+        kept = self._kept
+        if kept is not None:
+            self._free([kept.popleft() for _ in range(number - self.acknowledged)])
 
-    def _free(self, size: int) -> None:
-        self.kept_bytes -= size
+    def _free(self, messages: list[Kept]) -> int:
+        freed = sum(map(self.size_of, messages)) + MESSAGE_COST_BYTES * len(messages)
+        self.kept_bytes -= freed
         if not self._kept:
             self._kept = None
+        return freed
 
     def can_go_on_from(self, received: int) -> bool:
         """Whether all that is behind the number `received` is kept."""

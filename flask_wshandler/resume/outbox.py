@@ -134,8 +134,8 @@ class Outbox:
         self._is_sending = True
         try:
             is_sent = self._give(frame, message)
-            while self._later:
-                self._give(*self._later.popleft())
+            if self._later:
+                self._give_later()
         finally:
             self._is_sending = False
             if self.endpoint.kept_bytes - self._charged_bytes > _CHARGE_STEP_BYTES:
@@ -147,13 +147,17 @@ class Outbox:
         leg = self.leg
         if leg is None:
             return self._keep_for_return(frame)
-        self.endpoint.keep(frame, len(frame))
+        self.endpoint.keep(frame)
         try:
             is_given = leg.give(frame, message)
         except BaseException:
             leg.abort()  # whether it was written nobody knows, but the client when it is back
             raise
         return is_given or self._take_back(leg, frame)
+
+    def _give_later(self) -> None:
+        while self._later:
+            self._give(*self._later.popleft())
 
     def _take_back(self, leg: Leg, frame: bytes) -> bool:
         """The leg has not taken the message that was kept last; whether the client may get it."""
@@ -176,7 +180,7 @@ class Outbox:
             return False
         if not self.has_room(len(frame)) and not self._apply_policy(len(frame)):
             return False
-        self.endpoint.keep(frame, len(frame))
+        self.endpoint.keep(frame)
         self._unwritten += 1
         self._unwritten_bytes += len(frame) + MESSAGE_COST_BYTES
         self._charge()

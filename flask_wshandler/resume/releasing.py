@@ -38,7 +38,7 @@ class Released:
         """What the next handler goes on with."""
         endpoint = Endpoint[bytes](self.sent - len(self.kept), self.received)
         for frame in self.kept:
-            endpoint.keep(frame, len(frame))
+            endpoint.keep(frame)
         return endpoint
 
 

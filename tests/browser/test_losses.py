@@ -51,7 +51,7 @@ class Server:
     def send(self, message):
         """Also while nobody is there."""
         self.sent.append(message)
-        self._endpoint.keep(message, len(message))
+        self._endpoint.keep(message)
         if self._connection is not None:
             self._connection.send("m" + message)
 

@@ -33,7 +33,7 @@ class Session:
     def send(self, message):
         with self.has_taken:
             wire = "m" + message if isinstance(message, str) else b"m" + message
-            self.endpoint.keep(wire, len(message))
+            self.endpoint.keep(wire)
             self.write(wire)
 
     def write(self, wire):

@@ -32,7 +32,7 @@ class ModelClient:
         return Return(self.session, *counts, self.tries)
 
     def send(self, message):
-        self.endpoint.keep(message, len(message))
+        self.endpoint.keep(message)
         if self.line is not None and self.line.has_hello:
             self.line.to_server += frame("m" + message)
 
