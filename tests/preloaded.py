@@ -24,7 +24,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
-MODULES = ("flask", "gunicorn", "tests.bus.member", "tests.resume.keeper")
+MODULES = (
+    "flask", "gunicorn", "tests.bus.member", "tests.history.member", "tests.history.redis_member",
+    "tests.resume.keeper",
+)  # fmt: skip
 #: The interpreter's variables that the nursery heeds.
 HEEDED = {"PYTHONPATH", "PYTHONUNBUFFERED"}
 #: What it says on the socket of a program: the process id, and the exit status at the end.
@@ -117,7 +120,9 @@ class Forked:
 
     def send_signal(self, number):
         if self.poll() is None:
-            os.kill(self.pid, number)
+            # It may have ended since.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def terminate(self):
         self.send_signal(signal.SIGTERM)

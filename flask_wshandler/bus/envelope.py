@@ -18,6 +18,9 @@ VERSION = 1
 MAX_ENVELOPE_BYTES = 32 * 2**20
 """What a process is willing to hold of one envelope of another."""
 
+SENT_BY_A_LOG = bytes(8)
+"""The sender of what a log carries: no process, so it reaches the one that has appended it, too."""
+
 _HEAD = struct.Struct("!BB8sH")
 
 
@@ -38,6 +41,12 @@ class Kind(enum.IntEnum):
     """To the process that has asked, by a topic of its question's own."""
     PART = 7
     """A piece of a larger envelope, on a bus that carries these in pieces: see `bus.parts`."""
+    LOGGED = 8
+    """A message for a collection's members that is in its log: see `history.stream`."""
+    UNLOGGED_TEXT = 9
+    """The same that its log could not take, as `TEXT`."""
+    UNLOGGED_BINARY = 10
+    """And as `BINARY`."""
 
 
 class Malformed(ValueError):
@@ -49,7 +58,7 @@ class Envelope:
     """One message between processes."""
 
     kind: Kind
-    #: The process that published it: 8 bytes made at random.
+    #: The process that published it: 8 bytes made at random. Or `SENT_BY_A_LOG`.
     sender: bytes
     #: Whom it is for: a collection, or "" for every process.
     topic: str
@@ -59,15 +68,21 @@ class Envelope:
 _KINDS = {int(kind): kind for kind in Kind}
 
 
+def check_size(topic: str, body_bytes: int) -> None:
+    """Raise ValueError if a message of so many bytes is more than others take."""
+    size = _HEAD.size + len(topic.encode()) + body_bytes
+    if size > MAX_ENVELOPE_BYTES:
+        raise ValueError(
+            f"a message of {body_bytes} bytes is more than other processes take: at most "
+            f"{MAX_ENVELOPE_BYTES - size + body_bytes} bytes beside this topic"
+        )
+
+
 def encode(kind: Kind, sender: bytes, topic: str, body: bytes) -> bytes:
     """The bytes of an envelope. Raises ValueError past `MAX_ENVELOPE_BYTES`."""
     name = topic.encode()
-    size = _HEAD.size + len(name) + len(body)
-    if size > MAX_ENVELOPE_BYTES:
-        raise ValueError(
-            f"a message of {len(body)} bytes is more than other processes take: at most "
-            f"{MAX_ENVELOPE_BYTES - size + len(body)} bytes beside this topic"
-        )
+    if _HEAD.size + len(name) + len(body) > MAX_ENVELOPE_BYTES:
+        check_size(topic, len(body))  # says so
     return _HEAD.pack(VERSION, kind, sender, len(name)) + name + body
 
 

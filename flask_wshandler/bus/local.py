@@ -52,7 +52,8 @@ class LocalBus(Bus):
 
     def __init__(self, app_name: str, max_queue_bytes: int) -> None:
         """Opens nothing yet, and looks at nothing."""
-        self._app_name = app_name
+        #: Whose processes it finds.
+        self.app_name = app_name
         super().__init__(max_queue_bytes)
 
     def __str__(self) -> str:
@@ -64,7 +65,7 @@ class LocalBus(Bus):
     def _begin(self) -> None:
         super()._begin()
         # A fork may be about to become another user's, who has another place.
-        self._directory = RunDirectory(self._app_name)
+        self._directory = RunDirectory(self.app_name)
         #: Whether anything was published or waited for. Until then troubles are kept quiet.
         self._is_used = False
         self._lock = locks.Lock()
@@ -176,7 +177,7 @@ class LocalBus(Bus):
 
     def whereabouts(self) -> list[str]:
         """The run directory, and those of other users and other variables."""
-        return self._peers.whereabouts(self, self._app_name)
+        return self._peers.whereabouts(self, self.app_name)
 
     def peer_count(self) -> int:
         """How many others listen."""

@@ -53,6 +53,20 @@ class Managed(Protocol):
         """Let go of what the parent has, in a forked child."""
 
 
+class ForkGuard(Protocol):
+    """Something that no child may have inherited."""
+
+    def before_fork(self) -> None:
+        """Let go of it, and have nobody take it again. Waits a moment at most."""
+
+    def after_fork_in_parent(self) -> None:
+        """It may be taken again. Also called where `before_fork` was not."""
+
+    def reset_after_fork(self) -> None:
+        """The same in the child."""
+
+
+_guards: weakref.WeakSet[ForkGuard] = weakref.WeakSet()
 _managed: dict[Stage, weakref.WeakSet[Managed]] = {stage: weakref.WeakSet() for stage in Stage}
 _exit_pid: int | None = None
 _ending_pid: int | None = None
@@ -61,6 +75,11 @@ _ending_pid: int | None = None
 def register(managed: Managed, stage: Stage) -> None:
     """Have `managed` told of forks, and of the end once `stop_at_exit` has been called."""
     _managed[stage].add(managed)
+
+
+def guard_forks(guard: ForkGuard) -> None:
+    """Have `guard` told of forks: those by `os.fork`, before and after."""
+    _guards.add(guard)
 
 
 def registered(stage: Stage) -> list[Managed]:
@@ -131,7 +150,23 @@ def _reset_all_after_fork() -> None:
         for managed in list(_managed[stage]):
             managed.reset_after_fork()
     first_use.forget_all()
+    for guard in list(_guards):
+        guard.reset_after_fork()
+
+
+def _before_fork() -> None:
+    for guard in list(_guards):
+        guard.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for guard in list(_guards):
+        guard.after_fork_in_parent()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_all_after_fork)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_reset_all_after_fork,
+    )

@@ -7,8 +7,9 @@ process has become another user's.
 
 Invariant: it and the one above it are real directories (no symbolic links) that belong to this
 user and that nobody else may enter; otherwise they are not used. Every member is a Unix socket in
-it; its name ends with a random number and is never used again. A directory that holds nothing may
-be removed at any moment, by any process of its user.
+it; its name ends with a random number and is never used again. What is no member lies beside it, in
+files that begin with its name. A directory that holds nothing may be removed at any moment, by any
+process of its user.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _MAX_PATH_BYTES = 103
 """Of a Unix socket's address: 107 on Linux, 103 elsewhere."""
 
@@ -42,6 +48,9 @@ _TOP = "flask-wshandler"
 
 _ATTEMPTS = 100
 """To make a directory that others remove because they find it empty."""
+
+_LOOK_AGAIN_S = 0.002
+"""For a lock that another process has for a moment."""
 
 _MOST_CLEARED = 1000
 _MOST_SOCKETS = 100
@@ -216,6 +225,40 @@ class RunDirectory:
         _check(self.path.parent)
         return self.path.with_name(name).read_bytes()
 
+    def path_beside(self, name: str) -> Path:
+        """Where such a file is, or would be. Raises `UnsafeDirectory` or OSError."""
+        return self.path.with_name(name)
+
+    def check_beside(self, name: str) -> bool:
+        """Whether there is such a file.
+
+        Raises `UnsafeDirectory` if it could be somebody else's, or others may read it, or OSError.
+        """
+        _check(self.path.parent)
+        return _check_file(self.path.with_name(name))
+
+    def make_beside(self, name: str) -> None:
+        """Make such a file, for this user alone, with nothing in it. Raises OSError if it exists.
+
+        It is opened and closed, which lets go of the POSIX locks that this process has on it; but
+        it is new.
+        """
+        self.write_beside(name, b"")
+
+    @contextlib.contextmanager
+    def locked_beside(self, until_s: float) -> Iterator[None]:
+        """Make the directories; no other process is in such a block of this user meanwhile.
+
+        For what takes a moment. Raises TimeoutError at `until_s` of the monotonic clock,
+        `UnsafeDirectory` or OSError.
+        """
+        descriptor = self._with_directories(lambda: _open_locked(self.path.parent, until_s))
+        try:
+            yield
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
     def remove_beside(self, name: str) -> None:
         """Remove such a file if it is there."""
         with contextlib.suppress(OSError, UnsafeDirectory):
@@ -373,6 +416,45 @@ def _check(path: Path) -> None:
             f"{path} has the mode {stat.S_IMODE(found.st_mode):04o}, which lets others in; it must "
             "be 0700"
         )
+
+
+def _check_file(path: Path) -> bool:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        raise UnsafeDirectory(f"{path} is no regular file")
+    if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+        raise UnsafeDirectory(f"{path} belongs to the user {found.st_uid}, not to {os.geteuid()}")
+    if hasattr(os, "geteuid") and stat.S_IMODE(found.st_mode) & 0o077:
+        raise UnsafeDirectory(
+            f"{path} has the mode {stat.S_IMODE(found.st_mode):04o}, which lets others in; it must "
+            "be 0600"
+        )
+    return True
+
+
+def _open_locked(directory: Path, until_s: float) -> int | None:
+    """A descriptor that has the directory locked; None where there are no such locks."""
+    if fcntl is None:
+        return None
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            if time.monotonic() > until_s:
+                raise TimeoutError(f"another process has {directory} locked")
+            time.sleep(_LOOK_AGAIN_S)
+        # Raises FileNotFoundError, after which it is made anew.
+        if os.stat(directory).st_ino != os.fstat(descriptor).st_ino:
+            raise FileNotFoundError(f"{directory} was replaced")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _make_private(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What collections with history remember: every log is held to one contract."""
