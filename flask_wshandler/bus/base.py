@@ -31,7 +31,7 @@ class BusStats:
 
     #: Envelopes that were published.
     published: int
-    #: Envelopes that came from other processes.
+    #: Envelopes that came from other processes, and from a log.
     received: int
     #: Envelopes that were published and not carried: because of a full queue, a process or a
     #: server that was gone, an age. Counted once for each process that misses one.
@@ -46,6 +46,7 @@ class Bus(abc.ABC):
     """Carries envelopes between the processes of an app.
 
     - `publish` reaches every other process that has subscribed to the topic; never the sender.
+      What a log carries comes by it as well, from `SENT_BY_A_LOG`, and reaches all of them.
     - At most once, and in the order of one sender's calls.
     - Nothing waits for another process or a server: what one does not take is queued up to
       `max_queue_bytes`, past which the oldest goes and is counted. Only `wait_until_subscribed`,
@@ -155,6 +156,11 @@ class Bus(abc.ABC):
         """
         if not self._serves_clients:
             self._wait_until_handed_over(CLOSE_TIMEOUT_S)
+
+    @property
+    def is_serving_clients(self) -> bool:
+        """Whether this process is a server's."""
+        return self._serves_clients
 
     @property
     def is_up(self) -> bool:

@@ -14,6 +14,9 @@ from ..runtime.identity import process_name
 from . import Bus, Envelope, Kind, Malformed, NoBus
 from .rpc import DEFAULT_TIMEOUT_S, Answer, Queries, Replies, Respond
 
+_TEXTS = (Kind.TEXT, Kind.UNLOGGED_TEXT)
+_MESSAGES = (*_TEXTS, Kind.BINARY, Kind.UNLOGGED_BINARY, Kind.LOGGED)
+
 EVERY_PROCESS = ""
 """The topic of what concerns no single collection."""
 
@@ -132,7 +135,7 @@ class BusNode:
         messages: list[Envelope] = []
         for envelope in envelopes:
             try:
-                if envelope.kind is Kind.TEXT or envelope.kind is Kind.BINARY:
+                if envelope.kind in _MESSAGES:
                     _check_text(envelope)
                     messages.append(envelope)
                 else:
@@ -157,7 +160,7 @@ class BusNode:
 
 
 def _check_text(message: Envelope) -> None:
-    if message.kind is Kind.TEXT and not message.body.isascii():
+    if message.kind in _TEXTS and not message.body.isascii():
         try:
             message.body.decode()
         except UnicodeDecodeError as error:

@@ -189,8 +189,11 @@ class RedisAddress:
         return self.shown
 
     @classmethod
-    def parse(cls, url: str) -> RedisAddress:
-        """Check an address. Raises ValueError, which names the option and what is allowed."""
+    def parse(cls, url: str, longest_wait_s: float = math.inf) -> RedisAddress:
+        """Check an address. Raises ValueError, which names the option and what is allowed.
+
+        Its connections wait `longest_wait_s` at most for an answer, whatever its options say.
+        """
         scheme, _, rest = url.partition("://")
         if scheme not in _SCHEMES:
             raise ValueError("the address of a Redis begins with redis://, rediss://, unix://, "
@@ -206,6 +209,8 @@ class RedisAddress:
         for name, value in (("username", username), ("password", password)):
             if value:
                 options[name] = unquote(value)
+        for name in ("socket_timeout", "socket_connect_timeout"):
+            options[name] = min(options.get(name, _ANSWER_S), longest_wait_s)
         if scheme == "unix":
             return cls._of_socket(hosts, path, options)
         if scheme.endswith("+sentinel"):
@@ -404,7 +409,7 @@ def _keywords(options: dict[str, Any]) -> dict[str, Any]:
         # Back-off and the question whether a connection lives are the bus's own.
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
-        "socket_timeout": options.get("socket_timeout", _ANSWER_S),
+        "socket_timeout": options["socket_timeout"],
         "username": options.get("username"),
         "password": options.get("password"),
         "client_name": options.get("client_name"),
@@ -413,7 +418,7 @@ def _keywords(options: dict[str, Any]) -> dict[str, Any]:
 
 def _tcp_keywords(options: dict[str, Any]) -> dict[str, Any]:
     return _keywords(options) | {
-        "socket_connect_timeout": options.get("socket_connect_timeout", _ANSWER_S),
+        "socket_connect_timeout": options["socket_connect_timeout"],
         "socket_keepalive": options.get("socket_keepalive", True),
     }
 

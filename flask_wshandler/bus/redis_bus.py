@@ -19,6 +19,7 @@ from .envelope import Malformed
 from .outage import OutageLog, Silence
 from .parts import Assembler, is_part
 from .redis_address import RedisAddress
+from .redis_commands import NOTHING, Commands
 from .redis_publisher import Publisher
 from .redis_subscriber import Subscriber
 
@@ -33,26 +34,30 @@ class RedisBus(Bus):
 
     def __init__(self, url: str, app_name: str, max_queue_bytes: int) -> None:
         """Connects to nothing yet. Raises ValueError if `url` is none that can be used."""
-        self._address = RedisAddress.parse(url)
+        #: The address with its options, and perhaps a password.
+        self.url = url
+        self.address = RedisAddress.parse(url)
         # Publish and subscribe know no databases; whoever keeps apps apart by them means it.
-        self._prefix = f"wshandler:{{{app_name}/{self._address.database}}}:".encode()
+        self._prefix = f"wshandler:{{{app_name}/{self.address.database}}}:".encode()
+        self._commands = NOTHING
         super().__init__(max_queue_bytes)
 
     def __str__(self) -> str:
-        return f"the bus on {self._address}"
+        return f"the bus on {self.address}"
 
     def _begin(self) -> None:
         super()._begin()
-        silence = Silence(self._address.silence_s)
+        silence = Silence(self.address.silence_s)
         self._publisher = Publisher(
-            self._address,
+            self.address,
             self,
             silence,
             sender=self.sender,
             prefix=self._prefix,
             max_bytes=self.max_queue_bytes,
+            commands=self._commands,
         )
-        self._subscriber = Subscriber(self._address, self, silence)
+        self._subscriber = Subscriber(self.address, self, silence)
         self._assembler = Assembler()  # the subscriber's thread's
         # Reentrant: garbage may be collected meanwhile, and its `__del__` may broadcast.
         self._health_lock = threading.RLock()
@@ -72,6 +77,24 @@ class RedisBus(Bus):
         # What concerns every process tells that this one lives. It must not wait behind a large
         # message until the others take it for dead.
         self._publisher.put(topic, data, is_urgent=not topic)
+
+    def send_commands_of(self, commands: Commands) -> None:
+        """Have the thread that publishes send what waits there, too; also in forked children."""
+        self._commands = commands
+        self._publisher.send_commands_of(commands)
+
+    def wake_publisher(self) -> bool:
+        """There are commands to send. Never waits; False if the bus is closed."""
+        return self._publisher.wake()
+
+    def channel_of(self, topic: str) -> bytes:
+        """What Redis calls a topic. What begins with the name of the topic "" is this app's."""
+        return self._prefix + topic.encode()
+
+    def count_published(self) -> None:
+        """Something was given to be carried in another way than by `publish`."""
+        with self._count_lock:
+            self._published += 1
 
     def _wait_until_handed_over(self, timeout_s: float) -> None:
         self._publisher.wait_until_done(timeout_s)

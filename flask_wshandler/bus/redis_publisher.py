@@ -2,6 +2,7 @@
 
 Invariants:
 - What may have been carried is never published again: a batch whose answer is lost is dropped.
+  Commands of others, which go with it, are for these to send again.
 - An envelope above `PART_BYTES` is published in parts, one behind the other. Only what is urgent
   comes between them, which keeps its own order.
 - `_changed` guards what is said below; no call to Redis is made and nothing logged with it held.
@@ -14,13 +15,14 @@ import dataclasses
 import time
 from typing import Any, Protocol
 
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as Unreachable
-from redis.exceptions import RedisError, ResponseError
 
 from ..runtime import lifecycle, locks, logs, threads
 from .outage import Backoff, Silence
 from .parts import PART_BYTES, split
 from .redis_address import LOST, RedisAddress, reason_of
+from .redis_commands import NOTHING, Command, Commands
 
 logger = logs.logger(__package__)
 
@@ -87,6 +89,7 @@ class Publisher:
         sender: bytes,
         prefix: bytes,
         max_bytes: int,
+        commands: Commands = NOTHING,
     ) -> None:
         """`prefix` and a topic are the name of a channel."""
         self._address = address
@@ -95,6 +98,8 @@ class Publisher:
         self._sender = sender
         self._prefix = prefix
         self._max_bytes = max_bytes
+        #: Has a lock of its own, which is never held where `_changed` is waited for.
+        self._commands = commands
         self._changed = locks.new_condition()
         # Guarded by _changed.
         self._queue: collections.deque[_Queued] = collections.deque()
@@ -144,15 +149,31 @@ class Publisher:
         if trouble:
             self._owner.publisher_fails(trouble)
 
+    def send_commands_of(self, commands: Commands) -> None:
+        """Send from now on what waits there."""
+        with self._changed:
+            self._commands = commands
+
+    def wake(self) -> bool:
+        """There are commands to send. Never waits; False if none are sent any more."""
+        with self._changed:
+            if self._is_closed:
+                return False
+            trouble = self._start()
+            self._changed.notify_all()
+        if trouble:
+            self._owner.publisher_fails(trouble)
+        return True
+
     def wait_until_done(self, timeout_s: float) -> None:
         """Wait until Redis has answered to what is queued and not urgent.
 
         At once if it does not work. After one wait in vain there is none until it works again.
         """
         with self._changed:
-            wanted = self._put_count
+            wanted, wanted_commands = self._put_count, self._commands.put_count
             until_s = time.monotonic() + timeout_s
-            while self._done_count < wanted:
+            while self._done_count < wanted or self._awaits_commands(wanted_commands):
                 if self._is_failing or self._has_waited_in_vain or self._is_closed:
                     return
                 rest_s = until_s - time.monotonic()
@@ -170,7 +191,7 @@ class Publisher:
     def close(self, until_s: float) -> None:
         """Publish what is queued, if Redis works, and end the thread."""
         with self._changed:
-            while (self._queue or self._urgent) and not self._is_failing:
+            while self._has_something_queued() and not self._is_failing:
                 rest_s = until_s - time.monotonic()
                 if rest_s <= 0:
                     break
@@ -184,6 +205,7 @@ class Publisher:
         if lost:
             self._owner.count_dropped(lost)
         self._thread.join(until_s - time.monotonic())
+        self._commands.end()
 
     def abandon(self) -> None:
         """In a forked child: close its copy of the descriptor, and leave the connection be."""
@@ -196,6 +218,13 @@ class Publisher:
         """Have the thread; returns why there is none."""
         lifecycle.stop_at_exit()
         return "" if self._thread.start() else "no thread can start to publish"
+
+    def _awaits_commands(self, wanted: int) -> bool:
+        return self._commands.done_count < wanted and not self._commands.is_stuck
+
+    def _has_something_queued(self) -> bool:
+        is_awaited = self._awaits_commands(self._commands.put_count)
+        return bool(self._queue or self._urgent) or is_awaited
 
     def _take(self, lane: collections.deque[_Queued]) -> _Queued:
         taken = lane.popleft()
@@ -250,6 +279,7 @@ class Publisher:
         self._asked_s = self._heard_s = self._connected_s = time.monotonic()
         self._role = None
         self._role_due_s = 0.0
+        self._commands.connected()
         self._probe()
 
     def _disconnect(self) -> None:
@@ -280,19 +310,28 @@ class Publisher:
         """
         while True:
             with self._changed:
-                if not (self._queue or self._urgent or self._is_closed):
+                if not (self._has_news() or self._is_closed):
                     self._changed.notify_all()  # for what waits until all is published
-                    self._changed.wait_for(self._is_something_due, self._silence.allowed_s)
-                self._is_check_due = False
-                if self._queue or self._urgent:
+                    self._changed.wait_for(self._is_something_due, self._seconds_to_wait())
+                is_asked, self._is_check_due = self._is_check_due, False
+                if self._has_news():
                     return True
                 if self._is_closed:
                     return False
-            self._probe()
-            self._succeed()
+            if time.monotonic() - self._asked_s >= self._silence.allowed_s or is_asked:
+                self._probe()
+                self._succeed()
+
+    def _has_news(self) -> bool:
+        has_commands = self._commands.due_s <= time.monotonic() and not self._is_closed
+        return bool(self._queue or self._urgent) or has_commands
 
     def _is_something_due(self) -> bool:
-        return bool(self._queue or self._urgent or self._is_closed or self._is_check_due)
+        return self._has_news() or self._is_closed or self._is_check_due
+
+    def _seconds_to_wait(self) -> float:
+        rest_s = self._commands.due_s - time.monotonic()
+        return max(0.0, min(self._silence.allowed_s, rest_s))
 
     def _probe(self) -> None:
         """Publish nothing to nobody: only that shows whether something can be published."""
@@ -348,13 +387,12 @@ class Publisher:
         try:
             if large is not None:
                 self._publish_in_parts(large, is_urgent=not done_count)
-            elif batch:
+            else:
                 self._publish_batch(batch)
         finally:
             with self._changed:
                 self._done_count += done_count
-                if done_count:
-                    self._changed.notify_all()
+                self._changed.notify_all()
 
     def _next_batch(self, *, is_urgent: bool = False) -> tuple[list[_Queued], int]:
         """Small envelopes or one large one, as far as they are news; how many are not urgent."""
@@ -383,7 +421,10 @@ class Publisher:
         return batch, done_count
 
     def _publish_batch(self, batch: list[_Queued]) -> None:
-        self._publish([(self._channel(each), each.data) for each in batch], is_counted=True)
+        commands = self._commands.take() if self._commands.due_s <= time.monotonic() else []
+        self._publish(
+            [(self._channel(each), each.data) for each in batch], commands, is_counted=True
+        )
 
     def _publish_in_parts(self, large: _Queued, *, is_urgent: bool) -> None:
         channel = self._channel(large)
@@ -414,26 +455,46 @@ class Publisher:
     def _channel(self, queued: _Queued) -> bytes:
         return self._prefix + queued.topic.encode()
 
-    def _publish(self, commands: list[tuple[bytes, bytes]], *, is_counted: bool = False) -> None:
-        """Publish once. Raises `LOST`; then some of it may have been carried, or none."""
-        if not commands:
+    def _publish(
+        self,
+        published: list[tuple[bytes, bytes]],
+        commands: list[Command] | None = None,
+        *,
+        is_counted: bool = False,
+    ) -> None:
+        """Publish once, and send commands. Raises `LOST`; then some may have been carried."""
+        commands = commands or []
+        if not published and not commands:
             return
         connection = self._connection
         self._asked_s = time.monotonic()
         carried_count = 0
         refusal = None
+        answers: list[object] = []
         try:
-            packed = connection.pack_commands([("PUBLISH", *command) for command in commands])
-            connection.send_packed_command(packed)
-            for _ in commands:
-                try:
-                    connection.read_response()
+            publishing: list[Command] = [("PUBLISH", *each) for each in published]
+            connection.send_packed_command(connection.pack_commands(publishing + commands))
+            for _ in published:
+                answer = self._read_answer()
+                if isinstance(answer, Exception):
+                    refusal = answer
+                else:
                     carried_count += 1
-                except ResponseError as error:
-                    refusal = error
+            for _ in commands:
+                answers.append(self._read_answer())
             self._heard_s = time.monotonic()
         finally:
-            if is_counted and carried_count < len(commands):
-                self._owner.count_dropped(len(commands) - carried_count)
+            if is_counted and carried_count < len(published):
+                self._owner.count_dropped(len(published) - carried_count)
+            if commands:
+                self._commands.answered(answers)
         if refusal is not None:
             raise Refused(f"Redis refuses PUBLISH: {refusal}")
+
+    def _read_answer(self) -> object:
+        """An answer, or the exception that is a refusal. Raises `LOST`."""
+        try:
+            # redis-py takes a Redis that loads its data for one that is lost.
+            return self._connection.read_response(disconnect_on_error=False)
+        except (ResponseError, BusyLoadingError) as error:
+            return error

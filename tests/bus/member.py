@@ -17,6 +17,19 @@ def digest(body):
     return hashlib.sha256(body).hexdigest()
 
 
+def in_child(work):
+    """Do it in a forked child, and wait for its end; whether it was done."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        logging.exception("the child")
+        os._exit(1)
+
+
 class Member:
     """One bus, and what came from it."""
 
@@ -90,28 +103,23 @@ class Member:
 
     def fork(self, topic):
         """A child that subscribes and publishes; wait for its end."""
-        child = os.fork()
-        if child:
-            os.waitpid(child, 0)
-            return
-        try:
-            self.bus.subscribe(topic)
-            assert self.bus.wait_until_subscribed(5)
-            self.bus.publish(Kind.TEXT, topic, b"from the child")
-            self.bus.close()
-            os._exit(0)
-        except BaseException:
-            logging.exception("the child")
-            os._exit(1)
+        in_child(lambda: self._publish_as_child(topic))
+
+    def _publish_as_child(self, topic):
+        self.bus.subscribe(topic)
+        assert self.bus.wait_until_subscribed(5)
+        self.bus.publish(Kind.TEXT, topic, b"from the child")
+        self.bus.close()
 
     def close(self):
         self.bus.close()
 
 
-def main():
+def main(kind=Member):
+    """Do what is said, by the methods of a Member or of another `kind`."""
     url, name, options = sys.argv[1:]
     logging.basicConfig(format="%(levelname)s %(message)s")
-    member = Member(url, name, json.loads(options))
+    member = kind(url, name, json.loads(options))
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         method, *arguments = json.loads(line)

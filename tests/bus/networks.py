@@ -173,10 +173,12 @@ NETWORKS = {"local": LocalNetwork, "redis": RedisNetwork}
 class Member:
     """A process on the bus, from its parent's side: its methods are those of `member.Member`."""
 
+    module = "tests.bus.member"
+
     def __init__(self, network, name="test", **options):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the process
         self.process = preloaded.start(
-            [sys.executable, "-m", "tests.bus.member", network.url, name, json.dumps(options)],
+            [sys.executable, "-m", self.module, network.url, name, json.dumps(options)],
             cwd=ROOT,
             env={**os.environ, **network.environment},
             stdin=subprocess.PIPE,
