@@ -10,12 +10,20 @@ export interface ConnectionOptions {
   maxBufferedAmount?: number;
 }
 
+export interface GapEvent extends Event {
+  /**
+   * true: those of a collection with history, which are not in it any more. false: the handler was
+   * gone; what was on its way, and what was broadcast without a history.
+   */
+  readonly history: boolean;
+}
+
 export interface ConnectionEventMap {
   /** A handler on the server has begun: at first, and whenever it is not the one from before. */
   open: Event;
   message: MessageEvent<any>;
   /** Messages may have been lost. */
-  gap: Event;
+  gap: GapEvent;
   /** `state` has changed, and perhaps `attempt` and `retryAt`. */
   state: Event;
   /** A Blob could not be read, and is not sent. */
@@ -46,7 +54,7 @@ export class Connection extends EventTarget {
   /** Each is called behind the listeners of its event. */
   onopen?: ((this: Connection, event: Event) => any) | null;
   onmessage?: ((this: Connection, event: MessageEvent<any>) => any) | null;
-  ongap?: ((this: Connection, event: Event) => any) | null;
+  ongap?: ((this: Connection, event: GapEvent) => any) | null;
   onstate?: ((this: Connection, event: Event) => any) | null;
   onerror?: ((this: Connection, event: Event) => any) | null;
   onclose?: ((this: Connection, event: CloseEvent) => any) | null;

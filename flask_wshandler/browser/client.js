@@ -36,6 +36,10 @@ const MOST_KEPT = 16_384;
 
 const BINARY_MESSAGE = 0x6d;
 const SESSION = /^[\w~-]{8,128}$/;
+// Behind an @ before a message that is in a log, or all behind an @ or a g: the log, and how far it is read.
+const PLACE = /^.([\da-f]{12}\.[\da-f.]{1,64})(\n?)/;
+const LONGEST_HEAD = 79;
+const MOST_PLACES = 32;
 
 // A copy of a text, an ArrayBuffer or a view of one, with an m in front.
 function framed(data) {
@@ -86,6 +90,8 @@ export class Connection extends EventTarget {
   #untoldBytes;
   #tellTimer;
   #acknowledged = 0;
+  // Tokens with how far it is in logs, that it has heard of last: for a new handler.
+  #places = [];
   // The messages behind #acknowledged, each with its size and its frame, and how many of them the
   // server may have.
   #kept = [];
@@ -146,7 +152,7 @@ export class Connection extends EventTarget {
   #connect() {
     const counts = `${this.#received}.${this.#acknowledged}.${this.#tries++}`;
     const returns = this.#session ? `${this.#wasOrderly ? "n" : "r"}.${this.#session}.${counts}` : [];
-    const offer = this.#isOffering ? [SUBPROTOCOL].concat(this.#protocols, returns) : this.#protocols;
+    const offer = this.#isOffering ? [SUBPROTOCOL].concat(this.#protocols, returns, this.#places) : this.#protocols;
     const socket = (this.#socket = new WebSocket(this.url, offer));
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -192,7 +198,8 @@ export class Connection extends EventTarget {
 
   #hear(data) {
     this.#deadline = Date.now() + this.#patienceMs;
-    const kind = data[0] ?? new Uint8Array(data)[0];
+    const text = typeof data === "string" ? data : String.fromCharCode(...new Uint8Array(data.slice(0, LONGEST_HEAD)));
+    const kind = text[0];
     try {
       if (this.state === "connecting") {
         check(kind === "h");
@@ -201,8 +208,15 @@ export class Connection extends EventTarget {
         this.#open(hello);
       } else if (!this.#session) {
         this.#deliver(data);
-      } else if (kind === "m" || kind === BINARY_MESSAGE) {
-        this.#take(data);
+      } else if (kind === "m") {
+        this.#take(data, 1);
+      } else if (kind === "@" || kind === "g") {
+        const [, place, end] = PLACE.exec(text);
+        check((kind === "@" && end) || data === kind + place);
+        const token = `p.${place}`;
+        const others = this.#places.filter((other) => other.slice(0, 14) !== token.slice(0, 14));
+        this.#places = [...others, token].slice(-MOST_PLACES);
+        this.#take(data, end && token.length);
       } else if (kind === "a") {
         const number = Number(data.slice(1));
         check(data === `a${number}`);
@@ -218,7 +232,10 @@ export class Connection extends EventTarget {
 
   #open({ session, received, resumed, lost, ping, protocol }) {
     check(resumed ? this.#session : resumed === false);
-    if (!this.#session || !session) this.#received = this.#acknowledged = 0;
+    if (!this.#session || !session) {
+      this.#received = this.#acknowledged = 0;
+      this.#places = [];
+    }
     this.#acknowledge(received);
     const hasGap = this.#session && !resumed && lost;
     if (hasGap && !this.#repeat) this.#forget(0);
@@ -228,11 +245,12 @@ export class Connection extends EventTarget {
     this.#written = this.#untold = this.#untoldBytes = this.#isWell = 0;
     this.#enter("open", (ping || Infinity) * 1000 + GRACE_MS);
     this.#flush();
-    if (hasGap) this.#emit("gap");
+    if (hasGap) this.#emit("gap", { history: false });
     if (!resumed) this.#emit("open");
   }
 
-  #take(data) {
+  // What begins nowhere is no message, but says only where this client is in a log; with a g, after a gap.
+  #take(data, begin) {
     this.#received += 1;
     this.#untold += 1;
     this.#isWell = 1;
@@ -240,7 +258,8 @@ export class Connection extends EventTarget {
     const isMuch = this.#untoldBytes >= ACKNOWLEDGE_AFTER_BYTES;
     if (isMuch || this.#untold >= ACKNOWLEDGE_AFTER_MESSAGES) this.#tell();
     else if (this.#untold === 1) this.#tellTimer = setTimeout(() => this.#tell(), ACKNOWLEDGE_AFTER_MS);
-    this.#deliver(data.slice(1));
+    if (begin) this.#deliver(data.slice(begin));
+    else if (data[0] === "g") this.#emit("gap", { history: true });
   }
 
   #tell() {
@@ -331,9 +350,9 @@ export class Connection extends EventTarget {
   }
 
   // A listener that throws is the page's affair, so no `on…` is called from here.
-  #emit(type, init, Kind = Event) {
+  #emit(type, init, Kind) {
     if (this.#life.signal.aborted) return;
     this.addEventListener(type, this[`on${type}`], { once: true });
-    this.dispatchEvent(new Kind(type, init));
+    this.dispatchEvent(Kind ? new Kind(type, init) : Object.assign(new Event(type), init));
   }
 }

@@ -11,11 +11,13 @@ from __future__ import annotations
 from .connection import Connection, connect
 from .errors import ConnectionClosed, ConnectTimeout, HandshakeFailed, HandshakeRefused
 from .patience import State
+from .session import Gap
 
 __all__ = [
     "ConnectTimeout",
     "Connection",
     "ConnectionClosed",
+    "Gap",
     "HandshakeFailed",
     "HandshakeRefused",
     "State",

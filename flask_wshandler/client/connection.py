@@ -21,7 +21,7 @@ def connect(
     uri: str,
     *,
     subprotocols: Sequence[str] = (),
-    on_gap: Callable[[], object] | None = None,
+    on_gap: Callable[[Gap], object] | None = None,
     repeat: bool = True,
     ssl: ssl_module.SSLContext | None = None,
     server_hostname: str | None = None,
@@ -41,11 +41,12 @@ def connect(
     That may take several tries: whatever may pass, such as a network error or a 503, is tried
     again until `open_timeout` seconds are over. Each later try has as much time.
 
-    `subprotocols` are the application's. `on_gap` is called where messages of the server may be
-    missing, by `recv` or the iteration, at that place among the messages. Unless it is to `repeat`,
-    what the server has not acknowledged before a gap is dropped: it arrives at most once then, and
-    else at least once. The other arguments are those of `websockets.sync.client.connect`; `proxy`
-    is True for the system's, None, or the address of an HTTP proxy.
+    `subprotocols` are the application's. `on_gap` is called with a `Gap` where messages of the
+    server may be missing, by `recv` or the iteration, at that place among the messages. Unless it
+    is to `repeat`, what the server has not acknowledged before a `Gap.MESSAGES` is dropped: it
+    arrives at most once then, and else at least once. The other arguments are those of
+    `websockets.sync.client.connect`; `proxy` is True for the system's, None, or the address of an
+    HTTP proxy.
 
     Raises `ConnectTimeout`; `HandshakeRefused` for an answer that would be the same next time, such
     as 401 or 403; `HandshakeFailed` for one that is no WebSocket's; `ConnectionClosed` if the
@@ -80,7 +81,7 @@ class Connection:
     receive. It is a context manager, which closes it: with 1000, or 1011 after an exception.
     """
 
-    def __init__(self, link: ClientLink, on_gap: Callable[[], object] | None) -> None:
+    def __init__(self, link: ClientLink, on_gap: Callable[[Gap], object] | None) -> None:
         self._link = link
         self._on_gap = on_gap
 
@@ -104,7 +105,7 @@ class Connection:
         """
         while isinstance(message := self._link.receive(timeout), Gap):
             if self._on_gap is not None:
-                self._on_gap()
+                self._on_gap(message)
         return message
 
     def __iter__(self) -> Iterator[str | bytes]:

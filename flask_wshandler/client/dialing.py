@@ -23,7 +23,7 @@ from websockets.typing import Origin, Subprotocol
 from websockets.uri import WebSocketURI, parse_uri
 
 from .errors import HandshakeFailed, HandshakeRefused
-from .network import NetworkConnection
+from .network import OWN_BYTES, NetworkConnection
 
 USER_AGENT = "flask-wshandler"
 
@@ -92,7 +92,7 @@ def dial(target: Target, subprotocols: Sequence[str], timeout_s: float | None) -
             channel = _enable_tls(channel, target, address, deadline)
         protocol = _protocol(target, address, subprotocols)
         _shake_hands(channel, protocol, target, deadline)
-        return NetworkConnection(channel, protocol)
+        return NetworkConnection(channel, protocol, target.max_size)
     except BaseException:
         channel.close()
         raise
@@ -190,7 +190,7 @@ def _protocol(target: Target, address: WebSocketURI, subprotocols: Sequence[str]
         origin=None if target.origin is None else Origin(target.origin),
         extensions=enable_client_permessage_deflate(None) if target.compression else None,
         subprotocols=[Subprotocol(name) for name in subprotocols],
-        max_size=target.max_size,
+        max_size=None if target.max_size is None else target.max_size + OWN_BYTES,
         logger=_quiet,
     )
 

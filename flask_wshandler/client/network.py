@@ -17,6 +17,8 @@ from websockets.protocol import Event, State
 
 from ..protocol.errors import CloseCode
 from ..protocol.frames import Message
+from ..resume.endpoint import SUBPROTOCOL
+from ..resume.places import own_size
 
 _READ_BYTES = 16 * 1024
 """Few: compressed it may be a thousand times as much."""
@@ -26,17 +28,26 @@ _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWant
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _NO_TEXT = "a text that is no UTF-8"
 
+OWN_BYTES = 1024
+"""More than there is in a message beside the application's, and in a hello."""
+
 
 class NetworkConnection:
     """One WebSocket."""
 
-    def __init__(self, channel: socket.socket, protocol: ClientProtocol) -> None:
-        """Take over a socket whose opening handshake is done."""
+    def __init__(
+        self, channel: socket.socket, protocol: ClientProtocol, max_size: int | None
+    ) -> None:
+        """Take over a socket whose opening handshake is done.
+
+        `max_size` is that of the application's messages; of the protocol's `OWN_BYTES` more.
+        """
         channel.setblocking(False)
         self._socket = channel
         self._protocol = protocol
         self._unwritten: collections.deque[bytes] = collections.deque()
         self._begun = 0
+        self._max_size = max_size
         self._fragments = bytearray()
         self._is_text = False
         self._is_broken = False
@@ -139,12 +150,22 @@ class NetworkConnection:
             self._fragments += event.data
             if event.fin:
                 data, self._fragments = bytes(self._fragments), bytearray()
+                if self._is_too_big(data):
+                    reason = f"a message of more than {self._max_size} bytes"
+                    self._protocol.fail(CloseCode.MESSAGE_TOO_BIG, reason)
+                    break
                 try:
                     messages.append(data.decode() if self._is_text else data)
                 except UnicodeDecodeError:
                     self._protocol.fail(CloseCode.INVALID_DATA, _NO_TEXT)
                     break
         return messages
+
+    def _is_too_big(self, data: bytes) -> bool:
+        if self._max_size is None or len(data) <= self._max_size:
+            return False
+        is_ours = self.subprotocol == SUBPROTOCOL
+        return len(data) - (own_size(data) if is_ours else 0) > self._max_size
 
     def send(self, message: Message) -> None:
         """Put a message behind what is not written."""

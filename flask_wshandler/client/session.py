@@ -10,14 +10,15 @@ the application told of a gap. Before the hello nothing goes out.
 from __future__ import annotations
 
 import collections
+import enum
 from collections.abc import Sequence
-from typing import Final
 
 from ..protocol.errors import CloseCode
 from ..protocol.frames import Message
 from ..resume.endpoint import (
     ACKNOWLEDGE_AFTER_S,
     BINARY_MESSAGE,
+    MAX_PLACES,
     MESSAGE,
     PROBE,
     SUBPROTOCOL,
@@ -29,6 +30,7 @@ from ..resume.endpoint import (
     parse_acknowledgement,
     parse_hello,
 )
+from ..resume.places import BINARY_LOGGED, GAP, LOGGED, parse_gap, split_binary, split_text
 
 SILENCE_S = 5.0
 """How much longer than its `ping` a server may say nothing, before the network counts as lost."""
@@ -72,11 +74,13 @@ class _Endpoint(Endpoint[Message]):
     size_of = staticmethod(_size_of)
 
 
-class Gap:
+class Gap(enum.Enum):
     """What stands among the messages where some of the server's may be missing."""
 
-
-GAP: Final = Gap()
+    MESSAGES = enum.auto()
+    """The handler was gone: what was on its way, and what was broadcast without a history."""
+    HISTORY = enum.auto()
+    """Of a collection with history: they are not in it any more."""
 
 
 class ClientSession:
@@ -106,11 +110,15 @@ class ClientSession:
         self.has_exchanged = False
         #: How often messages of the server may have been lost.
         self.gaps = 0
+        #: Of these, how often they were those of a log.
+        self.history_gaps = 0
         self._outgoing: collections.deque[Message] = collections.deque()
         self._plain_bytes = 0
         self._answers = False
         self._probes = False
         self._tries = 0
+        #: Where it is in the logs of collections: by stream, the last one that was heard of last.
+        self._places: dict[str, str] = {}
         #: What the application is to be given: messages, and gaps in between.
         self.taken: collections.deque[Message | Gap] = collections.deque()
 
@@ -167,7 +175,7 @@ class ClientSession:
             is_anew=self._has_ended_in_order,
         )
         self._tries += 1
-        return Offer(self._subprotocols, returns).tokens()
+        return Offer(self._subprotocols, returns, self._places).tokens()
 
     def answered(self, subprotocol: str | None, now_s: float) -> None:
         """The handshake has succeeded, with that subprotocol."""
@@ -181,6 +189,7 @@ class ClientSession:
         self.protocol = subprotocol if subprotocol in self._subprotocols else None
         self.ping_s = None
         self._session = None
+        self._places.clear()
         kept, self._endpoint = self._endpoint, _Endpoint()
         self._begin()
         for wire in kept:
@@ -225,6 +234,15 @@ class ClientSession:
             self._receive_bytes(message, now_s)
         elif message.startswith(MESSAGE):
             self._take(message[1:], _size_of(message) - 1, now_s)
+        elif message.startswith(LOGGED):
+            place, text = split_text(message)
+            self._note_place(*place)
+            self._take(text, 0 if text is None else _size_of(text), now_s)
+        elif message.startswith(GAP):
+            self._note_place(*parse_gap(message))
+            self.gaps += 1
+            self.history_gaps += 1
+            self._take(Gap.HISTORY, 0, now_s)
         elif message == PROBE:
             self._acknowledge()
         else:
@@ -232,12 +250,24 @@ class ClientSession:
             self.has_exchanged = True
 
     def _receive_bytes(self, message: bytes, now_s: float) -> None:
-        if not message.startswith(BINARY_MESSAGE):
+        if message.startswith(BINARY_MESSAGE):
+            self._take(message[1:], len(message) - 1, now_s)
+        elif message.startswith(BINARY_LOGGED):
+            place, data = split_binary(message)
+            self._note_place(*place)
+            self._take(data, len(data), now_s)
+        else:
             raise ResumeProtocolError(f"no binary of {SUBPROTOCOL} begins as {message[:1]!r}")
-        self._take(message[1:], len(message) - 1, now_s)
 
-    def _take(self, message: Message, size: int, now_s: float) -> None:
-        self.taken.append(message)
+    def _note_place(self, stream: str, place: str) -> None:
+        self._places.pop(stream, None)
+        self._places[stream] = place
+        if len(self._places) > MAX_PLACES:
+            del self._places[next(iter(self._places))]
+
+    def _take(self, message: Message | Gap | None, size: int, now_s: float) -> None:
+        if message is not None:
+            self.taken.append(message)
         self.has_exchanged = True
         if self._endpoint.take(size):
             self._acknowledge()
@@ -264,7 +294,7 @@ class ClientSession:
 
     def _miss(self) -> None:
         self.gaps += 1
-        self.taken.append(GAP)
+        self.taken.append(Gap.MESSAGES)
         while not self._repeats and len(self._endpoint):
             self._endpoint.take_back()
 

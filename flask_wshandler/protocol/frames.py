@@ -119,7 +119,14 @@ class OutgoingMessage:
     Any thread: encoding it twice at once only wastes the work.
     """
 
-    __slots__ = ("_compressed", "_first_byte", "in_subprotocol", "payload", "plain_frame")
+    __slots__ = (
+        "_compressed",
+        "_first_byte",
+        "in_subprotocol",
+        "payload",
+        "place",
+        "plain_frame",
+    )
 
     def __init__(self, message: Sendable) -> None:
         self._first_byte, self.payload = _encoded(message)
@@ -127,6 +134,8 @@ class OutgoingMessage:
         self.plain_frame: bytes | None = None
         #: The same as a subprotocol of this package's sends it, once it has made that.
         self.in_subprotocol: OutgoingMessage | None = None
+        #: Where it is in a log, which that tells its clients; None if it is in none.
+        self.place: str | None = None
         self._compressed: dict[int, bytes] | None = None
 
     @classmethod

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ..protocol.errors import WebSocketError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 SUBPROTOCOL = "wshandler.1"
 
@@ -48,6 +48,10 @@ _SESSION = re.compile(r"[A-Za-z0-9_~-]{8,128}")
 _RETURN = re.compile(rf"([rn]\.)({_SESSION.pattern})" + rf"\.({_NUMBER.pattern})" * 3)
 _RETURN_PREFIX = "r."
 _ANEW_PREFIX = "n."
+_PLACE = re.compile(r"([0-9a-f]{12})\.([0-9a-f.]{1,64})")
+_PLACE_PREFIX = "p."
+MAX_PLACES = 32
+"""In an offer: with so many collections a client goes on after its handler is gone."""
 MESSAGE_COST_BYTES = 64
 """About what a kept message takes beside its bytes."""
 
@@ -87,11 +91,14 @@ class Offer:
     subprotocols: tuple[str, ...] = ()
     #: None at the first time.
     returns: Return | None = None
+    #: Where it is in the logs of collections: by stream.
+    places: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def tokens(self) -> list[str]:
         """The values of the header Sec-WebSocket-Protocol, in their order."""
         returns = [] if self.returns is None else [str(self.returns)]
-        return [SUBPROTOCOL, *self.subprotocols, *returns]
+        places = [f"{_PLACE_PREFIX}{stream}.{place}" for stream, place in self.places.items()]
+        return [SUBPROTOCOL, *self.subprotocols, *returns, *places]
 
 
 def parse_offer(tokens: Iterable[str]) -> Offer | None:
@@ -103,7 +110,9 @@ def parse_offer(tokens: Iterable[str]) -> Offer | None:
     if SUBPROTOCOL not in tokens:
         return None
     returns = [token for token in tokens if _RETURN.fullmatch(token)]
-    others = tuple(token for token in tokens if token != SUBPROTOCOL and token not in returns)
+    places = [token for token in tokens if _is_place(token)]
+    known = {SUBPROTOCOL, *returns, *places}
+    others = tuple(token for token in tokens if token not in known)
     if not returns:
         return Offer(others)
     match = _RETURN.fullmatch(returns[0])
@@ -112,7 +121,32 @@ def parse_offer(tokens: Iterable[str]) -> Offer | None:
     prefix, session, *digits = match.groups()
     received, acknowledged, tries = map(_number, digits)
     is_anew = prefix == _ANEW_PREFIX
-    return Offer(others, Return(session, received, acknowledged, tries, is_anew))
+    return Offer(
+        others,
+        Return(session, received, acknowledged, tries, is_anew),
+        _by_stream(places),
+    )
+
+
+def _is_place(token: str) -> bool:
+    return token.startswith(_PLACE_PREFIX) and bool(_PLACE.fullmatch(token, len(_PLACE_PREFIX)))
+
+
+def _by_stream(tokens: list[str]) -> dict[str, str]:
+    places = dict([parse_place(token.removeprefix(_PLACE_PREFIX)) for token in tokens])
+    if len(places) != len(tokens):
+        raise ResumeProtocolError("the client is at several places of one log")
+    if len(places) > MAX_PLACES:
+        raise ResumeProtocolError(f"{len(places)} places in logs, of at most {MAX_PLACES}")
+    return places
+
+
+def parse_place(text: str) -> tuple[str, str]:
+    """The stream and the place in it. Raises `ResumeProtocolError`."""
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        raise ResumeProtocolError(f"{text!r:.100} is no place in a log")
+    return match[1], match[2]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from .endpoint import (
     ResumeProtocolError,
     parse_acknowledgement,
 )
+from .places import gap_note, logged_head, place_after, place_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -365,14 +366,27 @@ def _unframed(frame: bytes) -> OutgoingMessage:
     return OutgoingMessage.of_payload(frame[head:], is_text=frame[0] & 15 == Opcode.TEXT)
 
 
-def is_frame_of_message(frame: bytes) -> bool:
-    """Whether it is one that `numbered_frame` could have made."""
+def is_numbered_frame(frame: bytes) -> bool:
+    """Whether it is one that has a number, and that this module could have made."""
     if len(frame) < 3 or frame[0] not in (_WHOLE | Opcode.TEXT, _WHOLE | Opcode.BINARY):
         return False
     message = _unframed(frame)
-    if not message.payload.startswith(BINARY_MESSAGE):
+    if frame != message.frame(None) or (message.is_text and not _is_utf8(message.payload)):
         return False
-    return frame == message.frame(None) and (not message.is_text or _is_utf8(message.payload))
+    try:
+        place_of(frame)
+    except ResumeProtocolError:
+        return False
+    return True
+
+
+def place_of(frame: bytes) -> tuple[str, str] | None:
+    """The stream and the place in it up to which an uncompressed frame brings its client.
+
+    None for a message that is in no log.
+    """
+    message = _unframed(frame)
+    return place_after(message.payload, message.is_text)
 
 
 def _is_utf8(payload: bytes) -> bool:
@@ -394,6 +408,17 @@ def numbered_message(message: OutgoingMessage) -> OutgoingMessage:
     """`message` as it goes over a leg; made once, however many clients it is for."""
     found = message.in_subprotocol
     if found is None:
-        payload = BINARY_MESSAGE + message.payload
+        head = BINARY_MESSAGE if message.place is None else logged_head(message.place)
+        payload = head + message.payload
         found = message.in_subprotocol = OutgoingMessage.of_payload(payload, message.is_text)
     return found
+
+
+def place_frame(place: str) -> bytes:
+    """The frame that says that the client is at a place in a log."""
+    return message_frame(place_note(place))
+
+
+def gap_frame(place: str) -> bytes:
+    """The frame that says that messages up to a place in a log can't be had."""
+    return message_frame(gap_note(place))

@@ -132,13 +132,22 @@ class Outbox:
             self._later.append((frame, message))
             return True
         self._is_sending = True
+        leg, endpoint = self.leg, self.endpoint
         try:
-            is_sent = self._give(frame, message)
+            if leg is not None:  # as _give does, which would cost another 0.1 µs
+                endpoint.keep(frame)
+                try:
+                    is_sent = leg.give(frame, message) or self._take_back(leg, frame)
+                except BaseException:
+                    leg.abort()
+                    raise
+            else:
+                is_sent = self._keep_for_return(frame)
             if self._later:
                 self._give_later()
         finally:
             self._is_sending = False
-            if self.endpoint.kept_bytes - self._charged_bytes > _CHARGE_STEP_BYTES:
+            if endpoint.kept_bytes - self._charged_bytes > _CHARGE_STEP_BYTES:
                 self._charge()
                 self._check_way()
         return is_sent

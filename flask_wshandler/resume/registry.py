@@ -152,8 +152,9 @@ class Resumables:
         connection.connection_id = client.connection_id
         connection.resumables = self
         connection.subprotocol = client.subprotocol
+        connection.former_id = None if returns is None else _connection_id_of(returns)
         self._living[client.connection_id] = connection
-        return connection.first_leg(returns, deflate)
+        return connection.first_leg(offer, deflate)
 
     def has(self, returns: Return | None) -> bool:
         """Whether the client that returns has its connection here, and has it still."""
@@ -168,10 +169,9 @@ class Resumables:
         return connection.leg_of_return(returns, deflate)
 
     def _find(self, returns: Return) -> _Entry | None:
-        parts = returns.session.split(_SEPARATOR)
-        if len(parts) != 3 or returns.is_anew:
+        if returns.is_anew:
             return None
-        connection = self._living.get(parts[1])
+        connection = self._living.get(_connection_id_of(returns))
         if connection is None or not hmac.compare_digest(connection.session, returns.session):
             return None
         return connection
@@ -282,6 +282,11 @@ class Resumables:
 
 def _owner_of(returns: Return) -> str:
     return returns.session.partition(_SEPARATOR)[0]
+
+
+def _connection_id_of(returns: Return) -> str:
+    """As the client says; who relies on it compares all of the session."""
+    return returns.session.partition(_SEPARATOR)[2].partition(_SEPARATOR)[0]
 
 
 class _Entry(ResumableConnection):

@@ -15,7 +15,7 @@ import dataclasses
 from typing import Any
 
 from .endpoint import MAX_NUMBER, Endpoint, Return
-from .leg import is_frame_of_message
+from .leg import is_numbered_frame
 
 VERB = "release"
 
@@ -89,6 +89,6 @@ def parse_answer(answer: dict[str, Any]) -> Released | None:
     except (binascii.Error, TypeError, ValueError):
         return None
     is_counted = 0 <= received <= MAX_NUMBER and len(frames) <= sent <= MAX_NUMBER
-    if not is_counted or not all(map(is_frame_of_message, frames)):
+    if not is_counted or not all(map(is_numbered_frame, frames)):
         return None
     return Released(received, sent, frames)

@@ -72,8 +72,17 @@ class ResumableWire(Wire):
     @property
     def is_lost(self) -> bool:
         """Whether messages of the server may have been lost before the last return."""
-        is_told = self._session.gaps > self._gaps_before
+        is_told = self._gaps > self._gaps_before
         return self._has_come_back and (is_told or self._protocol.subprotocol != SUBPROTOCOL)
+
+    @property
+    def _gaps(self) -> int:
+        return self._session.gaps - self._session.history_gaps
+
+    @property
+    def history_gaps(self) -> int:
+        """How often the server has said that messages in a log can't be had."""
+        return self._session.history_gaps
 
     @property
     def _code_of_loss(self) -> int:
@@ -113,7 +122,7 @@ class ResumableWire(Wire):
             self._protocol = protocol
             self._fragments.clear()
             self._has_come_back = True
-            self._gaps_before = self._session.gaps
+            self._gaps_before = self._gaps
             self.answer = None
             self.has_hung_up = False
 

@@ -157,6 +157,12 @@ class ClientWebSocket:
         """Whether another handler has begun at the last `come_back`, and messages may be lost."""
         return isinstance(self._wire, ResumableWire) and self._wire.is_lost
 
+    @property
+    def history_gaps(self) -> int:
+        """How often it was told that messages of a collection with history are gone."""
+        self.pump()
+        return self._wire.history_gaps if isinstance(self._wire, ResumableWire) else 0
+
     # What it can do.
 
     def send(

@@ -565,6 +565,22 @@ class TestGaps:
         connection.send("a1")
         page.wait_until(lambda: page.get("bufferedAmount") == 0)
 
+    def test_they_are_of_the_history_or_not(self, page):
+        """So a page need not load anew for what it knows to be old."""
+        connection = page.connect()
+        page.run(
+            """() => {
+                page.gaps = [];
+                page.connection.ongap = ({ history }) => page.gaps.push(history);
+            }"""
+        )
+        connection.send("g0a1b2c3d4e5f.1")
+        connection.cut()
+        connection = page.come_back()
+        connection.accept()
+        connection.send(hello_text(session="second-session", lost=True))
+        page.wait_until(lambda: page.run("page.gaps") == [True, False])
+
     def test_a_blob_that_is_read_meanwhile_is_dropped_with_the_rest(self, page):
         """And counts no more."""
         connection = page.connect(repeat=False)

@@ -27,3 +27,25 @@ def test_the_program_goes_on_over_a_cut(capsys):
         session.websocket.close(1000)
         thread.join(DEADLINE_S)
     assert capsys.readouterr().out == "one\ntwo\n"
+
+
+def test_the_program_with_gaps_tells_them_apart(capsys):
+    """One for the handler that is gone, one for what is not in the history."""
+    [program] = PAGE.code("Gaps", "python")
+    with ResumableServer() as server:
+        program = program.replace("wss://chat.example.org/", server.uri)
+        thread = threading.Thread(target=exec, args=(program, {}))
+        thread.start()
+        session = server.session()
+        server.forget()
+        server.cut(session)
+        session = server.session(1)
+        session.miss("0a1b2c3d4e5f.5")
+        session.send("and on")
+        session.websocket.close(1000)
+        thread.join(DEADLINE_S)
+    assert capsys.readouterr().out.splitlines() == [
+        "the server has crashed: what it was about to say is gone",
+        "away for too long: the history does not reach back so far",
+        "and on",
+    ]

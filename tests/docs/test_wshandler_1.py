@@ -25,6 +25,7 @@ PAGE = MarkdownPage(DOCS / "reference" / "wshandler-1.md")
 TOPIC = MarkdownPage(DOCS / "topics" / "resumable-connections.md")
 
 SESSION = "5f0c1a2b~c9d64a74d3b14ab0~kX3mZ0"
+STREAM = "0a1b2c3d4e5f"
 
 
 def test_the_offer_is_one():
@@ -35,6 +36,15 @@ def test_the_offer_is_one():
     assert parse_offer(value.split(", ")) == Offer(("chat.v2",), Return(SESSION, 12, 7, 3))
     parts = [row[0].strip("`") for row in PAGE.rows("The offer")]
     assert parts == ["r.` or `n.", SESSION, "12", "7", "3"]
+
+
+def test_the_offer_with_places_is_one():
+    """As far as the client is in two logs."""
+    [header] = PAGE.code("How far it is in logs", "text")
+    offer = parse_offer(header.strip().partition(": ")[2].split(", "))
+    assert offer == Offer((), Return(SESSION, 12, 7, 3), {STREAM: "9f.1c", "f00000000001": "9f.3"})
+    parts = [row[0].strip("`") for row in PAGE.rows("How far it is in logs")]
+    assert parts == ["p.", STREAM, "9f.1c"]
 
 
 def test_the_hello_is_one():

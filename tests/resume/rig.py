@@ -1,10 +1,12 @@
 """Resumable connections without sockets, threads or time: the test says what happens, and when."""
 
 import collections
+import json
 import types
 
 from websockets.frames import Frame, Opcode
 
+from flask_wshandler.protocol.frames import OutgoingMessage
 from flask_wshandler.resume.endpoint import Offer
 from flask_wshandler.resume.registry import Client, Resumables, Who
 from flask_wshandler.settings import Settings, limits_of
@@ -119,6 +121,13 @@ def frame(message):
     is_text = isinstance(message, str)
     opcode = Opcode.TEXT if is_text else Opcode.BINARY
     return Frame(opcode, message.encode() if is_text else message).serialize(mask=True)
+
+
+def logged(message, place):
+    """One of a collection with history."""
+    outgoing = OutgoingMessage(message)
+    outgoing.place = place
+    return outgoing
 
 
 def close(code):
@@ -256,6 +265,18 @@ class Wire:
         return decoded
 
 
+class _Bus:
+    """Over which the other processes are asked."""
+
+    def __init__(self, others):
+        self._others = others
+
+    def ask(self, verb, arguments, *, is_enough):
+        answers = [each.respond(verb, json.loads(json.dumps(arguments))) for each in self._others]
+        by_process = dict(enumerate(json.loads(json.dumps(answers))))
+        return types.SimpleNamespace(by_process=by_process)
+
+
 class Site:
     """A server: its resumable connections, and the handlers it has made."""
 
@@ -263,6 +284,7 @@ class Site:
         self.home = ModelHome()
         self.budget = budget
         self.resumables = Resumables(self.home, budget, "of a model")
+        self.others = ()
         policy = settings.pop("queue_policy", "close")
         handler = types.SimpleNamespace(queue_policy=policy)
         self.limits = limits_of(handler, Settings(**settings))
@@ -281,7 +303,7 @@ class Site:
     def connection(self):
         return self.handler.connection
 
-    def connect(self, returns=None, who=None, capacity=None, slot=None):
+    def connect(self, returns=None, who=None, capacity=None, slot=None, places=()):
         """A handshake has come; its wire, which has had no turn."""
         leg = None
         if returns is not None:
@@ -291,8 +313,10 @@ class Site:
             self.handlers.append(handler)
             name = f"{len(self.handlers):016x}"
             client = Client(name, who or self.who, self.subprotocol)
-            offer = Offer((), returns)
+            offer = Offer((), returns, dict(places))
             leg = self.resumables.begin(handler, self.limits, client, offer, None, slot)
+            if returns is not None and not returns.is_anew:
+                self.resumables.ask_for_release(leg, returns, who or self.who)
         wire = Wire(self.home.timer, leg, capacity)
         self.wires.append(wire)
         return wire
@@ -308,7 +332,14 @@ class Site:
         self.home.timer.advance(seconds)
         self.serve()
 
+    def reach_another_process(self):
+        """Have the next handshakes come to one that can only ask this one to let go."""
+        self.others += (self.resumables,)
+        bus = _Bus(self.others)
+        self.resumables = Resumables(self.home, self.budget, "of a model", bus.ask)
+
     def forget(self):
-        """Another process begins."""
+        """Another process begins, and there is no other."""
         self.home = ModelHome()
+        self.others = ()
         self.resumables = Resumables(self.home, self.budget, "of a model")

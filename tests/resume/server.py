@@ -30,9 +30,17 @@ class Session:
         self.websocket = None
         self.returns = 0
 
-    def send(self, message):
+    def send(self, message, place=None):
+        """A message, or one that has that place in a log."""
+        head = "m" if place is None else f"@{place}\n"
+        self.say(head + message if isinstance(message, str) else head.encode() + message)
+
+    def miss(self, place):
+        """Messages up to that place in a log can't be had."""
+        self.say(f"g{place}")
+
+    def say(self, wire):
         with self.has_taken:
-            wire = "m" + message if isinstance(message, str) else b"m" + message
             self.endpoint.keep(wire)
             self.write(wire)
 

@@ -14,6 +14,7 @@ import pytest
 from flask_wshandler.client import (
     ConnectionClosed,
     ConnectTimeout,
+    Gap,
     HandshakeFailed,
     HandshakeRefused,
     State,
@@ -29,6 +30,7 @@ from .server import ResumableServer, Scripted
 AT_ONCE = {"_jitter": lambda limit_s: 0.0}
 FAST = {"_clock": Clock(speed=50), "open_timeout": 3000, **AT_ONCE}
 """A clock that is 50 times as fast; a handshake is not."""
+STREAM = "0a1b2c3d4e5f"
 COUNT = 2000
 CUTS = 20
 
@@ -145,6 +147,28 @@ class TestMessages:
             with pytest.raises(ConnectionClosed, match="1009"):
                 client.recv(DEADLINE_S)
 
+    @pytest.mark.parametrize("place", [None, f"{STREAM}.{'1' * 64}"])
+    @pytest.mark.parametrize("message", ["x", b"x"])
+    def test_as_large_as_max_size_come(self, server, message, place):
+        """What the protocol puts before them does not count; of a larger one it doesn't, either."""
+        with connect(server.uri, max_size=100) as client:
+            session = server.session()
+            session.send(message * 100, place)
+            assert client.recv(DEADLINE_S) == message * 100
+            session.send(message * 101, place)
+            with pytest.raises(ConnectionClosed, match="1009"):
+                client.recv(DEADLINE_S)
+
+    def test_of_a_plain_server_are_as_large_as_max_size(self, server):
+        """There all of it is the application's."""
+        server.is_plain = True
+        with connect(server.uri, max_size=100) as client:
+            client.send("m" * 100)
+            assert client.recv(DEADLINE_S) == "m" * 100
+            client.send("m" * 101)
+            with pytest.raises(ConnectionClosed, match="1009"):
+                client.recv(DEADLINE_S)
+
     def test_come_compressed(self):
         """If both want it."""
         with ResumableServer(compression="deflate") as server, connect(server.uri) as client:
@@ -252,7 +276,7 @@ class TestReturns:
     def test_find_the_session_gone(self, server):
         """A gap: counted at once, and `on_gap` is called at its place among the messages."""
         told = []
-        with connect(server.uri, on_gap=lambda: told.append("gap"), **AT_ONCE) as client:
+        with connect(server.uri, on_gap=told.append, **AT_ONCE) as client:
             session = server.session()
             session.send("before")
             client.send("u1")
@@ -267,7 +291,34 @@ class TestReturns:
             assert client.recv(DEADLINE_S) == "before"
             assert told == []
             assert client.recv(DEADLINE_S) == "after"
-            assert told == ["gap"]
+            assert told == [Gap.MESSAGES]
+
+    def test_find_a_log_cut_short(self, server):
+        """A gap of the history, which is told where it is among the messages."""
+        told = []
+        with connect(server.uri, on_gap=told.append, **AT_ONCE) as client:
+            session = server.session()
+            session.send("one", f"{STREAM}.1")
+            session.miss(f"{STREAM}.4")
+            session.send(b"five", f"{STREAM}.5")
+            assert client.recv(DEADLINE_S) == "one"
+            assert told == []
+            assert client.recv(DEADLINE_S) == b"five"
+            assert told == [Gap.HISTORY]
+            assert client.gaps == 1
+
+    def test_say_how_far_they_are_in_logs(self, server):
+        """At each return, of the messages that have come, received by the application or not."""
+        with connect(server.uri, **AT_ONCE) as client:
+            session = server.session()
+            session.send("one", f"{STREAM}.1")
+            session.send("two", f"{STREAM}.2")
+            wait_for(lambda: client._link._session._endpoint.received == 2)
+            server.forget()
+            server.cut(session)
+            server.wait_requests(2)
+            assert f"p.{STREAM}.2" in server.requests[1].headers["Sec-WebSocket-Protocol"]
+            assert "p." not in server.requests[0].headers["Sec-WebSocket-Protocol"]
 
     def test_need_not_repeat(self, server):
         """Then a message arrives at most once."""

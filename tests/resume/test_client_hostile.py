@@ -85,7 +85,7 @@ class TestBreaches:
             (1002, [frame("h{}")]),
             (1002, [frame(b"\x00", opcode=2)]),
             (1007, [frame(b"m\xff\xfe")]),
-            (1009, [frame("m" + "x" * 1000)]),
+            (1009, [frame("m" + "x" * 1001)]),
             (1009, [frame("m" * 600, is_final=False), frame("m" * 600, opcode=0)]),
             (1009, [b"\x81\x7f\x7f" + b"\xff" * 7]),
         ],

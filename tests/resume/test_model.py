@@ -22,6 +22,7 @@ class ModelClient:
         self.session = None
         self.tries = 0
         self.line = None
+        self.places = {}
         self.has_been_reset = False
 
     def returns(self):
@@ -42,12 +43,15 @@ class ModelClient:
         elif message[0] == "m":
             self.taken.append(message[1:])
             if self.endpoint.take(1):
-                line.to_server += frame(self.endpoint.tell())
+                self.say(line, self.endpoint.tell())
         elif message[0] == "a":
             self.endpoint.acknowledge(parse_acknowledgement(message))
         else:
             assert message == "p"
-            line.to_server += frame(self.endpoint.tell())
+            self.say(line, self.endpoint.tell())
+
+    def say(self, line, text):
+        line.to_server += frame(text)
 
     def _take_hello(self, line, hello):
         self.has_been_reset = self.has_been_reset or (
@@ -63,8 +67,9 @@ class ModelClient:
 class Line:
     """One network connection, with the bytes that are on their way."""
 
-    def __init__(self, returns):
+    def __init__(self, returns, places):
         self.returns = returns
+        self.places = places
         self.wire = None
         self.to_server = b""
         self.to_client = b""
@@ -75,10 +80,12 @@ class Line:
 class Model:
     """What can happen, each thing at any time, also while a callback runs."""
 
+    make_client = ModelClient
+
     def __init__(self, seed, **settings):
         self.random = random.Random(seed)
         self.site = Site(**settings)
-        self.client = ModelClient()
+        self.client = self.make_client()
         self.lines = []
         self.sent_by_client = []
         self.count = 0
@@ -104,7 +111,11 @@ class Model:
             self.depth -= 1
 
     def step(self):
-        self.random.choice(
+        self.random.choice(self.steps())()
+
+    def steps(self):
+        """What may happen next, each as often as it is likely."""
+        return (
             (self.connect,)
             + (self.cut,) * 2
             + (self.arrive,) * 4
@@ -114,11 +125,11 @@ class Model:
             + (self.down,) * 12
             + (self.turn,) * 12
             + (self.time,) * 2
-        )()
+        )
 
     def connect(self):
         """The client tries, whatever became of its last try."""
-        line = self.client.line = Line(self.client.returns())
+        line = self.client.line = Line(self.client.returns(), dict(self.client.places))
         self.lines.append(line)
 
     def arrive(self):
@@ -127,7 +138,7 @@ class Model:
         if waiting:
             line = self.random.choice(waiting)
             capacity = self.random.choice((None, 10, 200))
-            line.wire = self.site.connect(line.returns, capacity=capacity)
+            line.wire = self.site.connect(line.returns, capacity=capacity, places=line.places)
 
     def cut(self):
         """The network loses it, with the bytes on their way; only one end knows, perhaps."""
@@ -190,10 +201,14 @@ class Model:
                 line.wire.lose()
         self.connect()
         line = self.client.line
-        line.wire = self.site.connect(line.returns)
+        line.wire = self.site.connect(line.returns, places=line.places)
+        self.lines = [line]
+        self.hold()
+
+    def hold(self):
+        """The network does, for a while."""
         for _ in range(50):
             self.site.serve()
-            self.lines = [line]
             self.up()
             self.down()
             self.site.home.timer.advance(1.0)
@@ -208,8 +223,8 @@ class Model:
         return [each for each in self.site.handlers if each.connection is not None]
 
 
-def played(seed, **settings):
-    model = Model(seed, resume_s=10_000.0, **settings)
+def played(seed, make_model=Model, **settings):
+    model = make_model(seed, resume_s=10_000.0, **settings)
     for _ in range(_STEPS):
         model.step()
     model.settle()

@@ -31,7 +31,7 @@ class Party:
         while self.session.taken:
             message = self.session.taken.popleft()
             if isinstance(message, Gap):
-                self.events.append("gap")
+                self.events.append("gap" if message is Gap.MESSAGES else "history gap")
             else:
                 self.taken.append(message)
 

@@ -1,10 +1,13 @@
 """The server is held to the test vectors."""
 
+import json
+import re
+
 import pytest
 
-from flask_wshandler.resume.endpoint import SUBPROTOCOL, parse_offer
+from flask_wshandler.resume.endpoint import SUBPROTOCOL, ResumeProtocolError, parse_offer
 
-from .rig import Site, close, frame
+from .rig import Site, close, frame, logged
 from .vectors import hello_of, message_of, steps_of, vectors_for
 
 
@@ -16,6 +19,7 @@ class ServerParty:
         self.site = Site(subprotocol=chosen)
         self.tokens = {}
         self.answer = None
+        self.streams = set(re.findall(r"\b[0-9a-f]{12}\b", json.dumps(vector)))
         self.wire = None
         self.sent = []
         self.taken = 0
@@ -23,12 +27,18 @@ class ServerParty:
         self.moves = {
             "connects": self.connects,
             "connects elsewhere": lambda tokens: self.site.connect(self.offer(tokens).returns),
+            "refuses": self.answers,
             "answers": self.answers,
             "server": self.says,
             "server unread": self.says,
             "client": lambda message: self.wire.receive(frame(message_of(message))),
             "server sends": lambda message: self.site.connection.send(message_of(message)),
             "server takes": self.takes,
+            "server logs": self.logs,
+            "server tells place": lambda place: self.site.connection.positions.tell_place(place),
+            "server misses": lambda place: self.site.connection.positions.tell_gap(place),
+            "server goes on from": self.goes_on_from,
+            "server releases": lambda _: self.site.reach_another_process(),
             "cut": lambda _: self.wire.lose(),
             "server closes": lambda code: self.site.connection.close(code),
             "server stops": self.stops,
@@ -69,9 +79,13 @@ class ServerParty:
         return parse_offer(tokens)
 
     def connects(self, tokens):
-        offer = self.offer(tokens)
+        try:
+            offer = self.offer(tokens)
+        except ResumeProtocolError:
+            self.answer = 400
+            return
         self.answer = offer and SUBPROTOCOL
-        self.wire = self.site.connect(offer.returns)
+        self.wire = self.site.connect(offer.returns, places=offer.places)
         self.has_client_closed = False
 
     def answers(self, subprotocol):
@@ -96,6 +110,15 @@ class ServerParty:
         taken = [message for each in self.site.handlers for message in each.taken]
         assert taken[self.taken : self.taken + 1] == [message_of(expected)]
         self.taken += 1
+
+    def logs(self, entry):
+        self.site.connection.deliver(logged(message_of(entry["message"]), entry["place"]))
+
+    def goes_on_from(self, expected):
+        take_place = self.site.connection.positions.take_place
+        found = {stream: take_place(stream) for stream in self.streams}
+        assert {stream: place for stream, place in found.items() if place} == expected
+        assert not any(map(take_place, self.streams)), "each is given once"
 
     def stops(self, code):
         self.site.home.is_stopping = True

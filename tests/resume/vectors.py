@@ -16,6 +16,8 @@ KEYS = {
     "client unread", "server sends", "client sends", "server takes", "client takes", "cut",
     "server closes", "client closes", "client returns", "server stops", "server closed",
     "client closed", "server forgets", "server event", "client event", "passes_s",
+    "server logs", "server tells place", "server misses", "server goes on from",
+    "server releases", "refuses",
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ class Page {
     });
     connection.addEventListener("state", () => this.states.push(connection.state));
     for (const type of ["open", "gap", "error"]) {
-      connection.addEventListener(type, () => this.events.push(type));
+      connection.addEventListener(type, ({ history }) => this.events.push(history ? `history ${type}` : type));
     }
     connection.addEventListener("close", ({ code, reason, wasClean }) => {
       this.events.push("close");

@@ -35,6 +35,7 @@ connection.onclose = function ({ code, reason, wasClean }) {
 connection.addEventListener("message", ({ data }) => console.log(data), { once: true });
 connection.addEventListener("close", ({ code }) => console.log(code.toFixed()));
 connection.addEventListener("gap", () => location.reload());
+connection.addEventListener("gap", ({ history }) => history || location.reload());
 connection.addEventListener("another", { handleEvent: (event) => console.log(event.type) });
 connection.removeEventListener("state", () => undefined);
 class Chat extends Connection {
