@@ -20,7 +20,8 @@ Run it with `gunicorn --threads 4 chat:app`, and test it with
 - In a view: `is_websocket_request`, `accept_websocket_request`; as classes: `HttpHandler`,
   `HttpContext`.
 - Of one client: `WebSocketHandler` and its `context`, a `WebSocketContext`.
-- Of many: `WebSocketCollection`, `WebSocketGroups`, `Presence`.
+- Of many: `WebSocketCollection`, `WebSocketGroups`, `Presence`; of their history `LoggedMessage`,
+  `LogUnavailable`, `HistoryStats`.
 - Outside of the app: `flask_wshandler.bus`. In tests: `flask_wshandler.testing`. Figures:
   `WebSockets.stats`, `flask_wshandler.prometheus`, `flask_wshandler.otel`. In a shell:
   `flask websockets --help`.
@@ -32,11 +33,14 @@ five minutes.
 from .bus import BusStats
 from .collections.collection import WebSocketCollection
 from .collections.groups import WebSocketGroups
+from .collections.history import LoggedMessage
+from .collections.logged import HistoryStats
 from .collections.presence import Presence
 from .extension import WebSockets
 from .handlers.context import WebSocketContext
 from .handlers.handler import WebSocketHandler
 from .handlers.signals import message_received, websocket_connected, websocket_disconnected
+from .history.log import LogUnavailable
 from .protocol.errors import CloseCode, SettingError, SocketUnreachable, WebSocketError
 from .transports.stats import Stats
 from .upgrade.accept import accept_websocket_request
@@ -48,8 +52,11 @@ __version__ = "0.1.0"
 __all__ = [
     "BusStats",
     "CloseCode",
+    "HistoryStats",
     "HttpContext",
     "HttpHandler",
+    "LogUnavailable",
+    "LoggedMessage",
     "Presence",
     "SettingError",
     "SocketUnreachable",

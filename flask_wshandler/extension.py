@@ -18,8 +18,11 @@ from flask_sock import Sock
 from .bus import Bus, BusStats, NoBus, connect
 from .bus.local import LocalBus
 from .bus.rpc import Replies
+from .collections.logged import HistoryStats
 from .collections.registry import CollectionRegistry
 from .handlers.slow_callbacks import SlowCallbackWatch
+from .history.choice import log_on
+from .history.log import Log
 from .monitoring import request_report
 from .monitoring.process_report import ProcessReporter
 from .protocol.errors import SettingError
@@ -157,6 +160,10 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         """What this process has published and received, of the app that `stats` is about."""
         return self._state().collections.bus.stats()
 
+    def history_stats(self) -> HistoryStats:
+        """What the history of collections has done here, of the app that `stats` is about."""
+        return self._state().collections.logged.stats()
+
     def _state(self) -> AppState:
         app = current_app._get_current_object() if current_app else self.app  # type: ignore[attr-defined]
         if app is None:
@@ -227,6 +234,7 @@ def services_on(
     clock: Clock | None,
     make_timer: Callable[[Clock], Timer] = Timer,
     make_door: Callable[[str, Take], AnyDoor] = Door,
+    make_log: Callable[[Bus, int], Log] = log_on,
 ) -> Services:
     """What serves an app whose connections `engine` has, and whose collections use `bus`."""
     settings = engine.settings
@@ -246,7 +254,7 @@ def services_on(
         reaches_far=not isinstance(bus, LocalBus | NoBus),
         make_door=make_door,
     )
-    reporter = ProcessReporter(engine, bus, resumables)
+    reporter = ProcessReporter(engine, bus, resumables, lambda: collections.logged.stats())
     collections = CollectionRegistry(
         bus,
         lease_s=settings.presence_lease,
@@ -256,6 +264,7 @@ def services_on(
         respond=lambda verb, arguments: (
             reporter.respond(verb, arguments) or resumables.respond(verb, arguments)
         ),
+        make_log=lambda: make_log(bus, settings.history_size),
     )
     engine.have_woken(_Reachability(collections), 0)
     return Services(engine, collections, slow_callbacks, resumables)

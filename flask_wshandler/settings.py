@@ -199,6 +199,9 @@ class Settings:
     bus_name: str | None = _setting(None, _name_or_none)
     #: Bytes that another process, or Redis, has not taken yet. Past it: the oldest are dropped.
     bus_queue_size: int = _setting(16 * 2**20, at_least(1, int, "bytes"))
+    #: Bytes that all collections with history together keep of what was broadcast. Past it: the
+    #: oldest are forgotten.
+    history_size: int = _setting(64 * 2**20, at_least(1, int, "bytes"))
     #: Seconds after which the members of a process that is not heard of are gone.
     presence_lease: float = _setting(5.0, at_least(0.3, float, "seconds"))
     #: Seconds over which a stopping process spreads its closes.

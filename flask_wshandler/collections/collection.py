@@ -11,10 +11,12 @@ from ..handlers.handler import WebSocketHandler, find_member
 from ..handlers.near_misses import check_callbacks, warn_of_near_misses
 from ..protocol.errors import CloseCode
 from ..protocol.frames import Sendable
-from . import current
+from . import current, declared
+from .history import History, LoggedMessage, checked_history
 from .local_members import LocalMembers
 from .presence import Presence
 from .registry import CollectionRegistry
+from .topics import Named, topic_of_collection
 
 MAX_NAME_BYTES = 255
 
@@ -35,15 +37,34 @@ class WebSocketCollection:
     thread; in an app's callbacks and views they find the app by themselves, elsewhere if there is
     only one in the process. A handler that is closed leaves by itself, before its `on_close`.
     Members are told apart by identity, whatever their `__eq__` says.
+
+    With `history` its broadcasts are kept: the last so many, for `history_s` seconds (a day). They
+    have one order for all members, in all processes. Who joins gets the last `replay` of them (0)
+    first; a client of `client.js`, or of `flask_wshandler.client`, goes on where it was, also if
+    its process was killed meanwhile. Every object of that name should say the same. Raises
+    TypeError or ValueError for what can't be.
     """
 
-    def __init__(self, name: str | None = None, *, bus: Bus | None = None) -> None:
+    _history: History | None = None
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        bus: Bus | None = None,
+        history: int | None = None,
+        history_s: float | None = None,
+        replay: int | None = None,
+    ) -> None:
         self.name = name
         self._bus = bus
+        self._history = checked_history(history, history_s, replay)
         if name is None:
             self._topic = current.private_topic()
         else:
-            self._topic = "c:" + checked_name(name, "a collection's name")
+            self._topic = topic_of_collection(checked_name(name, "a collection's name"))
+            if bus is None and self._history is not None:
+                declared.note(self)
 
     def _registry(self) -> CollectionRegistry:
         if self.name is None:
@@ -52,13 +73,26 @@ class WebSocketCollection:
             found = current.of_current_app()
         else:
             found = current.of_bus(self._bus)
+        if self._history is not None:
+            self._declare(found, self._history)
         if self._watches and found.watch(self._topic, self):
             self.__dict__.setdefault("_watched_in", []).append(weakref.ref(found))
         return found
 
+    def _declare(self, registry: CollectionRegistry, history: History) -> None:
+        """Have all collections of this name have its history."""
+        registry.logged.declare(self._topic, history)
+
+    def _remembers(self, topic: Named) -> History | None:
+        return self._history if topic == Named(str(self.name)) else None
+
+    def _shown_history(self) -> tuple[Named, History] | None:
+        return None if self._history is None else (Named(str(self.name)), self._history)
+
     @property
     def _watches(self) -> bool:
-        return any(self._has_own(name) for name in _WATCHING)
+        # Asked at every broadcast, where a generator would cost half a microsecond more.
+        return self._has_own("on_presence") or self._has_own("on_metadata_update")
 
     def _has_own(self, name: str) -> bool:
         """Whether a callback is overridden, or assigned to this object."""
@@ -107,7 +141,7 @@ class WebSocketCollection:
         """
         if not isinstance(handler, WebSocketHandler):
             raise TypeError(f"a member is a WebSocketHandler, not {type(handler).__name__}")
-        return self._registry().add(self._topic, handler, metadata)
+        return self._registry().add(self._topic, handler, metadata, self._history)
 
     def update_metadata(self, handler: WebSocketHandler, /, **changes: Any) -> bool:
         """Change what `presence` tells of `handler`. False if it is not in.
@@ -150,10 +184,11 @@ class WebSocketCollection:
     def broadcast(self, message: Sendable, *, exclude: WebSocketHandler | None = None) -> None:
         """Send a text (str) or binary (bytes-like) message to all, but `exclude`.
 
-        Never waits, for a client or another process. It is encoded once, and a member's failure
-        touches no other. Raises TypeError for another type, ValueError past 32 MiB.
+        Never waits, for a client or another process; with `history` perhaps for others that
+        broadcast, 250 ms at most. It is encoded once, and a member's failure touches no other.
+        Raises TypeError for another type, ValueError past 32 MiB.
         """
-        self._registry().broadcast(self._topic, message, exclude)
+        self._registry().broadcast(self._topic, message, exclude, self._history)
 
     def broadcast_json(self, obj: Any, *, exclude: WebSocketHandler | None = None) -> None:
         """Send `obj` as JSON in a text message to all, by the app's JSON provider."""
@@ -162,6 +197,20 @@ class WebSocketCollection:
     def close_all(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close all members. Never waits; raises what `WebSocketHandler.close` does."""
         self._registry().close_all(self._topic, code, reason)
+
+    def history(self, count: int) -> list[LoggedMessage]:
+        """The last `count` of what was broadcast, the oldest of them first: for a page.
+
+        (number, message, sent_at) each. May wait for Redis, one second at most. Raises RuntimeError
+        if the collection has no history, `LogUnavailable` if that can't be read at this moment, and
+        ValueError for a count below 0.
+        """
+        logged = self._registry().logged
+        if self._history is None and logged.history_of(self._topic) is None:
+            raise RuntimeError(f"{self!r} has no history: give it history=…, how much is kept")
+        if count < 0:
+            raise ValueError(f"count is {count}, but must be at least 0")
+        return logged.newest(self._topic, count) if count else []
 
     def count(self) -> int:
         """How many members there are. See `presence`."""

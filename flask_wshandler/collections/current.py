@@ -15,6 +15,8 @@ from flask import current_app
 
 from ..bus import Bus, NoBus
 from ..handlers.json_text import written_by
+from ..history.choice import log_on
+from ..history.log import DEFAULT_SIZE_BYTES
 from ..runtime import lifecycle
 from .registry import CollectionRegistry
 
@@ -132,5 +134,7 @@ def of_bus(bus: Bus) -> CollectionRegistry:
     with _of_bus_lock:
         found = _of_bus.get(bus)
         if found is None:
-            found = _of_bus[bus] = CollectionRegistry(bus)
+            found = _of_bus[bus] = CollectionRegistry(
+                bus, make_log=lambda: log_on(bus, DEFAULT_SIZE_BYTES)
+            )
         return found

@@ -10,9 +10,11 @@ from typing import TypeVar, cast, overload
 
 from ..bus import Bus
 from ..handlers.handler import WebSocketHandler, find_member
-from . import current
+from . import current, declared
 from .collection import WebSocketCollection, checked_name
+from .history import History, checked_history
 from .registry import CollectionRegistry
+from .topics import Named, prefix_of_groups
 
 Key = str | int | uuid.UUID
 """A group's name. A number or UUID stands for its `str`."""
@@ -54,11 +56,26 @@ class WebSocketGroups(Mapping[Key, Group]):
 
     @overload
     def __init__(
-        self: WebSocketGroups[WebSocketCollection], name: str, *, bus: Bus | None = ...
+        self: WebSocketGroups[WebSocketCollection],
+        name: str,
+        *,
+        bus: Bus | None = ...,
+        history: int | None = ...,
+        history_s: float | None = ...,
+        replay: int | None = ...,
     ) -> None: ...
 
     @overload
-    def __init__(self, name: str, group_class: type[Group], *, bus: Bus | None = ...) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        group_class: type[Group],
+        *,
+        bus: Bus | None = ...,
+        history: int | None = ...,
+        history_s: float | None = ...,
+        replay: int | None = ...,
+    ) -> None: ...
 
     def __init__(
         self,
@@ -66,21 +83,27 @@ class WebSocketGroups(Mapping[Key, Group]):
         group_class: type[WebSocketCollection] = WebSocketCollection,
         *,
         bus: Bus | None = None,
+        history: int | None = None,
+        history_s: float | None = None,
+        replay: int | None = None,
     ) -> None:
         """`group_class` is made as a collection is, with a name and `bus`.
 
-        Raises TypeError if it is no class of collections.
+        Each group has a history of its own as `history`, `history_s` and `replay` say: see
+        `WebSocketCollection`. Raises TypeError if it is no class of collections.
         """
         if not isinstance(group_class, type) or not issubclass(group_class, WebSocketCollection):
             raise TypeError(f"groups are of a subclass of WebSocketCollection, not {group_class!r}")
         self.name = checked_name(name, "the name of groups")
         self._bus = bus
-        # With its length: no name and key run together like another's.
-        self._prefix = f"g:{len(name)}:{name}:"
+        self._history = checked_history(history, history_s, replay)
+        self._prefix = prefix_of_groups(name)
         self._group_class = _derived(group_class)  # type: ignore[arg-type]  # a class is hashable
         # Groups that have a callback, by topic: those that are kept for it, and all that there are.
         self._kept: dict[str, _Group] = {}
         self._watching: weakref.WeakValueDictionary[str, _Group] = weakref.WeakValueDictionary()
+        if bus is None:
+            declared.note(self)
 
     def __getitem__(self, key: Key) -> Group:
         """The group of that name, which need not have members.
@@ -100,9 +123,18 @@ class WebSocketGroups(Mapping[Key, Group]):
         group.key = key
         group._topic = topic
         group._groups = self
+        group._history = self._history
         self._group_class.__init__(group, f"{self.name}/{key}", bus=self._bus)
         # One object for all that ask: two would both be told.
         return self._watching.setdefault(topic, group) if group._watches else group
+
+    def _remembers(self, topic: Named) -> History | None:
+        # A class of groups may say what each of them has.
+        is_own = topic.name == self.name and topic.key is not None
+        return self[topic.key]._history if is_own and topic.key else None
+
+    def _shown_history(self) -> tuple[Named, History] | None:
+        return None if self._history is None else (Named(self.name, ""), self._history)
 
     # Not a mapping's, by which two would be equal or not by who is in them at the moment.
 
@@ -149,9 +181,22 @@ class _Group(WebSocketCollection):
     key: str
     _groups: WebSocketGroups[WebSocketCollection]
 
-    def __init__(self, name: str | None = None, *, bus: Bus | None = None) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        bus: Bus | None = None,
+        history: int | None = None,
+        history_s: float | None = None,
+        replay: int | None = None,
+    ) -> None:
         self.name = name
         self._bus = bus
+        # A class of groups may say what each of them has.
+        self._history = checked_history(history, history_s, replay) or self._history
+
+    def _declare(self, registry: CollectionRegistry, history: History) -> None:
+        """Nothing: whoever uses it has it from its groups, which are any number."""
 
     def _registry(self) -> CollectionRegistry:
         if self._watches:

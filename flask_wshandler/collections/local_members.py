@@ -14,6 +14,7 @@ from typing import Protocol
 from ..handlers.handler import WebSocketHandler
 from ..handlers.member import Member, Receiver
 from ..runtime import locks
+from .feed import Feed
 
 
 class Owner(Protocol):
@@ -41,11 +42,23 @@ whatever is locked in that moment."""
 class LocalMembers:
     """A topic's members in this process. The registry's lock guards all but reading."""
 
-    __slots__ = ("_handlers", "_owner", "_receivers", "_unopened_count", "topic")
+    __slots__ = (
+        "_handlers",
+        "_owner",
+        "_receivers",
+        "_unopened_count",
+        "feed",
+        "knows_history",
+        "topic",
+    )
 
     def __init__(self, owner: Owner, topic: str) -> None:
         self._owner = owner
         self.topic = topic
+        #: What gives the members what is logged; None of a topic without history.
+        self.feed: Feed | None = None
+        #: Whether it has one, or is about to.
+        self.knows_history = False
         self._handlers: dict[Member, WebSocketHandler | Unopened] = {}
         self._unopened_count = 0
         #: What `receivers` returns; None if that has to be found out. Those of members that are not
@@ -116,16 +129,22 @@ class LocalMembers:
             if member is not exclude and not (isinstance(kept, Unopened) and kept() is None)
         ]
 
+    def members(self) -> list[Member]:
+        """Those that are in. With the registry's lock held."""
+        return list(self._handlers)
+
     # A member's view of it.
 
     def opened(self, member: Member) -> None:
-        """The handler is open: it will leave by itself."""
+        """The handler is open: it will leave by itself, and can be given what was before it."""
         with self._owner.lock:
             kept = self._handlers.get(member)
             handler = kept() if isinstance(kept, Unopened) else None
             if handler is not None:
                 self._handlers[member] = handler
                 self._unopened_count -= 1
+        if self.feed is not None:
+            self.feed.opened(member)
 
     def discard(self, member: Member) -> None:
         """The handler has ended."""

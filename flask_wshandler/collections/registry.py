@@ -20,11 +20,17 @@ from ..bus.node import BusNode
 from ..bus.rpc import Respond
 from ..handlers.handler import WebSocketHandler, find_member, member_of
 from ..handlers.member import Member, Receiver, close_each, deliver_to_each, deliver_together
+from ..history.log import NOBODY, Draft, Log
+from ..history.memory_log import MemoryLog
+from ..history.stream import key_of
 from ..protocol.errors import check_close
 from ..protocol.frames import OutgoingMessage, Sendable
 from ..runtime import lifecycle, locks, logs
 from ..runtime.timer import Clock, MonotonicClock, Timer
+from .feed import Feed
+from .history import History
 from .local_members import LocalMembers, Unopened
+from .logged import LoggedTopics
 from .presence import Account, Presence, checked_metadata
 from .presence_watchers import Watcher, Watchers
 
@@ -37,6 +43,10 @@ _LOOK_S = 0.5
 
 _MOST_EMPTY_WATCHED = 1000
 """Groups without members whose assigned callbacks are remembered."""
+
+_TEXTS = (Kind.TEXT, Kind.UNLOGGED_TEXT)
+_UNKNOWING = (Kind.TEXT, Kind.BINARY)
+"""Of whoever does not know that the collection has a history."""
 
 _CODE = struct.Struct("!H")
 _FIRST_ANSWER_S = 1.0
@@ -55,15 +65,18 @@ class CollectionRegistry:
         call: Callable[..., None] | None = None,
         make_timer: Callable[[Clock], Timer] = Timer,
         respond: Respond | None = None,
+        make_log: Callable[[], Log] = MemoryLog,
     ) -> None:
         """`call(function, *args)` calls what is the user's, in the context that this needs;
-        `respond` answers what other processes ask."""
+        `respond` answers what other processes ask; `make_log` makes what remembers broadcasts."""
         self.bus = bus
         self._lease_s = lease_s
         self._clock = clock or MonotonicClock()
         self._call = call or _call
         self._make_timer = make_timer
         self._respond = respond
+        #: The collections that have a history.
+        self.logged = LoggedTopics(bus, make_log, self._send_unlogged, self._deliver_unfed)
         self._begin()
         lifecycle.register(self, lifecycle.Stage.COLLECTIONS)
 
@@ -108,14 +121,20 @@ class CollectionRegistry:
         with self.lock:
             return list(self._members)
 
-    def add(self, topic: str, handler: WebSocketHandler, metadata: dict[str, Any]) -> bool:
+    def add(
+        self,
+        topic: str,
+        handler: WebSocketHandler,
+        metadata: dict[str, Any],
+        history: History | None = None,
+    ) -> bool:
         """Add a member. False if it was in already, or has closed.
 
         When this returns, whatever any process publishes reaches the member, provided the bus is
         up. Raises TypeError or ValueError for metadata that can't be told to others.
         """
         metadata = checked_metadata(metadata)
-        if locks.put_off(self.add, topic, handler, metadata):
+        if locks.put_off(self.add, topic, handler, metadata, history):
             return True
         self.bus.serve_clients()
         self.node.start()
@@ -127,17 +146,30 @@ class CollectionRegistry:
                 self.bus.subscribe(topic)
             elif member in members:
                 return False
+            # Before it is in: a member that comes at the same moment is not an earlier one.
+            self._begin_feed(members, history)
             members.put(member, handler, self._gone.append)
+            if history is not None or self.logged.history_of(topic) is not None:
+                members.knows_history = True
             has_joined = member.join(members)
             if has_joined:
                 self._account.joined(topic, member.connection_id, metadata)
             else:
                 members.pop(member)
                 self._drop_if_empty(members)
-        if has_joined and member.is_open:  # perhaps since a moment ago
-            members.opened(member)
         self.bus.wait_until_subscribed()
+        if has_joined:
+            if members.feed is not None:
+                self._feed(members, member, members.feed)
+            if member.is_open:  # perhaps since a moment ago
+                members.opened(member)
         return has_joined
+
+    def _feed(self, members: LocalMembers, member: Member, feed: Feed) -> None:
+        """Have a new member of a topic with history be given what is logged."""
+        feed.expect(member)
+        if member not in members:
+            feed.discard(member)  # it has left meanwhile
 
     def remove(self, topic: str, handler: WebSocketHandler) -> bool:
         """Take a member out. Says whether it was in."""
@@ -150,6 +182,10 @@ class CollectionRegistry:
         """Take a member out. Says whether it was in."""
         if locks.put_off(self.remove_member, topic, member):
             return member in self._members.get(topic, ())
+        members = self._members.get(topic)
+        feed = None if members is None else members.feed
+        if feed is not None:
+            feed.discard(member)  # now: later it may be a member again
         with self.lock:
             members = self._members.get(topic)
             if members is None or not members.pop(member):
@@ -157,6 +193,8 @@ class CollectionRegistry:
             member.leave(members)
             self._account.left(topic, member.connection_id)
             is_last = self._drop_if_empty(members)
+        if members.feed is not None and members.feed is not feed:
+            members.feed.discard(member)
         if is_last:
             self.bus.wait_until_subscribed(0)
         return True
@@ -188,30 +226,70 @@ class CollectionRegistry:
                     self._account.left(members.topic, unopened.member.connection_id)
                 if self._members.get(members.topic) is members:
                     self._drop_if_empty(members)
+            if members.feed is not None:
+                members.feed.discard(unopened.member)
 
     # With `lock` held.
+
+    def _begin_feed(self, members: LocalMembers, history: History | None) -> None:
+        """Have the members of a topic be given what is logged from now on, if it has a history."""
+        history = history or self.logged.history_of(members.topic)
+        if members.feed is None and history is not None:
+            members.feed = self.logged.feed_for(members.topic, history)
+            for earlier in members.members():
+                members.feed.include(earlier)
 
     def _drop_if_empty(self, members: LocalMembers) -> bool:
         if members:
             return False
         del self._members[members.topic]
         self.bus.unsubscribe(members.topic)
+        if members.feed is not None:
+            self.logged.drop_feed(members.feed)
         return True
 
     # To all members, everywhere.
 
-    def broadcast(self, topic: str, message: Sendable, exclude: WebSocketHandler | None) -> None:
+    def broadcast(
+        self,
+        topic: str,
+        message: Sendable,
+        exclude: WebSocketHandler | None,
+        history: History | None = None,
+    ) -> None:
         """Send a message to all members but one."""
         outgoing = OutgoingMessage(message)
-        if not locks.put_off(self._broadcast, topic, outgoing, exclude):
-            self._broadcast(topic, outgoing, exclude)
+        if not locks.put_off(self._broadcast, topic, outgoing, exclude, history):
+            self._broadcast(topic, outgoing, exclude, history)
 
     def _broadcast(
-        self, topic: str, outgoing: OutgoingMessage, exclude: WebSocketHandler | None
+        self,
+        topic: str,
+        outgoing: OutgoingMessage,
+        exclude: WebSocketHandler | None,
+        history: History | None,
     ) -> None:
-        self.bus.publish(Kind.TEXT if outgoing.is_text else Kind.BINARY, topic, outgoing.payload)
-        self._deliver(topic, outgoing, exclude)
+        if history is None:
+            history = self.logged.histories.get(topic)
+        if history is None:
+            kind = Kind.TEXT if outgoing.is_text else Kind.BINARY
+            self._send_plainly(kind, topic, outgoing, find_member(exclude))
+        else:
+            self.logged.broadcast(topic, history, outgoing, find_member(exclude))
+            self.logged.hand_over()
         self.bus.hand_over()
+
+    def _send_unlogged(self, topic: str, outgoing: OutgoingMessage, exclude: Member | None) -> None:
+        kind = Kind.UNLOGGED_TEXT if outgoing.is_text else Kind.UNLOGGED_BINARY
+        self._send_plainly(kind, topic, outgoing, exclude)
+
+    def _send_plainly(
+        self, kind: Kind, topic: str, outgoing: OutgoingMessage, exclude: Member | None
+    ) -> None:
+        self.bus.publish(kind, topic, outgoing.payload)
+        members = self._members.get(topic)
+        if members is not None:
+            deliver_to_each(members.receivers(exclude), outgoing)
 
     def close_all(self, topic: str, code: int, reason: str) -> None:
         """Close all members. Raises what `check_close` does."""
@@ -221,13 +299,6 @@ class CollectionRegistry:
         self.bus.publish(Kind.CLOSE, topic, _CODE.pack(code) + reason.encode())
         self._close(topic, code, reason)
         self.bus.hand_over()
-
-    def _deliver(
-        self, topic: str, outgoing: OutgoingMessage, exclude: WebSocketHandler | None = None
-    ) -> None:
-        members = self._members.get(topic)
-        if members is not None:
-            deliver_to_each(members.receivers(find_member(exclude)), outgoing)
 
     def _close(self, topic: str, code: int, reason: str) -> None:
         members = self._members.get(topic)
@@ -319,19 +390,25 @@ class CollectionRegistry:
 
     def on_time(self, now_s: float) -> float:
         """The timer: tell the others that this process lives."""
-        del now_s
         self._drop_gone()
         self._release_empty()
         self._unfollow_unwatched()
+        self.logged.on_time(now_s)
         return self._account.on_time()
 
     def _deliver_together(self, envelopes: list[Envelope]) -> None:
         # What a client gets of all that has come together goes out in one write.
         waiting: dict[Receiver, list[OutgoingMessage]] = {}
+        logged = []
         for envelope in envelopes:
+            if envelope.kind is Kind.LOGGED:
+                logged.append(envelope)
+                continue
             members = self._members.get(envelope.topic)
             if members is not None:
-                is_text = envelope.kind is Kind.TEXT
+                is_text = envelope.kind in _TEXTS
+                if members.feed is not None and envelope.kind in _UNKNOWING:
+                    self.logged.note_unnumbered(members.feed)
                 message = OutgoingMessage.of_payload(envelope.body, is_text)
                 for receiver in members.receivers():
                     found = waiting.get(receiver)
@@ -344,6 +421,22 @@ class CollectionRegistry:
                 deliver_to_each((receiver,), messages[0])
             else:
                 deliver_together(receiver, messages)
+        if logged:
+            self.logged.take(logged)
+
+    def _deliver_unfed(self, topic: str, draft: Draft) -> None:
+        """Give a logged message to members that are here without anybody's knowing of its log."""
+        members = self._members.get(topic)
+        if members is None or members.knows_history:
+            return  # or about to have it from the log
+        self.logged.note_unfed(topic)
+        excluded = None
+        if draft.excluded != NOBODY:
+            with self.lock:
+                keys = {key_of(each.connection_id): each for each in members.members()}
+            excluded = keys.get(draft.excluded)
+        message = OutgoingMessage.of_payload(draft.payload, draft.is_text)
+        deliver_to_each(members.receivers(excluded), message)
 
     def _take_close(self, envelope: Envelope) -> None:
         self._close(envelope.topic, *_close_of(envelope.body))
@@ -359,12 +452,14 @@ class CollectionRegistry:
         if self.node.has_started:
             self._account.end()
         self._watchers.stop()
+        self.logged.stop()
 
     def stop_now(self) -> None:
         """Nothing: `stop` waits for nobody."""
 
     def reset_after_fork(self) -> None:
         """In a forked child: another process, without members."""
+        self.logged.reset_after_fork()
         self._begin()
 
 

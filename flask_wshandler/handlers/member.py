@@ -34,8 +34,29 @@ _lock = ModuleLock()
 collected meanwhile, and its `__del__` may join or leave."""
 
 
+class Positions(Protocol):
+    """Where a client is in the logs of collections: see `collections.feed`."""
+
+    @property
+    def former_id(self) -> str | None:
+        """The connection id of the client's last handler, if that is gone."""
+
+    def take_place(self, stream: str) -> str | None:
+        """Where it says that it is in `stream`; None if it does not say, or was asked before."""
+
+    def tell_place(self, place: str) -> None:
+        """Tell it that it is at `place`, which begins with the stream."""
+
+    def tell_gap(self, place: str) -> None:
+        """Tell it that messages up to `place`, which begins with the stream, can't be had."""
+
+
 class Receiver(Protocol):
     """What takes a member's messages: its connection, or what stands for one."""
+
+    @property
+    def positions(self) -> Positions | None:
+        """Of a client that can tell, and be told; None for one that can't."""
 
     def deliver(self, message: OutgoingMessage) -> bool: ...
 
@@ -143,6 +164,8 @@ class PendingMessages:
     """
 
     __slots__ = ("_close", "_connection", "_kept", "_lock", "_size")
+
+    positions = None
 
     def __init__(self) -> None:
         # Reentrant: garbage may be collected meanwhile, and its `__del__` may broadcast.

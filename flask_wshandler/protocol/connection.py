@@ -98,6 +98,8 @@ class Connection(Listening):
     """Bytes that a subprotocol of this package's adds to each message of the application."""
     counts_end = True
     """Whether its end is counted as a client's; else whoever outlives it does that."""
+    positions = None
+    """Where its client is in logs: an ordinary one can't tell."""
 
     __slots__ = (
         "_callbacks",

@@ -8,6 +8,7 @@ have anything in common unless one was made as the other's second process.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 import weakref
@@ -18,6 +19,7 @@ from flask import Flask
 
 from ..collections import current
 from ..extension import new_state, services_on, state_with
+from ..history.memory_log import MemoryLog
 from ..runtime import logs
 from ..runtime.first_use import ModuleLock
 from ..upgrade.app_state import AppState, find_state, set_state
@@ -61,6 +63,11 @@ class Machine:
         self.clock = Clock(self)
         self.network = MemoryNetwork()
         self.doors = MemoryDoors()
+        began_s = time.time() - self.clock.now_s()
+        #: What collections with history remember, in all processes; made at the first use.
+        self.log_on = functools.cache(
+            lambda size_bytes: MemoryLog(size_bytes, lambda: began_s + self.clock.now_s())
+        )
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
     def add(self, worker: Worker) -> None:
@@ -151,7 +158,13 @@ class Worker:
         self._bus = MemoryBus(machine.network, settings.bus_queue_size)
         self._engine = EngineUnderTest(settings, self.clock)
         services = services_on(
-            app, self._engine, self._bus, self.clock, self.clock.new_timer, self._make_door
+            app,
+            self._engine,
+            self._bus,
+            self.clock,
+            self.clock.new_timer,
+            self._make_door,
+            lambda _, size_bytes: machine.log_on(size_bytes),
         )
         self._state = state_with(app, settings, self.clock, lambda: services)
         set_state(app, self._state)

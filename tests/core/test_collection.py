@@ -28,6 +28,7 @@ class Peer:
     is_open = True
     queued_bytes = 0
     dropped_messages = 0
+    positions = None
 
     def __init__(self):
         self.frames = []

@@ -36,6 +36,7 @@ DEFAULTS = {
     "BUS": "local",
     "BUS_NAME": None,
     "BUS_QUEUE_SIZE": 2**24,
+    "HISTORY_SIZE": 2**26,
     "PRESENCE_LEASE": 5,
     "DRAIN_SECONDS": 5,
 }
@@ -59,6 +60,7 @@ BAD = {
     "BUS": ["rabbit", None, 1],
     "BUS_NAME": ["", 1],
     "BUS_QUEUE_SIZE": [0, None, 1.5],
+    "HISTORY_SIZE": [0, -1, None, 1.5, True],
     "PRESENCE_LEASE": [0, 0.1, None, "5"],
     "DRAIN_SECONDS": [-1, None],
 }

@@ -39,6 +39,8 @@ class Watched(WebSocketCollection):
 clients = WebSocketCollection("all")
 watched = Watched("watched")
 rooms = WebSocketGroups("room")
+log = WebSocketCollection("log", history=100_000, replay=1000)
+lobby = WebSocketGroups("lobby", history=100, replay=3)
 
 
 @sockets.route("/ws")
@@ -87,6 +89,43 @@ class Member(WebSocketHandler):
 
     def close_all(self, code, reason):
         clients.close_all(code, reason)
+
+
+@sockets.route("/log")
+class Listener(WebSocketHandler):
+    """A member of a collection with history; what it sends is broadcast."""
+
+    def on_open(self):
+        log.add(self)
+
+    def on_text(self, message):
+        log.broadcast(message)
+
+
+@sockets.route("/lobby/<name>")
+class Visitor(WebSocketHandler):
+    """The same of a group, which has a few of the last messages for whoever comes."""
+
+    def __init__(self, name):
+        self.lobby = lobby[name]
+
+    def on_open(self):
+        self.lobby.add(self)
+
+    def on_text(self, message):
+        self.lobby.broadcast(message)
+
+
+@app.get("/log/say/<prefix>/<int:count>")
+def say_logged(prefix, count):
+    for number in range(count):
+        log.broadcast(f"{prefix} {number}")
+    return str(os.getpid())
+
+
+@app.get("/log/history/<int:count>")
+def history(count):
+    return json.dumps([message for _, message, _ in log.history(count)])
 
 
 @app.get("/pid")
