@@ -175,12 +175,13 @@ def _observe_figures(meter: Meter, app: Flask) -> None:
     for family in FAMILIES:
         if family.kind is Kind.HISTOGRAM:
             continue
-        # What is at this moment adds up over processes, as what is counted does.
-        create = (
-            meter.create_observable_counter
-            if family.kind is Kind.COUNTER
-            else meter.create_observable_up_down_counter
-        )
+        create = {
+            Kind.COUNTER: meter.create_observable_counter,
+            # What is at this moment adds up over processes, as what is counted does.
+            Kind.GAUGE: meter.create_observable_up_down_counter,
+            # But not what they share.
+            Kind.SHARED_GAUGE: meter.create_observable_gauge,
+        }[family.kind]
         create(_name_of(family), [snapshots.observer_of(family)], family.unit, family.help)
 
 
@@ -213,7 +214,10 @@ class _Snapshots:
                 self._figures = {}
             else:
                 state = state_of(app)
-                self._figures = figures_of(state.engine.stats(), state.collections.bus.stats())
+                collections = state.collections
+                self._figures = figures_of(
+                    state.engine.stats(), collections.bus.stats(), collections.logged.stats()
+                )
         self._has_asked.add(name)
         return self._figures
 

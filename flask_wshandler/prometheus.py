@@ -132,7 +132,7 @@ _Numbers = GaugeMetricFamily | CounterMetricFamily
 
 def _new_metric(family: Family) -> _Numbers | HistogramMetricFamily:
     name, labels = f"flask_wshandler_{family.name}", ["app", *family.labels]
-    if family.kind is Kind.GAUGE:
+    if family.kind in (Kind.GAUGE, Kind.SHARED_GAUGE):
         return GaugeMetricFamily(name, family.help, labels=labels)
     if family.kind is Kind.COUNTER:
         return CounterMetricFamily(name, family.help, labels=labels)

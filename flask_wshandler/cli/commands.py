@@ -17,6 +17,7 @@ from ..bus.rpc import DEFAULT_TIMEOUT_S
 from ..protocol.errors import CloseCode, check_close
 from ..upgrade.app_state import state_of
 from .doctor.command import doctor
+from .history import history
 from .routes import Route, routes_of
 from .send import send
 from .tables import (
@@ -170,7 +171,8 @@ def stats(as_json: bool, timeout_s: float) -> None:
     if as_json:
         print_json(heard.records)
     elif heard.records:
-        print_table(_STATS_COLUMNS, [*heard.records, _total(heard.records)])
+        print_table(_STATS_COLUMNS, [*heard.records, _total(heard.records, _COUNTS)])
+        _print_history(heard.records)
     _finish(workers, heard)
 
 
@@ -185,11 +187,37 @@ _COUNTS = (
     count("threads", "Threads"),
 )
 _STATS_COLUMNS = (_PROCESS, *_COUNTS)
+_OF_HISTORY = (
+    count("logged", "Logged"),
+    count("unlogged", "Unlogged"),
+    count("unnumbered", "Unnumbered"),
+    count("slow", "Slow"),
+    count("repairs", "Repairs"),
+    count("gaps", "Gaps"),
+    count("replayed", "Replayed"),
+)
+_OF_THE_LOG = (count("log_messages", "In the log"), count("log_bytes", "Bytes"))
 
 
-def _total(records: list[dict[str, Any]]) -> Record:
-    sums = {each.field: sum(record.get(each.field) or 0 for record in records) for each in _COUNTS}
+def _total(records: list[dict[str, Any]], columns: tuple[Column, ...]) -> dict[str, Any]:
+    sums = {each.field: sum(record.get(each.field) or 0 for record in records) for each in columns}
     return {"process": "all", **sums}
+
+
+def _print_history(records: list[dict[str, Any]]) -> None:
+    """Another table, where collections have a history."""
+    told = [{"process": record["process"], **record["history"]} for record in records]
+    if not any(record.get(each.field) for record in told for each in (*_OF_HISTORY, *_OF_THE_LOG)):
+        return
+    total = _total(told, _OF_HISTORY)
+    for each in _OF_THE_LOG:  # of which all have one
+        total[each.field] = max(record.get(each.field) or 0 for record in told)
+    click.echo()
+    print_table((_PROCESS, *_OF_HISTORY, *_OF_THE_LOG), [*told, total])
+    for record in records:
+        facts = record["facts"]
+        if facts is not None and facts["history_trouble"]:
+            warn(f"{record['process']} can't use the log: {facts['history_trouble']}")
 
 
 # close
@@ -229,5 +257,5 @@ def close_connection(connection_id: str, code: int, reason: str, timeout_s: floa
 
 COMMANDS: dict[str, click.Command] = {
     each.name or "": each
-    for each in (routes, list_connections, stats, send, close_connection, doctor)
+    for each in (routes, list_connections, stats, send, history, close_connection, doctor)
 }

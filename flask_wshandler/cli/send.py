@@ -11,8 +11,10 @@ from flask.cli import with_appcontext
 
 from ..bus.envelope import MAX_ENVELOPE_BYTES
 from ..bus.rpc import DEFAULT_TIMEOUT_S
+from ..collections import declared
 from ..collections.collection import WebSocketCollection
 from ..collections.groups import WebSocketGroups
+from ..collections.topics import Named, topic_of
 from ..upgrade.app_state import state_of
 from .tables import warn
 from .workers import Workers, hush_the_log
@@ -34,6 +36,7 @@ def send(collection: str, message: str, group: str | None, is_json: bool, is_bin
         raise click.UsageError("--json and --binary exclude each other: JSON is text.")
     content = _content(message, is_json=is_json, is_binary=is_binary)
     target = _collection(collection, group)
+    _declare_history(Named(collection, group))
     workers = _workers()
     workers.reach()
     members = target.presence()
@@ -104,6 +107,18 @@ def _collection(name: str, group: str | None) -> WebSocketCollection:
         return WebSocketCollection(name) if group is None else WebSocketGroups(name)[group]
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="COLLECTION") from None
+
+
+def _declare_history(named: Named) -> None:
+    """Have the message numbered if the app remembers what is broadcast there.
+
+    What the app's own object says of it is not known before its first use, which may never be here.
+    """
+    logged = state_of(current_app).collections.logged
+    topic = topic_of(named)
+    history = declared.history_of(named)
+    if history is not None and logged.history_of(topic) is None:
+        logged.declare(topic, history)
 
 
 def _many(number: int, what: str, plural: str = "s") -> str:

@@ -127,11 +127,18 @@ class Workers:
         records = []
         for process, answer in sorted(answers.items()):
             engine, bus = _figures(answer.get("engine")), _figures(answer.get("bus"))
+            history = _figures(answer.get("history"))
             if engine.get("accepted"):
                 facts = answer.get("process")
                 is_told = has_shape(facts, ProcessFacts)
                 records.append(
-                    {"process": process, **engine, "bus": bus, "facts": facts if is_told else None}
+                    {
+                        "process": process,
+                        **engine,
+                        "bus": bus,
+                        "history": history,
+                        "facts": facts if is_told else None,
+                    }
                 )
         return Heard(records, self._count_others(set(answers)), silent)
 

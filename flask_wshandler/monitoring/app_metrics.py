@@ -48,7 +48,10 @@ class Measured:
         if app is None:
             return {}
         state = state_of(app)
-        figures = figures_of(state.engine.stats(), state.collections.bus.stats())
+        collections = state.collections
+        figures = figures_of(
+            state.engine.stats(), collections.bus.stats(), collections.logged.stats()
+        )
         return figures | figures_of_times(self._times)
 
     # What an instrumentation is told.

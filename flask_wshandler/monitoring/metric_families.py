@@ -11,6 +11,8 @@ class Kind(enum.Enum):
 
     #: What is at this moment; gone with its process.
     GAUGE = enum.auto()
+    #: The same of something that all processes share: the one that sees most of it is right.
+    SHARED_GAUGE = enum.auto()
     #: What has been counted since the start; stays when its process is gone.
     COUNTER = enum.auto()
     #: Durations, counted by how long they are.
@@ -53,6 +55,16 @@ FAMILIES = (
     Family(
         "bus_down_processes", Kind.GAUGE, "{process}", "Processes that the bus does not work for."
     ),
+    Family(
+        "history_down_processes",
+        Kind.GAUGE,
+        "{process}",
+        "Processes that can't use the log of broadcasts.",
+    ),
+    Family(
+        "history_log_messages", Kind.SHARED_GAUGE, "{message}", "Messages in the log of broadcasts."
+    ),
+    Family("history_log_bytes", Kind.SHARED_GAUGE, "By", "Bytes of these."),
     Family("accepted", Kind.COUNTER, "{connection}", "Connections that have been opened."),
     Family("closes", Kind.COUNTER, "{connection}", "Connections that have ended.", ("code",)),
     Family("returns", Kind.COUNTER, "{connection}", "Clients that came back.", ("outcome",)),
@@ -68,7 +80,21 @@ FAMILIES = (
     Family("bus_received", Kind.COUNTER, "{envelope}", "Envelopes of other processes."),
     Family("bus_dropped", Kind.COUNTER, "{envelope}", "Envelopes that somebody has missed."),
     Family("bus_malformed", Kind.COUNTER, "{envelope}", "What came and was no envelope."),
+    Family("history_logged", Kind.COUNTER, "{message}", "Broadcasts that were numbered."),
+    Family("history_unlogged", Kind.COUNTER, "{message}", "Broadcasts that the log did not take."),
+    Family(
+        "history_unnumbered",
+        Kind.COUNTER,
+        "{message}",
+        "Broadcasts of processes that do not know of the history, by process that has got them.",
+    ),
+    Family("history_wait_seconds", Kind.COUNTER, "s", "Time that broadcasts waited for the log."),
+    Family("history_slow", Kind.COUNTER, "{message}", "Broadcasts that waited for over 1 ms."),
+    Family("history_repairs", Kind.COUNTER, "{repair}", "How often something was read up."),
+    Family("history_gaps", Kind.COUNTER, "{gap}", "How often members have missed something."),
+    Family("history_replayed", Kind.COUNTER, "{message}", "Messages of the past, by client."),
     CALLBACK_SECONDS,
 )
 
-GAUGES = frozenset(family.name for family in FAMILIES if family.kind is Kind.GAUGE)
+SHARED_GAUGES = frozenset(family.name for family in FAMILIES if family.kind is Kind.SHARED_GAUGE)
+GAUGES = SHARED_GAUGES | {family.name for family in FAMILIES if family.kind is Kind.GAUGE}

@@ -2,7 +2,8 @@
 
     connections    after: a connection id, or ""
                    -> connections: a page of rows in the order of their ids; has_more
-    stats          -> engine, bus: as `Stats` and `BusStats`; process: `ProcessFacts`
+    stats          -> engine, bus, history: as `Stats`, `BusStats` and `HistoryStats`;
+                   process: `ProcessFacts`
     close          id, code, reason
                    -> has_closed: whether the connection was here
 
@@ -29,8 +30,11 @@ from ..transports import wsgi_server
 from ..transports.capacity import most_descriptors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..bus import Bus
     from ..bus.rpc import Answer
+    from ..collections.logged import HistoryStats
     from ..handlers.handler import Peer
     from ..protocol.connection import Connection
     from ..resume.registry import Resumables
@@ -88,6 +92,12 @@ class ProcessFacts(TypedDict):
     door_obstacle: str
     #: Why none is passed on to it, though it could be; empty if one is, or none needed to.
     door_trouble: str
+    #: Whether it has numbered a broadcast, or tried to.
+    has_history: bool
+    #: Why it can't use the log of broadcasts; empty if it can, as far as is known.
+    history_trouble: str
+    #: Broadcasts that have come from processes that do not know of the history.
+    history_unnumbered: int
     #: Files that it may have open; None: any number.
     descriptor_limit: int | None
     #: `WSHANDLER_MAX_CONNECTIONS`.
@@ -99,9 +109,16 @@ class ProcessFacts(TypedDict):
 class ProcessReporter:
     """Answers what is asked about one app in one process. Any thread."""
 
-    def __init__(self, engine: Engine, bus: Bus, resumables: Resumables) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        bus: Bus,
+        resumables: Resumables,
+        history_stats: Callable[[], HistoryStats],
+    ) -> None:
         self._engine = engine
         self._bus = bus
+        self._history_stats = history_stats
         self._resumables = resumables
 
     def respond(self, verb: str, arguments: dict[str, Any]) -> Answer | None:
@@ -137,7 +154,8 @@ class ProcessReporter:
         return {
             "engine": dataclasses.asdict(self._engine.stats()),
             "bus": dataclasses.asdict(self._bus.stats()),
-            "process": process_facts(self._engine, self._resumables),
+            "history": dataclasses.asdict(self._history_stats()),
+            "process": process_facts(self._engine, self._resumables, self._history_stats()),
         }
 
     def _close(self, wanted: str, code: int, reason: str) -> Answer:
@@ -173,7 +191,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
-def process_facts(engine: Engine, resumables: Resumables) -> ProcessFacts:
+def process_facts(engine: Engine, resumables: Resumables, history: HistoryStats) -> ProcessFacts:
     """Look at this process. Any thread."""
     limit = most_descriptors()
     server = wsgi_server.server_process()
@@ -190,6 +208,9 @@ def process_facts(engine: Engine, resumables: Resumables) -> ProcessFacts:
         has_resumable=resumables.has_begun,
         door_obstacle=obstacle,
         door_trouble="" if obstacle else resumables.door_trouble,
+        has_history=bool(history.logged or history.unlogged or history.log_messages),
+        history_trouble=history.trouble,
+        history_unnumbered=history.unnumbered,
         descriptor_limit=None if limit == sys.maxsize else limit,
         max_connections=engine.settings.max_connections,
         faults=[f"{where} {count}" for where, count in sorted(faults.counts().items())],

@@ -52,6 +52,7 @@ class Setup(TypedDict):
     ping_interval: float | None
     max_connections: int
     is_max_connections_chosen: bool
+    history_size: int
     #: The beginning of `WSHANDLER_BUS`: local, none, redis, rediss.
     bus: str
     #: Keys of `app.config` that were set after the settings had been read.
@@ -158,6 +159,7 @@ def setup_of(app: Flask) -> Setup:
         ping_interval=settings.ping_interval,
         max_connections=settings.max_connections,
         is_max_connections_chosen=is_chosen(app.config, "max_connections"),
+        history_size=settings.history_size,
         bus=settings.bus.partition(":")[0],
         keys_set_late=keys_set_late(app.config, settings),
     )
@@ -190,7 +192,7 @@ def _report(app: Flask, state: AppState) -> Report:
         refusal_reason="",
         setup=setup_of(app),
         bus_trouble=_bus_trouble(state),
-        process=process_facts(state.engine, state.resumables),
+        process=process_facts(state.engine, state.resumables, state.collections.logged.stats()),
     )
 
 

@@ -10,10 +10,11 @@ import json
 from typing import TYPE_CHECKING
 
 from ..protocol.errors import CloseCode
-from .metric_families import CALLBACK_SECONDS, GAUGES
+from .metric_families import CALLBACK_SECONDS, GAUGES, SHARED_GAUGES
 
 if TYPE_CHECKING:
     from ..bus import BusStats
+    from ..collections.logged import HistoryStats
     from ..transports.stats import Stats
     from .callback_histogram import CallbackTimes
 
@@ -22,7 +23,7 @@ Figures = dict[tuple[str, ...], float]
 SUM = "sum"
 
 
-def figures_of(stats: Stats, bus: BusStats) -> Figures:
+def figures_of(stats: Stats, bus: BusStats, history: HistoryStats) -> Figures:
     """What a process has counted."""
     figures: Figures = {
         ("processes",): 1,
@@ -44,6 +45,17 @@ def figures_of(stats: Stats, bus: BusStats) -> Figures:
         ("bus_received",): bus.received,
         ("bus_dropped",): bus.dropped,
         ("bus_malformed",): bus.malformed,
+        ("history_down_processes",): bool(history.trouble),
+        ("history_log_messages",): history.log_messages,
+        ("history_log_bytes",): history.log_bytes,
+        ("history_logged",): history.logged,
+        ("history_unlogged",): history.unlogged,
+        ("history_unnumbered",): history.unnumbered,
+        ("history_wait_seconds",): history.waited_s,
+        ("history_slow",): history.slow,
+        ("history_repairs",): history.repairs,
+        ("history_gaps",): history.gaps,
+        ("history_replayed",): history.replayed,
     }
     figures |= {("returns", outcome): count for outcome, count in stats.returns.items()}
     figures |= {("refusals", reason): count for reason, count in stats.refusals.items()}
@@ -69,7 +81,8 @@ def figures_of_times(times: CallbackTimes) -> Figures:
 def add(total: Figures, figures: Figures) -> None:
     """Add figures of another process."""
     for key, value in figures.items():
-        total[key] = total.get(key, 0) + value
+        before = total.get(key, 0)
+        total[key] = max(before, value) if key[0] in SHARED_GAUGES else before + value
 
 
 def counters_of(figures: Figures) -> Figures:

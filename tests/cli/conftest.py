@@ -40,6 +40,10 @@ class Commands:
         """The same of any command of Flask's, which is to name the app."""
         return self._run([*self._flask, *arguments], None, environment)
 
+    def run_python(self, *arguments):
+        """A program of Python's beside the app."""
+        return self._run([sys.executable, *arguments], None, {})
+
     def _run(self, command, given, environment):
         return preloaded.run(
             command,

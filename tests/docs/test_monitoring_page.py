@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from flask_wshandler import HistoryStats
 from flask_wshandler.bus import BusStats
 from flask_wshandler.monitoring.callback_histogram import BOUNDS_S, MOST_HANDLERS, OTHERS
 from flask_wshandler.monitoring.metric_families import FAMILIES
@@ -44,7 +45,7 @@ def test_the_view_answers_for_each_worker(tmp_path):
     [view] = PAGE.code("Figures of one process", "python")
     (tmp_path / "watched.py").write_text(FIGURES_HEAD + view)
     rows = [row[0].strip("`") for row in PAGE.rows("Figures of one process") if len(row) == 3]
-    names = sorted(name for name in rows if name.startswith(("sockets.", "bus.")))
+    names = sorted(name for name in rows if name.startswith(("sockets.", "bus.", "history.")))
     pids = set()
     with gunicorn("gunicorn --workers 2 --threads 4 watched:app", tmp_path) as server:
         until_s = time.monotonic() + DEADLINE_S
@@ -64,7 +65,8 @@ def test_the_view_answers_for_each_worker(tmp_path):
                     pids.add(answer.pop("pid"))
     assert len(pids) == 2
     assert names == sorted(f"{kind}.{name}" for kind in answer for name in answer[kind])
-    assert len(names) == len(dataclasses.fields(Stats)) + len(dataclasses.fields(BusStats))
+    kinds = (Stats, BusStats, HistoryStats)
+    assert len(names) == sum(len(dataclasses.fields(kind)) for kind in kinds)
 
 
 HEAD = """
@@ -156,7 +158,7 @@ def test_the_alarms_ask_for_what_there_is(tmp_path):
         known = set(_CODE.findall(labels)) | {"app"} | ({"le"} if suffix else set())
         labels_of[name.strip("`") + suffix] = known
     expressions = re.findall(r"expr: (.+)", rules)
-    assert len(expressions) == rules.count("- alert:") == 10
+    assert len(expressions) == rules.count("- alert:") == 11
     for expression in expressions:
         assert_can_be_asked(expression, labels_of)
 

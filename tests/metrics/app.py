@@ -16,6 +16,7 @@ for key, value in os.environ.items():
 sockets = WebSockets(app)
 PrometheusMetrics(app, path="/metrics")
 everybody = WebSocketCollection("everybody")
+kept = WebSocketCollection("kept", history=100)
 
 
 @app.logger.addFilter
@@ -48,6 +49,8 @@ class Echo(WebSocketHandler):
     def on_message(self, message):
         if message == "pid":
             message = str(os.getpid())
+        elif message == "keep":
+            kept.broadcast(message)
         elif message == "fail":
             raise LookupError("as it was told")
         elif message == "fault":

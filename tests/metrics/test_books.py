@@ -12,7 +12,7 @@ from flask_wshandler.monitoring.samples import add, counters_of, dump, load
 from flask_wshandler.monitoring.totals_files import Books
 from flask_wshandler.runtime.run_directory import RunDirectory
 
-COUNTER, GAUGE = ("accepted",), ("connections",)
+COUNTER, GAUGE, SHARED = ("accepted",), ("connections",), ("history_log_bytes",)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,6 +64,15 @@ def test_nothing_is_lost_and_nothing_counted_twice(processes, data):
     assert total(books).get(COUNTER, 0) == expected
     assert len(books.names()) == len(processes) - len(dead)
     assert total(books).get(GAUGE) is None
+
+
+def test_what_processes_share_is_not_added_up():
+    """The one that has seen most of it is right, and who is gone has no say."""
+    books = new_books("sharing")
+    names = [books.new_name() for _ in range(3)]
+    for name, size in zip(names, (5, 7, 9), strict=True):
+        books.write(name, {COUNTER: 1, SHARED: size})
+    assert total(books, living=names[:2]) == {COUNTER: 3, SHARED: 7}
 
 
 def test_who_is_killed_while_entering_leaves_the_sum_right(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -91,6 +91,16 @@ def test_all_families_are_there_with_their_units(watched, client, reader):
         >= units.items()
         >= {name: unit for name, unit in expected.items() if name not in perhaps}.items()
     )
+
+
+def test_what_processes_share_is_no_sum(watched, client, reader):
+    """A gauge, which a backend does not add up over workers; and of counts nothing else is."""
+    client.websocket_connect("/echo").close()
+    [resource] = reader.get_metrics_data().resource_metrics
+    gauges = {
+        metric.name for metric in resource.scope_metrics[0].metrics if type(metric.data) is Gauge
+    }
+    assert gauges == {"flask_wshandler.history_log_messages", "flask_wshandler.history_log_bytes"}
 
 
 def test_durations_of_callbacks(watched, client, reader):

@@ -71,6 +71,27 @@ def test_every_worker_answers_for_all(start):
         assert now.labels(CALLBACKS, "handler") == {"Echo"}
 
 
+def test_the_log_is_one_for_all_workers(start):
+    """What each has numbered adds up; what the log holds is counted once, whoever has looked."""
+    server = start("gthread", "--workers", "3")
+    for number, clients in enumerate(connected_to_all(server, 3).values(), 1):
+        for client in clients[:1] * number:
+            client.send("keep")
+            assert client.recv() == "keep"
+
+    def all_have_looked():
+        now = scrape(server)
+        return now.value("flask_wshandler_history_log_messages") == 6 and now
+
+    now = server.wait_for(all_have_looked, "the size of the log", DEADLINE_S)
+    assert now.value("flask_wshandler_history_logged_total") == 6
+    assert now.value("flask_wshandler_history_log_bytes") == 6 * (64 + 4)
+    assert now.value("flask_wshandler_history_down_processes") == 0
+    assert now.value("flask_wshandler_history_wait_seconds_total") > 0
+    for now in scrapes_of_all(server):
+        assert now.value("flask_wshandler_history_log_messages") == 6
+
+
 def test_what_clients_do_is_in_the_next_scrape(start):
     """Closes by code, refusals by reason, bytes, failures: at once, not after some seconds."""
     server = start("gthread", "--workers", "2")

@@ -139,7 +139,8 @@ def hosts_without_redis(facts: Facts) -> Finding | None:
         Severity.ERROR,
         f"The address is served by {len(hosts)} machines, {', '.join(hosts)}, and WSHANDLER_BUS is "
         f'"{facts.setup["bus"]}": a broadcast reaches the clients of one machine only, and a '
-        "client that comes back to another one begins anew.",
+        "client that comes back to another one begins anew."
+        + (" Each machine has a history of its own." if facts.history is not None else ""),
         "Set WSHANDLER_BUS to a redis:// address that all of them reach.",
     )
 
@@ -303,6 +304,7 @@ _SETTINGS = {
     "max_message_size": "WSHANDLER_MAX_MESSAGE_SIZE",
     "ping_interval": "WSHANDLER_PING_INTERVAL",
     "max_connections": "WSHANDLER_MAX_CONNECTIONS",
+    "history_size": "WSHANDLER_HISTORY_SIZE",
     "bus": "WSHANDLER_BUS",
 }
 

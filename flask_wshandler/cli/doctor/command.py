@@ -15,14 +15,14 @@ from flask.cli import with_appcontext
 from ...monitoring.process_report import ProcessFacts
 from ..tables import json_option, print_json, print_paragraph
 from ..workers import hush_the_log
-from . import app_checks, proxy_checks, server_checks
+from . import app_checks, history_checks, proxy_checks, server_checks
 from .evidence import Facts
 from .findings import Finding, Severity
 from .inspection import examine
 from .site_url import Address
 
 OF_VISITS = (*server_checks.CHECKS, *proxy_checks.CHECKS)
-CHECKS = (*OF_VISITS, *app_checks.CHECKS)
+CHECKS = (*OF_VISITS, *app_checks.CHECKS, *history_checks.CHECKS)
 
 
 @click.command("doctor")

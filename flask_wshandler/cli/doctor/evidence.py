@@ -11,6 +11,7 @@ from flask import Flask
 
 from ...monitoring.process_report import ProcessFacts
 from ...monitoring.request_report import Setup
+from .history_look import HistoryFacts
 from .site_probe import Visit
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -40,6 +41,8 @@ class Facts:
     #: To other paths of the same site, and how many there are that nobody has gone to.
     other_visits: list[Visit]
     unvisited_count: int
+    #: The log of broadcasts; None if no collection has a history.
+    history: HistoryFacts | None
     #: Workers that gunicorn would be started with from here; None where nothing says so.
     configured_workers: int | None
     #: Bytes that this machine, or this container, may use.

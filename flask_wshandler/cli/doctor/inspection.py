@@ -18,6 +18,7 @@ from ...upgrade.app_state import state_of
 from ..routes import routes_of
 from ..workers import Workers
 from .evidence import Facts, memory_bytes
+from .history_look import look_at_history
 from .server_config import configured_workers
 from .site_probe import Visit, Visitor
 from .site_url import Address
@@ -47,6 +48,7 @@ def examine(
     reports = [report for each in visits for report in (each.page, each.upgrade)]
     processes += [report["process"] for report in reports if report is not None]
     limit = most_descriptors()
+    bus_trouble = _bus_trouble(state.collections.bus, timeout_s)
     return Facts(
         app=app,
         shell_setup=setup_of(app),
@@ -55,7 +57,7 @@ def examine(
             for route in routes_of(app)
             if not route.is_certain and route.allowed_origins == "*"
         ],
-        bus_trouble=_bus_trouble(state.collections.bus, timeout_s),
+        bus_trouble=bus_trouble,
         processes=processes,
         silent_count=silent_count,
         hosts_on_bus=hosts_on_bus,
@@ -63,6 +65,13 @@ def examine(
         visit=visit,
         other_visits=visits[1:],
         unvisited_count=left_out,
+        history=look_at_history(
+            state.collections.bus,
+            state.collections.logged,
+            "" if bus_trouble else state.settings.bus,
+            state.settings.history_size,
+            is_known=any(each["has_history"] for each in processes),
+        ),
         configured_workers=configured_workers(),
         memory_bytes=memory_bytes(),
         shell_descriptor_limit=None if limit == sys.maxsize else limit,
