@@ -7,10 +7,9 @@ export function element(tag, className, ...content) {
   return made;
 }
 
-export function timeStamp() {
-  const now = new Date();
-  const text = now.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+export function timeStamp(date = new Date()) {
+  const text = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   const stamp = element("time", "", text);
-  stamp.dateTime = now.toISOString();
+  stamp.dateTime = date.toISOString();
   return stamp;
 }

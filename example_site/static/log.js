@@ -11,10 +11,17 @@ export class Log {
   }
 
   append(line) {
+    this.keepEnd((list) => {
+      list.append(line);
+      while (list.childElementCount > MOST_LINES) list.firstElementChild.remove();
+    });
+  }
+
+  // Change what is in the list, or what is beside it.
+  keepEnd(change) {
     const list = this.#list;
     const wasAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_END_PX;
-    list.append(line);
-    while (list.childElementCount > MOST_LINES) list.firstElementChild.remove();
+    change(list);
     if (wasAtEnd) list.scrollTop = list.scrollHeight;
   }
 }

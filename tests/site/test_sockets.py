@@ -1,5 +1,7 @@
 """The site's WebSockets, without a server and a browser: by the package's test client."""
 
+import json
+
 import pytest
 
 from example_site import create_app
@@ -62,6 +64,14 @@ def test_echo_counts_each_client_alone(client):
         assert second.wait_closed() == 1009
 
 
+def events(client):
+    """What has happened in the room, as a client has heard it."""
+    heard = [json.loads(text) for text in client.receive_all()]
+    return [
+        (each["type"], each["name"], each.get("text")) for each in heard if each["type"] != "here"
+    ]
+
+
 def test_chat_is_heard_by_all(client, wshandler, create_site):
     """In all processes: coming, speaking and going."""
     with (
@@ -70,16 +80,36 @@ def test_chat_is_heard_by_all(client, wshandler, create_site):
     ):
         with second.websocket_connect("/chat/ws.ashx?name=Eve said: hi") as eve:
             eve.send("hello")
-            assert eve.receive_all() == [
-                "Eve said hi has connected.",
-                "Eve said hi said: hello",
+            assert events(eve) == [
+                ("connected", "Ada", None),
+                ("connected", "Eve said hi", None),
+                ("said", "Eve said hi", "hello"),
             ]
-        assert ada.receive_all() == [
-            "Ada has connected.",
-            "Eve said hi has connected.",
-            "Eve said hi said: hello",
-            "Eve said hi has gone away.",
+        assert events(ada) == [
+            ("connected", "Ada", None),
+            ("connected", "Eve said hi", None),
+            ("said", "Eve said hi", "hello"),
+            ("gone", "Eve said hi", None),
         ]
+
+
+def test_chat_tells_who_comes_what_was_said_and_who_is_here(client):
+    """The last twenty lines, with the colours and the times that they had."""
+    with client.websocket_connect("/chat/ws.ashx?name=Ada") as ada:
+        for number in range(30):
+            ada.send(str(number))
+        spoken = [json.loads(text) for text in ada.receive_all()]
+    with (
+        client.websocket_connect("/chat/ws.ashx?name=Bob") as bob,
+        client.websocket_connect("/chat/ws.ashx?name=Cid") as cid,
+    ):
+        heard = [json.loads(text) for text in bob.receive_all()]
+        said = [each for each in spoken if each["type"] == "said"]
+        assert heard[:19] == said[-19:]
+        people = [each["people"] for each in heard if each["type"] == "here"][-1]
+        assert [each["name"] for each in people] == ["Bob", "Cid"]
+        assert len({each["color"] for each in people}) == 2
+        assert cid.receive_all()
 
 
 @pytest.mark.parametrize("query", ["", "?name=", "?name=%20%3A%E2%80%AE"])
