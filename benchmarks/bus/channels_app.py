@@ -1,6 +1,7 @@
 """The same with Channels' redis layer, on uvicorn: two servers and a group."""
 # ruff: noqa: E402  # Channels wants Django's settings before it is imported
 
+import json
 import os
 import time
 from urllib.parse import parse_qsl
@@ -20,6 +21,7 @@ django.setup()
 from channels.generic.http import AsyncHttpConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
+from loops import summary
 
 
 class Client(AsyncWebsocketConsumer):
@@ -43,12 +45,13 @@ class Emit(AsyncHttpConsumer):
         count, size = int(arguments["count"]), int(arguments["size"])
         layer = get_channel_layer()
         padding = "x" * size
-        started_ns = time.monotonic_ns()
+        stamps_ns = []
         for _ in range(count):
-            text = f"{time.monotonic_ns():020}{padding}"[:size]
+            stamps_ns.append(time.monotonic_ns())
+            text = f"{stamps_ns[-1]:020}{padding}"[:size]
             await layer.group_send("clients", {"type": "m", "text": text})
-        seconds = (time.monotonic_ns() - started_ns) / 1e9
-        await self.send_response(200, str(seconds).encode())
+        stamps_ns.append(time.monotonic_ns())
+        await self.send_response(200, json.dumps(summary(stamps_ns)).encode())
 
 
 client, emitter = Client.as_asgi(), Emit.as_asgi()

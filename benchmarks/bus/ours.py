@@ -11,7 +11,7 @@ app = Flask(__name__)
 app.config["WSHANDLER_BUS"] = os.environ["BUS_URL"]
 app.config["WSHANDLER_BUS_NAME"] = "benchmark"
 sockets = WebSockets(app)
-clients = WebSocketCollection("clients")
+clients = WebSocketCollection("clients", history=int(os.environ["HISTORY"]) or None)
 
 
 @sockets.route("/ws")

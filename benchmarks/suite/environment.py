@@ -32,7 +32,13 @@ PYTHON_PACKAGES = (
     "uvloop",
     "websockets",
 )
-NODE_PACKAGES = ("socket.io", "socket.io-client", "ws")
+NODE_PACKAGES = (
+    "@socket.io/redis-streams-adapter",
+    "redis",
+    "socket.io",
+    "socket.io-client",
+    "ws",
+)
 
 
 class Environment:
@@ -94,15 +100,26 @@ class Environment:
         venv.create(self._python, clear=True, with_pip=True)
         pip = [str(self._bin / "python"), "-m", "pip", "--disable-pip-version-check"]
         self._run(*pip, "install", "--quiet", "--upgrade", "--editable", ".", *PYTHON_PACKAGES)
+        self.install_node_packages()
+        self._stamp.write_text(self._wanted())
+
+    def has_node_package(self, name: str) -> bool:
+        """Whether one of `NODE_PACKAGES` is there, with a Node.js to run it."""
+        found = self._node / "node_modules" / name / "package.json"
+        return found.exists() and shutil.which("node") is not None
+
+    def install_node_packages(self) -> None:
+        """Those that are missing. Needs a network; without npm it says so and does nothing."""
+        if all(map(self.has_node_package, NODE_PACKAGES)):
+            return
         if shutil.which("npm"):
-            self._node.mkdir(exist_ok=True)
+            self._node.mkdir(parents=True, exist_ok=True)
             self._run("npm", "install", "--silent", "--prefix", str(self._node), *NODE_PACKAGES)
         else:
             print(
                 "npm is missing; without Node.js. On Debian: apt install nodejs npm",
                 file=sys.stderr,
             )
-        self._stamp.write_text(self._wanted())
 
     @staticmethod
     def _run(*command: str) -> None:

@@ -22,7 +22,7 @@ from benchmarks.suite.results import Figure, Results, Summary
 from benchmarks.suite.scenarios import MAIN, SCENARIOS
 from benchmarks.suite.server import Demands, running
 
-SECONDS = 0.5
+SECONDS = 0.2
 NODE_MODULES = ROOT / ".venv-benchmarks" / "node" / "node_modules"
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -104,15 +104,18 @@ class TestMeasurements:
         assert measurements.pages(measured, sockets=20)["rate"] > 10
 
 
+def is_installed(peer):
+    """Node's packages are installed by benchmarks/run alone: with hundreds of others."""
+    return peer.client[0] != "node" or (NODE_MODULES.exists() and shutil.which("node") is not None)
+
+
 class TestLosses:
-    @pytest.mark.parametrize("peer", RETURNING, ids=lambda peer: peer.key)
+    @pytest.mark.parametrize("peer", filter(is_installed, RETURNING), ids=lambda peer: peer.key)
     def test_are_counted(self, environment, peer):
         """On a connection that is cut; this package has none.
 
         Takes a second of messages, and one or two until no more come where some are lost.
         """
-        if peer.client[0] == "node" and not (NODE_MODULES.exists() and shutil.which("node")):
-            pytest.skip("benchmarks/run has not installed Node's packages")
         quiet_s = 10 if peer.is_ours else 1
         with bench(environment, peer) as found:
             sample = losses(found, messages=250, rate=250, longest_life_s=1, quiet_s=quiet_s)
