@@ -109,4 +109,10 @@ def test_answers_of_strangers_are_checked(app, monkeypatch):
         monkeypatch.setattr(workers, "_ask", lambda *asked, answer=answer: ({"p": answer}, 0))
         assert workers.connections().records == []
         for record in workers.stats().records:
-            assert record == {"process": "p", "accepted": 1, "bus": {}, "facts": None}
+            assert record == {
+                "process": "p",
+                "accepted": 1,
+                "bus": {},
+                "history": {},
+                "facts": None,
+            }

@@ -29,6 +29,7 @@ WALKED = {
     "docs/howto/from-aspnet.md": "test_howto.py",
     "docs/howto/from-flask-sock.md": "test_howto.py",
     "docs/howto/from-flask-socketio.md": "test_howto.py",
+    "docs/howto/history.md": "test_howto.py",
     "docs/howto/json-messages.md": "test_howto.py",
     "docs/howto/resume.md": "test_howto.py",
     "docs/howto/rooms.md": "test_howto.py",
@@ -45,7 +46,10 @@ BEGUN = {"docs/howto/docker.md": "test_howto.py"}
 #: All that is not run, by page: how often, and what it takes. The pages say the same to who
 #: reads their source, in a comment above the block.
 NOT_RUN = {
-    "docs/benchmarks/README.md": ["takes minutes to hours; tests/benchmarks runs its parts"],
+    "docs/benchmarks/README.md": [
+        "takes minutes to hours; tests/benchmarks runs its parts",
+        "takes minutes; tests/benchmarks runs them in their smallest size",
+    ],
     "docs/howto/docker.md": 2 * ["needs a Docker engine"],
     "docs/howto/from-aspnet.md": 2 * ["C#, for ASP.NET"],
     "docs/howto/from-flask-socketio.md": ["needs the JavaScript client of Socket.IO"],
@@ -57,7 +61,9 @@ NOT_RUN = {
     "docs/performance.md": [
         "takes a minute and both cores; a test runs the same programs for a moment"
     ],
+    "docs/reference/wshandler-1.md": ["a grammar"],
     "docs/topics/architecture.md": 6 * ["a drawing"],
+    "docs/topics/collections.md": ["a line of the how-to's program"],
     "docs/topics/resumable-connections.md": ["a drawing"],
 }
 
