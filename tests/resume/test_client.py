@@ -45,6 +45,12 @@ def client_threads():
     return [thread for thread in threading.enumerate() if thread.name == "wshandler-client"]
 
 
+@pytest.fixture(autouse=True)
+def begins_without_clients():
+    """Those of an earlier test end by themselves, perhaps a moment later."""
+    wait_for(lambda: not client_threads())
+
+
 class TestMessages:
     """Both ways, over one network connection."""
 
