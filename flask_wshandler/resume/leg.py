@@ -43,9 +43,6 @@ _OPEN = State.OPEN
 _WHOLE = 0b1000_0000
 
 
-ANSWERS_AT_STOP_S = 1.0
-
-
 class ResumeCode(enum.IntEnum):
     """The close codes of `wshandler.1`, of the range for applications."""
 
@@ -95,7 +92,6 @@ class Leg(Connection):
 
     __slots__ = (
         "_acknowledges_at_s",
-        "_closes_at_s",
         "_endpoint",
         "_is_leaving",
         "_is_started",
@@ -129,8 +125,6 @@ class Leg(Connection):
         self._late: collections.deque[bytes] | None = None
         #: When what was taken is to be acknowledged at the latest; None if nothing is owed.
         self._acknowledges_at_s: float | None = None
-        #: When to close at the latest, with which code, though a callback runs; None: not.
-        self._closes_at_s: tuple[float, int] | None = None
         #: Of what it belongs to, from its start on.
         self._endpoint = lasting.endpoint
         self._stop_reading(PAUSED_UNTIL_STARTED)
@@ -187,12 +181,7 @@ class Leg(Connection):
                 self._late.popleft()
 
     def close_at_stop(self, code: int) -> None:
-        """Close when the callbacks have answered what the client is told to have been taken.
-
-        They have a second for that.
-        """
-        self._closes_at_s = self._transport.now_s() + ANSWERS_AT_STOP_S, code
-        self._transport.request_wake(ANSWERS_AT_STOP_S)
+        """Close when the callbacks have answered what the client is told to have been taken."""
         self._put_off(functools.partial(self.close, code))
 
     def start(self, hello: str, kept: Iterable[bytes], new: int) -> bool:
@@ -302,21 +291,13 @@ class Leg(Connection):
     def on_time(self, now_s: float) -> float | None:
         """Do what is due; return in how many seconds to look again, or None."""
         rest_s = super().on_time(now_s)
-        if self._closes_at_s is not None and self._state is _OPEN:
-            rest_s = _sooner(rest_s, self._close_if_due(now_s, *self._closes_at_s))
         due_s = self._acknowledges_at_s
         if due_s is None or self._state is not _OPEN:
             return rest_s
         if now_s >= due_s:
             self._acknowledge()
             return rest_s
-        return _sooner(rest_s, due_s - now_s)
-
-    def _close_if_due(self, now_s: float, due_s: float, code: int) -> float:
-        if now_s < due_s:
-            return due_s - now_s
-        self.close(code)
-        return self._settings.close_timeout
+        return due_s - now_s if rest_s is None else min(rest_s, due_s - now_s)
 
     def _acknowledge(self) -> None:
         """Say what was taken. Any thread."""
@@ -348,10 +329,6 @@ class Leg(Connection):
             behind = self.send_queue.message_count + (len(self._late) if self._late else 1)
             self._lasting.endpoint.forget(self.dropped_messages - before, behind)
         return is_to_be_sent
-
-
-def _sooner(one_s: float | None, other_s: float) -> float:
-    return other_s if one_s is None else min(one_s, other_s)
 
 
 def _undroppable(text: str) -> memoryview:

@@ -22,7 +22,14 @@ from . import wsgi_server
 from .blocking import BlockingServer
 from .capacity import Capacity, RefusalReason, most_descriptors
 from .pollers import Pollable
-from .shutdown import LOOK_FOR_STOP_S, StopWatch, close_spread, is_told_to_stop, wait_until
+from .shutdown import (
+    ANSWERS_AT_STOP_S,
+    LOOK_FOR_STOP_S,
+    StopWatch,
+    close_spread,
+    is_told_to_stop,
+    wait_until,
+)
 from .stats import ReturnOutcome, Stats, Totals
 from .turn_thread import TurnThread
 
@@ -235,7 +242,8 @@ class Engine:
 
     @property
     def _most_to_stop_s(self) -> float:
-        return self.settings.drain_seconds + 2 * self.settings.close_timeout
+        settings = self.settings
+        return settings.drain_seconds + ANSWERS_AT_STOP_S + 2 * settings.close_timeout
 
     def stop_now(self) -> None:
         """Have `stop` close all at once, and wait for no client. In a signal handler."""
@@ -249,6 +257,12 @@ class Engine:
         for each in self.away():
             each.close(code)
         close_spread(self.connections(), code, settings.drain_seconds * scale, self._must_hurry)
+        self._wait_for_last(ANSWERS_AT_STOP_S * scale)
+        for connection in self.connections():
+            try:
+                connection.close(code)  # though a callback runs; most are closing
+            except Exception as fault:
+                connection.give_up(fault)
         self._wait_for_last(settings.close_timeout * scale)
         with self._lock:
             left = [*self._open, *self._lingering]

@@ -22,6 +22,9 @@ logger = logs.logger(__package__)
 _CLOSES_PER_SECOND = 200
 """A stop is spread only as far as there are clients: one client is closed at once."""
 
+ANSWERS_AT_STOP_S = 1.0
+"""For callbacks that run, to answer what their clients are told to have been taken."""
+
 LOOK_FOR_STOP_S = 0.5
 """How soon the end is noticed while the worker still serves its last requests."""
 

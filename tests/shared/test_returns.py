@@ -132,7 +132,7 @@ def test_a_reload_loses_nothing(start):
     assert client.recv() == "burst 0"
 
 
-@pytest.mark.parametrize(("sleeps_s", "is_answered"), [(0.9, True), (8, False)])
+@pytest.mark.parametrize(("sleeps_s", "is_answered"), [(0.9, True), (4, False)])
 def test_what_was_taken_is_answered_before_a_stop(start, sleeps_s, is_answered):
     """What a callback sends within a second arrives; who needs longer holds up no stop."""
     server = start("gthread", "--workers", "1", WSHANDLER_DRAIN_SECONDS=0)
