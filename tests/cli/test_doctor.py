@@ -526,8 +526,15 @@ def hear(app, handler, **arguments):
                 client.send("hello")
                 assert client.recv(DEADLINE_S) == "hello"
             wait_for(lambda: "closed peer=" in heard.read_text(), "the line of the end")
-            with urllib.request.urlopen(f"{http(server)}/metrics", timeout=DEADLINE_S) as response:
-                figures = response.read().decode()
+
+            def figures_with_the_end():
+                url = f"{http(server)}/metrics"
+                with urllib.request.urlopen(url, timeout=DEADLINE_S) as response:
+                    figures = response.read().decode()
+                return figures if "flask_wshandler_closes_total{" in figures else None
+
+            # It is counted a moment after its line.
+            figures = wait_for(figures_with_the_end, "the figure of the end")
         assert heard.read_text().splitlines()[:3] == 3 * ["a signal of 2"]
         assert len(heard.read_text().splitlines()) == 4
         for name in ("accepted", "closes", "messages_received", "messages_sent"):
