@@ -316,8 +316,9 @@ class Feed:
         if self._is_behind(last):
             if self._log.is_at_hand:
                 self._read_up()
-            elif not self._is_repairing:
-                with self._lock:
+                return
+            with self._lock:
+                if not self._is_repairing:
                     self._start_repair()
 
     def repair(self) -> None:

@@ -204,12 +204,11 @@ class LoggedTopics:
         self._send_plainly(topic, message, excluded)
 
     def _note_logged(self, topic: str, waited_s: float, *, is_owed: bool) -> None:
-        self._logged += 1
-        self._waited_s += waited_s
-        if waited_s > _SLOW_S:
-            self._slow += 1
-        if is_owed:
-            with self._lock:
+        with self._lock:
+            self._logged += 1
+            self._waited_s += waited_s
+            self._slow += waited_s > _SLOW_S
+            if is_owed:
                 self._owed.pop(topic, None)
         if self._trouble:
             self._works()
