@@ -1,6 +1,7 @@
 """Doors of this process and of others, for the tests of them."""
 
 import array
+import contextlib
 import json
 import os
 import queue
@@ -118,5 +119,14 @@ def send(link, packet, descriptors=()):
 
 
 def descriptors():
-    """How many this process has."""
-    return len(os.listdir("/proc/self/fd"))
+    """What this process has open: `descriptors() - before` is what is new since then.
+
+    Not how many: what an earlier test has left to the garbage collection may go at any time.
+    """
+    return set(filter(None, map(_what_is, os.listdir("/proc/self/fd"))))
+
+
+def _what_is(number):
+    """The descriptor, and what it is of, so that a number used again is a new one."""
+    with contextlib.suppress(FileNotFoundError):  # the listing's own, which is closed again
+        return number, os.readlink(f"/proc/self/fd/{number}")

@@ -380,7 +380,7 @@ def besieged():
         before = descriptors()
         assert door.open()
         visit(door.name).close()  # what is cleared up at first is done then
-        wait_for(lambda: descriptors() == before + 1, "end of the visit")
+        wait_for(lambda: len(descriptors() - before) == 1, "end of the visit")
         yield door, path
         door.stop()
 
@@ -454,7 +454,7 @@ def test_no_packet_leaves_a_descriptor(besieged, packet, kinds, more):
     else:
         wanted = Answer.REFUSED.value if packet or kinds else b""
     assert answer == wanted or (more and answer is None)
-    wait_for(lambda: descriptors() == before, "end of the visit")
+    wait_for(lambda: descriptors() <= before, "end of the visit")
 
 
 def test_250_descriptors_at_once(make):
@@ -463,7 +463,7 @@ def test_250_descriptors_at_once(make):
     before = descriptors()
     assert door.open()
     assert answer_to(door, PACKET, ["stream"] * 250) == Answer.REFUSED.value
-    wait_for(lambda: descriptors() == before + 1, "end of the visit")
+    wait_for(lambda: len(descriptors() - before) == 1, "end of the visit")
     assert door.taken == []
 
 
@@ -658,7 +658,7 @@ def test_stop_leaves_nothing(make, client, runtime):
         door.stop()
         assert link.recv(1) == b""
     assert not door._thread.is_running
-    assert descriptors() == before
+    assert descriptors() <= before
     assert list(runtime.iterdir()) == []
     assert giver.pass_on(name, client[1], passed()) is Answer.GONE
     door.stop()
