@@ -34,7 +34,7 @@ from .bus import BusStats
 from .collections.collection import WebSocketCollection
 from .collections.groups import WebSocketGroups
 from .collections.history import LoggedMessage
-from .collections.logged import HistoryStats
+from .collections.history_stats import HistoryStats
 from .collections.presence import Presence
 from .extension import WebSockets
 from .handlers.context import WebSocketContext

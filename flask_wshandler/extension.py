@@ -18,7 +18,7 @@ from flask_sock import Sock
 from .bus import Bus, BusStats, NoBus, connect
 from .bus.local import LocalBus
 from .bus.rpc import Replies
-from .collections.logged import HistoryStats
+from .collections.history_stats import HistoryStats
 from .collections.registry import CollectionRegistry
 from .handlers.slow_callbacks import SlowCallbackWatch
 from .history.choice import log_on

@@ -7,7 +7,6 @@ number. Which of the two is decided once, by whoever broadcasts it.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import time
 from collections.abc import Callable, Iterable
 
@@ -18,9 +17,11 @@ from ..history.log import NOBODY, Draft, Log, LogBusy, LogSize, LogUnavailable, 
 from ..history.stream import decode, encode, key_of
 from ..protocol.frames import OutgoingMessage
 from ..runtime import locks, logs, threads
-from .feed import Arrival, Feed, FeedCounts
+from .feed import Feed
 from .history import History, LoggedMessage
+from .history_stats import FeedCounts, HistoryStats
 from .late_broadcasts import Late, LateBroadcasts
+from .ordering import Arrival
 from .topics import named_by
 
 logger = logs.logger(__package__)
@@ -30,36 +31,6 @@ _END_S = 2.0
 _SLOW_S = 0.001
 _MOST_OWED = 10_000
 _SAY_AGAIN_S = 60.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class HistoryStats:
-    """What collections with history have done in this process."""
-
-    #: Broadcasts that were numbered here.
-    logged: int
-    #: Broadcasts that the log could not take: they went out without a number.
-    unlogged: int
-    #: Broadcasts that have come without a number from a process which does not know that the
-    #: collection has a history. Whoever is away misses them.
-    unnumbered: int
-    #: Of the numbered ones, those that have waited for more than a millisecond.
-    slow: int
-    #: Seconds that all of them have waited.
-    waited_s: float
-    #: How often messages had not come and were read from the log.
-    repairs: int
-    #: How often some were not in the log any more, so that members have not got them.
-    gaps: int
-    #: Messages from the log that were sent to members which have joined, or come back.
-    replayed: int
-    #: What the log holds of all collections, in all processes, as this one has seen it last: some
-    #: seconds ago. 0 if it was not used here.
-    log_messages: int
-    #: Of messages, with 64 for each.
-    log_bytes: int
-    #: Why the log can't be used; empty if it can, as far as is known.
-    trouble: str
 
 
 class LoggedTopics:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from ..bus import Bus
     from ..bus.rpc import Answer
-    from ..collections.logged import HistoryStats
+    from ..collections.history_stats import HistoryStats
     from ..handlers.handler import Peer
     from ..protocol.connection import Connection
     from ..resume.registry import Resumables

@@ -14,7 +14,7 @@ from .metric_families import CALLBACK_SECONDS, GAUGES, SHARED_GAUGES
 
 if TYPE_CHECKING:
     from ..bus import BusStats
-    from ..collections.logged import HistoryStats
+    from ..collections.history_stats import HistoryStats
     from ..transports.stats import Stats
     from .callback_histogram import CallbackTimes
 

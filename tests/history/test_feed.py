@@ -7,8 +7,10 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flask_wshandler.collections.feed import Arrival, Feed, FeedCounts
+from flask_wshandler.collections.feed import Feed
 from flask_wshandler.collections.history import History
+from flask_wshandler.collections.history_stats import FeedCounts
+from flask_wshandler.collections.ordering import Arrival
 from flask_wshandler.handlers.member import Member
 from flask_wshandler.history.log import NOBODY, Bounds, Draft, LogUnavailable
 from flask_wshandler.history.memory_log import MemoryLog
