@@ -6,7 +6,6 @@ number. Which of the two is decided once, by whoever broadcasts it.
 
 from __future__ import annotations
 
-import collections
 import time
 from collections.abc import Callable, Iterable
 
@@ -16,21 +15,18 @@ from ..handlers.member import Member
 from ..history.log import NOBODY, Draft, Log, LogBusy, LogSize, LogUnavailable, Position
 from ..history.stream import decode, encode, key_of
 from ..protocol.frames import OutgoingMessage
-from ..runtime import locks, logs, threads
+from ..runtime import locks
 from .feed import Feed
 from .history import History, LoggedMessage
 from .history_stats import FeedCounts, HistoryStats
 from .late_broadcasts import Late, LateBroadcasts
+from .log_health import LogHealth
+from .log_reader import LogReader
+from .mismatches import Mismatches
 from .ordering import Arrival
-from .topics import named_by
-
-logger = logs.logger(__package__)
 
 _TIDY_S = 10.0
 _END_S = 2.0
-_SLOW_S = 0.001
-_MOST_OWED = 10_000
-_SAY_AGAIN_S = 60.0
 
 
 class LoggedTopics:
@@ -60,25 +56,14 @@ class LoggedTopics:
         #: thread, at each broadcast.
         self.histories: dict[str, History] = {}
         self._feeds: dict[str, Feed] = {}
-        #: Topics of which something went out without a number, the oldest first.
-        self._owed: dict[str, None] = {}
-        self._trouble = ""
-        #: Whether the log has a line of it.
-        self._is_said = False
-        self._say_again_s = 0.0
-        self._logged = self._unlogged = self._unnumbered = self._slow = 0
-        self._waited_s = 0.0
-        self._tell_ignorance_s = 0.0
         self._size = LogSize(0, 0)
-        self._counts = FeedCounts()
-        self._late = LateBroadcasts(self._append, self._give_up)
         self._tidy_due_s = 0.0
-        # Of a log that is not at hand: what its thread is to do.
-        self._changed = locks.new_condition()
-        self._to_repair: collections.deque[Feed] = collections.deque()
-        self._is_look_due = False
-        self._is_ended = False
-        self._thread = threads.BackgroundThread("history", self._run, logger)
+        self._counts = FeedCounts()
+        self._health = LogHealth()
+        #: With other processes, over what has a history.
+        self.mismatches = Mismatches()
+        self._late = LateBroadcasts(self._append, self._give_up)
+        self._reader = LogReader(self._look)
 
     @property
     def log(self) -> Log:
@@ -112,7 +97,7 @@ class LoggedTopics:
         with self._lock:
             feed = self._feeds.get(topic)
             if feed is None:
-                feed = Feed(topic, history, self.log, self._counts, self._have_repaired)
+                feed = Feed(topic, history, self.log, self._counts, self._reader.repair)
                 self._feeds[topic] = feed
                 self.histories.setdefault(topic, history)
             return feed
@@ -155,9 +140,9 @@ class LoggedTopics:
     def _append(self, late: Late) -> None:
         topic, history, draft = late
         began_s = time.perf_counter()
-        is_owed = topic in self._owed
+        is_owed = self._health.is_owed(topic)
         position = self.log.append(topic, draft, history.bounds, after_gap=is_owed)
-        self._note_logged(topic, time.perf_counter() - began_s, is_owed=is_owed)
+        self._health.note_logged(topic, time.perf_counter() - began_s, was_owed=is_owed)
         if position is not None:
             self._bus.publish(Kind.LOGGED, topic, encode(position, draft))
             feed = self._feeds.get(topic)
@@ -168,52 +153,11 @@ class LoggedTopics:
 
     def _give_up(self, late: Late, error: LogUnavailable) -> None:
         topic, _, draft = late
-        self._note_unlogged(topic, str(error))
+        self._health.note_unlogged(topic, str(error), is_to_be_said=not self.log.carries)
         message = OutgoingMessage.of_payload(draft.payload, draft.is_text)
         feed = self._feeds.get(topic)
         excluded = None if feed is None else feed.member_of(draft.excluded)
         self._send_plainly(topic, message, excluded)
-
-    def _note_logged(self, topic: str, waited_s: float, *, is_owed: bool) -> None:
-        with self._lock:
-            self._logged += 1
-            self._waited_s += waited_s
-            self._slow += waited_s > _SLOW_S
-            if is_owed:
-                self._owed.pop(topic, None)
-        if self._trouble:
-            self._works()
-
-    def _note_unlogged(self, topic: str, reason: str) -> None:
-        with self._lock:
-            self._unlogged += 1
-            self._owed[topic] = None
-            while len(self._owed) > _MOST_OWED:
-                del self._owed[next(iter(self._owed))]
-        self._fails(reason)
-
-    def _works(self) -> None:
-        with self._lock:
-            self._trouble = ""
-            was_said, self._is_said = self._is_said, False
-        if was_said:
-            logger.warning("the history of collections is kept again")
-
-    def _fails(self, reason: str) -> None:
-        now_s = time.monotonic()
-        with self._lock:
-            self._trouble = reason
-            # One that carries finds out by itself, and has said so.
-            is_to_be_said = not (self.log.carries or self._is_said or now_s < self._say_again_s)
-            if is_to_be_said:
-                self._is_said = True
-                self._say_again_s = now_s + _SAY_AGAIN_S  # it may come and go
-        if is_to_be_said:
-            logger.error(
-                "the history of collections is not kept: %s. Broadcasts go out, without a number; "
-                "whoever misses one is told of a gap.",
-                reason,
-            )
 
     # What comes from other processes. In the bus's thread.
 
@@ -235,35 +179,6 @@ class LoggedTopics:
             for _, draft in arrivals:
                 self._deliver_unfed(topic, draft)
 
-    def note_unnumbered(self, feed: Feed) -> None:
-        """A process has broadcast to a logged topic as if it were none."""
-        with self._lock:
-            self._unnumbered += 1
-        if self._may_tell_of_ignorance():
-            logger.warning(
-                "another process broadcasts to %s without a number, so whoever is away misses it: "
-                "make the collection there, too, with %s",
-                named_by(feed.topic),
-                feed.history,
-            )
-
-    def note_unfed(self, topic: str) -> None:
-        """Members here were given what is logged as if it were not."""
-        if self._may_tell_of_ignorance():
-            logger.warning(
-                "%s has a history in another process and none here, so its members here miss what "
-                "comes while they are away: make the collection here, too, with history=…",
-                named_by(topic),
-            )
-
-    def _may_tell_of_ignorance(self) -> bool:
-        now_s = time.monotonic()
-        with self._lock:
-            may_tell = now_s >= self._tell_ignorance_s
-            if may_tell:
-                self._tell_ignorance_s = now_s + _SAY_AGAIN_S
-        return may_tell
-
     # Time.
 
     def on_time(self, now_s: float) -> None:
@@ -273,9 +188,7 @@ class LoggedTopics:
         if self._log.is_at_hand:
             self._look(now_s)
             return
-        with self._changed:
-            self._is_look_due = True
-            self._wake()
+        self._reader.look()
 
     def _look(self, now_s: float) -> None:
         try:
@@ -290,38 +203,10 @@ class LoggedTopics:
             if is_tidy_due or self.log.is_at_hand:
                 self._size = self.log.size()
         except LogUnavailable as error:
-            self._fails(str(error))
+            # One that carries finds out by itself, and has said so.
+            self._health.note_failed(str(error), is_to_be_said=not self.log.carries)
         else:
-            if self._trouble and not self._owed:
-                self._works()
-
-    # The thread, for a log that is not at hand.
-
-    def _have_repaired(self, feed: Feed) -> None:
-        with self._changed:
-            self._to_repair.append(feed)
-            self._wake()
-
-    def _wake(self) -> None:
-        if not self._is_ended:
-            self._thread.start()
-            self._changed.notify_all()
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self._to_repair or self._is_look_due or self._is_ended
-                )
-                if self._is_ended:
-                    return
-                feed = self._to_repair.popleft() if self._to_repair else None
-                if feed is None:
-                    self._is_look_due = False
-            if feed is None:
-                self._look(time.monotonic())
-            else:
-                feed.repair()
+            self._health.note_read()
 
     # Reading.
 
@@ -347,17 +232,17 @@ class LoggedTopics:
     def stats(self) -> HistoryStats:
         """Count everything."""
         return HistoryStats(
-            self._logged,
-            self._unlogged,
-            self._unnumbered,
-            self._slow,
-            self._waited_s,
+            self._health.logged_count,
+            self._health.unlogged_count,
+            self.mismatches.unnumbered_count,
+            self._health.slow_count,
+            self._health.waited_s,
             self._counts.repairs,
             self._counts.gaps,
             self._counts.replayed,
             self._size.messages,
             self._size.bytes,
-            self._trouble,
+            self._health.trouble,
         )
 
     # The end.
@@ -365,11 +250,7 @@ class LoggedTopics:
     def stop(self) -> None:
         """The process ends."""
         self._late.end(_END_S)
-        with self._changed:
-            self._is_ended = True
-            self._changed.notify_all()
-            self._thread.end()
-        self._thread.join(_END_S)
+        self._reader.end(_END_S)
         if self._log is not None:
             self._log.close()
 

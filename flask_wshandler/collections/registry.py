@@ -408,7 +408,7 @@ class CollectionRegistry:
             if members is not None:
                 is_text = envelope.kind in _TEXTS
                 if members.feed is not None and envelope.kind in _UNKNOWING:
-                    self.logged.note_unnumbered(members.feed)
+                    self.logged.mismatches.note_unnumbered(members.topic, members.feed.history)
                 message = OutgoingMessage.of_payload(envelope.body, is_text)
                 for receiver in members.receivers():
                     found = waiting.get(receiver)
@@ -429,7 +429,7 @@ class CollectionRegistry:
         members = self._members.get(topic)
         if members is None or members.knows_history:
             return  # or about to have it from the log
-        self.logged.note_unfed(topic)
+        self.logged.mismatches.note_unfed(topic)
         excluded = None
         if draft.excluded != NOBODY:
             with self.lock:
