@@ -27,11 +27,12 @@ from ..protocol.errors import check_close
 from ..protocol.frames import OutgoingMessage, Sendable
 from ..runtime import lifecycle, locks, logs
 from ..runtime.timer import Clock, MonotonicClock, Timer
+from .account import Account
 from .feed import Feed
 from .history import History
 from .local_members import LocalMembers, Unopened
 from .logged import LoggedTopics
-from .presence import Account, Presence, checked_metadata
+from .presence import Presence, checked_metadata
 from .presence_watchers import Watcher, Watchers
 
 logger = logs.logger(__package__)

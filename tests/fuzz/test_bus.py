@@ -11,7 +11,7 @@ from flask_wshandler import WebSocketHandler
 from flask_wshandler.bus import Kind, Malformed
 from flask_wshandler.bus.base import Bus
 from flask_wshandler.bus.envelope import Envelope, decode, encode
-from flask_wshandler.collections.presence import Account
+from flask_wshandler.collections.account import Account
 from flask_wshandler.collections.registry import CollectionRegistry
 from flask_wshandler.handlers.handler import open_handler
 from tests.core.rig import ManualClock
