@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ..handlers.handler import WebSocketHandler
 from ..handlers.member import Member, Receiver
+from ..history.stream import key_of
 from ..runtime import locks
 from .feed import Feed
 
@@ -132,6 +133,11 @@ class LocalMembers:
     def members(self) -> list[Member]:
         """Those that are in. With the registry's lock held."""
         return list(self._handlers)
+
+    def member_of(self, key: bytes) -> Member | None:
+        """The member that a log calls so. Any thread."""
+        with self._owner.lock:
+            return {key_of(each.connection_id): each for each in self._handlers}.get(key)
 
     # A member's view of it.
 

@@ -18,6 +18,9 @@ logger = logs.logger(__package__)
 _MOST_NEWS = 10_000
 """Changes that wait for a slow watcher; past it the oldest are dropped."""
 
+_MOST_EMPTY = 1000
+"""Groups without members whose assigned callbacks are remembered."""
+
 
 class Watcher(Protocol):
     """A collection that is told of members that join and leave."""
@@ -107,6 +110,18 @@ class Watchers:
             for topic in unwatched:
                 del self._watchers[topic]
             return unwatched
+
+    def release_empty(self, has_members: Callable[[str], bool]) -> None:
+        """Of the watched collections without members let go what nobody else keeps.
+
+        All but those that were watched last, for an app may watch a room before anybody is in it.
+        """
+        topics = self.topics()
+        if len(topics) > _MOST_EMPTY:
+            empty = [topic for topic in topics if not has_members(topic)]
+            for topic in empty[:-_MOST_EMPTY]:
+                for watcher in self.of(topic):
+                    watcher._release()
 
     def tell(self, topic: str, joined: list[Presence], left: list[Presence]) -> None:
         """Have a topic's watchers told which members came and went. Does not wait."""

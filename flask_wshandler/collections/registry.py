@@ -11,45 +11,33 @@ child begins with nothing.
 from __future__ import annotations
 
 import collections
-import struct
 from collections.abc import Callable
 from typing import Any
 
-from ..bus import Bus, Envelope, Kind, Malformed
+from ..bus import Bus, Envelope, Kind
 from ..bus.node import BusNode
 from ..bus.rpc import Respond
 from ..handlers.handler import WebSocketHandler, find_member, member_of
-from ..handlers.member import Member, Receiver, close_each, deliver_to_each, deliver_together
-from ..history.log import NOBODY, Draft, Log
+from ..handlers.member import Member
+from ..history.log import Log
 from ..history.memory_log import MemoryLog
-from ..history.stream import key_of
 from ..protocol.errors import check_close
 from ..protocol.frames import OutgoingMessage, Sendable
-from ..runtime import lifecycle, locks, logs
+from ..runtime import lifecycle, locks
 from ..runtime.timer import Clock, MonotonicClock, Timer
 from .account import Account
+from .deliveries import Deliveries
 from .feed import Feed
 from .history import History
 from .local_members import LocalMembers, Unopened
-from .logged import LoggedTopics
 from .presence import Presence, checked_metadata
 from .presence_watchers import Watcher, Watchers
-
-logger = logs.logger(__package__)
 
 DEFAULT_LEASE_S = 5.0
 
 _LOOK_S = 0.5
 """How soon a process that listens idly notices that it is asked."""
 
-_MOST_EMPTY_WATCHED = 1000
-"""Groups without members whose assigned callbacks are remembered."""
-
-_TEXTS = (Kind.TEXT, Kind.UNLOGGED_TEXT)
-_UNKNOWING = (Kind.TEXT, Kind.BINARY)
-"""Of whoever does not know that the collection has a history."""
-
-_CODE = struct.Struct("!H")
 _FIRST_ANSWER_S = 1.0
 """For the processes to tell of their members, when somebody asks for the first time."""
 
@@ -76,15 +64,17 @@ class CollectionRegistry:
         self._call = call or _call
         self._make_timer = make_timer
         self._respond = respond
+        # Guarded by lock, and one dict throughout.
+        self._members: dict[str, LocalMembers] = {}
+        self._deliveries = Deliveries(bus, make_log, self._members.get)
         #: The collections that have a history.
-        self.logged = LoggedTopics(bus, make_log, self._send_unlogged, self._deliver_unfed)
+        self.logged = self._deliveries.logged
         self._begin()
         lifecycle.register(self, lifecycle.Stage.COLLECTIONS)
 
     def _begin(self) -> None:
         self.lock = locks.Lock()
-        # Guarded by lock.
-        self._members: dict[str, LocalMembers] = {}
+        self._members.clear()
         # Members that were gone before they were open. Its methods are atomic: the garbage
         # collector adds to it.
         self._gone: collections.deque[Unopened] = collections.deque()
@@ -92,8 +82,8 @@ class CollectionRegistry:
         #: This process, as the others know it.
         self.node = BusNode(
             self.bus,
-            self._deliver_together,
-            {Kind.CLOSE: self._take_close, Kind.PRESENCE: self._take_presence},
+            self._deliveries.take,
+            {Kind.CLOSE: self._deliveries.take_close, Kind.PRESENCE: self._take_presence},
             self._started,
             self._respond,
         )
@@ -259,52 +249,16 @@ class CollectionRegistry:
         history: History | None = None,
     ) -> None:
         """Send a message to all members but one."""
+        broadcast = self._deliveries.broadcast
         outgoing = OutgoingMessage(message)
-        if not locks.put_off(self._broadcast, topic, outgoing, exclude, history):
-            self._broadcast(topic, outgoing, exclude, history)
-
-    def _broadcast(
-        self,
-        topic: str,
-        outgoing: OutgoingMessage,
-        exclude: WebSocketHandler | None,
-        history: History | None,
-    ) -> None:
-        if history is None:
-            history = self.logged.histories.get(topic)
-        if history is None:
-            kind = Kind.TEXT if outgoing.is_text else Kind.BINARY
-            self._send_plainly(kind, topic, outgoing, find_member(exclude))
-        else:
-            self.logged.broadcast(topic, history, outgoing, find_member(exclude))
-            self.logged.hand_over()
-        self.bus.hand_over()
-
-    def _send_unlogged(self, topic: str, outgoing: OutgoingMessage, exclude: Member | None) -> None:
-        kind = Kind.UNLOGGED_TEXT if outgoing.is_text else Kind.UNLOGGED_BINARY
-        self._send_plainly(kind, topic, outgoing, exclude)
-
-    def _send_plainly(
-        self, kind: Kind, topic: str, outgoing: OutgoingMessage, exclude: Member | None
-    ) -> None:
-        self.bus.publish(kind, topic, outgoing.payload)
-        members = self._members.get(topic)
-        if members is not None:
-            deliver_to_each(members.receivers(exclude), outgoing)
+        if not locks.put_off(broadcast, topic, outgoing, exclude, history):
+            broadcast(topic, outgoing, exclude, history)
 
     def close_all(self, topic: str, code: int, reason: str) -> None:
         """Close all members. Raises what `check_close` does."""
         check_close(code, reason)
-        if locks.put_off(self.close_all, topic, code, reason):
-            return
-        self.bus.publish(Kind.CLOSE, topic, _CODE.pack(code) + reason.encode())
-        self._close(topic, code, reason)
-        self.bus.hand_over()
-
-    def _close(self, topic: str, code: int, reason: str) -> None:
-        members = self._members.get(topic)
-        if members is not None:
-            close_each(members.receivers(), code, reason)
+        if not locks.put_off(self._deliveries.close_all, topic, code, reason):
+            self._deliveries.close_all(topic, code, reason)
 
     # Presence.
 
@@ -341,18 +295,6 @@ class CollectionRegistry:
     def _unfollow_unwatched(self) -> None:
         for topic in self._watchers.forget_unwatched():
             self._account.unfollow(topic)
-
-    def _release_empty(self) -> None:
-        """Of the watched collections without members let go what nobody else keeps.
-
-        All but those that were watched last, for an app may watch a room before anybody is in it.
-        """
-        topics = self._watchers.topics()
-        if len(topics) > _MOST_EMPTY_WATCHED:
-            empty = [topic for topic in topics if not self._account.has_members(topic)]
-            for topic in empty[:-_MOST_EMPTY_WATCHED]:
-                for watcher in self._watchers.of(topic):
-                    watcher._release()
 
     def _come_back_in(self, seconds: float) -> None:
         self._timer.wake(self, seconds)
@@ -392,55 +334,10 @@ class CollectionRegistry:
     def on_time(self, now_s: float) -> float:
         """The timer: tell the others that this process lives."""
         self._drop_gone()
-        self._release_empty()
+        self._watchers.release_empty(self._account.has_members)
         self._unfollow_unwatched()
         self.logged.on_time(now_s)
         return self._account.on_time()
-
-    def _deliver_together(self, envelopes: list[Envelope]) -> None:
-        # What a client gets of all that has come together goes out in one write.
-        waiting: dict[Receiver, list[OutgoingMessage]] = {}
-        logged = []
-        for envelope in envelopes:
-            if envelope.kind is Kind.LOGGED:
-                logged.append(envelope)
-                continue
-            members = self._members.get(envelope.topic)
-            if members is not None:
-                is_text = envelope.kind in _TEXTS
-                if members.feed is not None and envelope.kind in _UNKNOWING:
-                    self.logged.mismatches.note_unnumbered(members.topic, members.feed.history)
-                message = OutgoingMessage.of_payload(envelope.body, is_text)
-                for receiver in members.receivers():
-                    found = waiting.get(receiver)
-                    if found is None:
-                        waiting[receiver] = [message]
-                    else:
-                        found.append(message)
-        for receiver, messages in waiting.items():
-            if len(messages) == 1:
-                deliver_to_each((receiver,), messages[0])
-            else:
-                deliver_together(receiver, messages)
-        if logged:
-            self.logged.take(logged)
-
-    def _deliver_unfed(self, topic: str, draft: Draft) -> None:
-        """Give a logged message to members that are here without anybody's knowing of its log."""
-        members = self._members.get(topic)
-        if members is None or members.knows_history:
-            return  # or about to have it from the log
-        self.logged.mismatches.note_unfed(topic)
-        excluded = None
-        if draft.excluded != NOBODY:
-            with self.lock:
-                keys = {key_of(each.connection_id): each for each in members.members()}
-            excluded = keys.get(draft.excluded)
-        message = OutgoingMessage.of_payload(draft.payload, draft.is_text)
-        deliver_to_each(members.receivers(excluded), message)
-
-    def _take_close(self, envelope: Envelope) -> None:
-        self._close(envelope.topic, *_close_of(envelope.body))
 
     def _take_presence(self, envelope: Envelope) -> None:
         self._account.receive(envelope.body)
@@ -466,13 +363,3 @@ class CollectionRegistry:
 
 def _call(function: Callable[..., None], *args: Any) -> None:
     function(*args)
-
-
-def _close_of(body: bytes) -> tuple[int, str]:
-    try:
-        (code,) = _CODE.unpack_from(body)
-        reason = str(body[_CODE.size :], "utf-8")
-        check_close(code, reason)
-    except (struct.error, ValueError) as error:
-        raise Malformed(f"a close that can't be sent: {error}") from None
-    return code, reason

@@ -15,7 +15,7 @@ from flask_wshandler import (
     WebSockets,
     bus,
 )
-from flask_wshandler.collections import current, registry
+from flask_wshandler.collections import current, presence_watchers
 from flask_wshandler.handlers.handler import connection_of, end_handler
 from flask_wshandler.settings import Settings
 from tests.deadlines import wait_for
@@ -216,7 +216,7 @@ def test_an_end_to_watching(kind, how):
 
 def test_groups_that_nobody_is_in_are_forgotten_at_last(monkeypatch):
     """With what was assigned to them; not those with members, nor the last ones, nor those kept."""
-    monkeypatch.setattr(registry, "_MOST_EMPTY_WATCHED", 3)
+    monkeypatch.setattr(presence_watchers, "_MOST_EMPTY", 3)
     rooms = WebSocketGroups("room")
     callbacks = weakref.WeakValueDictionary()
     told = []
