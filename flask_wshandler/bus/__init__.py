@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import socket
 
+from ..runtime.private_paths import UnsafeDirectory
 from ..runtime.redaction import without_password
-from ..runtime.run_directory import UnsafeDirectory
 from .base import Bus, BusStats
 from .envelope import Envelope, Kind, Malformed
 from .null import NoBus

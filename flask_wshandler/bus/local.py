@@ -26,7 +26,8 @@ import socket
 import time
 
 from ..runtime import locks, logs
-from ..runtime.run_directory import RunDirectory, UnsafeDirectory
+from ..runtime.private_paths import UnsafeDirectory
+from ..runtime.run_directory import RunDirectory
 from .base import CLOSE_TIMEOUT_S, Bus
 from .inbound import Inbound
 from .loop import LoopThread

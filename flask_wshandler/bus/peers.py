@@ -15,7 +15,8 @@ import socket
 import time
 from collections.abc import Iterator
 
-from ..runtime.run_directory import RunDirectory, UnsafeDirectory
+from ..runtime.private_paths import UnsafeDirectory
+from ..runtime.run_directory import RunDirectory
 from .peer_link import Link, is_own_user
 
 _RETRY_S = 0.2

@@ -26,7 +26,8 @@ except ImportError:  # pragma: no cover  # a Python that was built without it
     sqlite3 = None  # type: ignore[assignment]
 
 from ..runtime import logs
-from ..runtime.run_directory import RunDirectory, UnsafeDirectory
+from ..runtime.private_paths import UnsafeDirectory
+from ..runtime.run_directory import RunDirectory
 from . import sqlite_tables as tables
 from .log import LOG_ID_BYTES, LogBusy, LogUnavailable
 

@@ -22,7 +22,8 @@ from collections.abc import Iterator
 
 from flask import Flask
 
-from ..runtime.run_directory import RunDirectory, UnsafeDirectory
+from ..runtime.private_paths import UnsafeDirectory
+from ..runtime.run_directory import RunDirectory
 from ..upgrade.app_state import state_of
 
 HEADER = "X-WSHandler-Doctor"

@@ -18,7 +18,8 @@ import time
 from collections.abc import Callable
 
 from ..runtime import lifecycle, locks, logs, threads
-from ..runtime.run_directory import RunDirectory, UnsafeDirectory
+from ..runtime.private_paths import UnsafeDirectory
+from ..runtime.run_directory import RunDirectory
 from ..transports import wsgi_server
 from .samples import Figures, add, counters_of, dump, frozen, load
 from .totals_files import Books

@@ -26,7 +26,8 @@ from collections.abc import Callable
 from ..bus.outage import OutageLog
 from ..runtime import faults, lifecycle, locks, logs, threads
 from ..runtime.log_throttle import LogThrottle
-from ..runtime.run_directory import RunDirectory, UnsafeDirectory
+from ..runtime.private_paths import UnsafeDirectory
+from ..runtime.run_directory import RunDirectory
 from ..runtime.timer import MonotonicClock
 from .knocking import NotGreeted, knock
 from .passing import Answer, CannotBePassed, Passed, encode

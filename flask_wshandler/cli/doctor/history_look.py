@@ -17,7 +17,8 @@ from ...collections import declared
 from ...collections.logged import LoggedTopics
 from ...collections.topics import Named, named_by
 from ...history.log import Log, LogUnavailable
-from ...runtime.run_directory import RunDirectory, UnsafeDirectory
+from ...runtime.private_paths import UnsafeDirectory
+from ...runtime.run_directory import RunDirectory
 
 _MOUNTS = Path("/proc/self/mounts")
 _FOREIGN = frozenset({
