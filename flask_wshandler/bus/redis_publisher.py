@@ -10,8 +10,6 @@ Invariants:
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import time
 from typing import Any, Protocol
 
@@ -21,17 +19,12 @@ from redis.exceptions import ConnectionError as Unreachable
 from ..runtime import lifecycle, locks, logs, threads
 from .outage import Backoff, Silence
 from .parts import PART_BYTES, split
+from .publish_queue import PublishQueue, Queued
 from .redis_address import LOST, RedisAddress, reason_of
 from .redis_commands import NOTHING, Command, Commands
 
 logger = logs.logger(__package__)
 
-_BATCH = 512
-_BATCH_BYTES = PART_BYTES
-_ENVELOPE_COST_BYTES = 128
-"""About what a queued envelope takes beside its bytes."""
-_MAX_AGE_S = 10.0
-"""What Redis could not take for so long is no news any more."""
 # Redis cuts off who has more than 32 MB waiting, or 8 MB for a minute, unless its administrator
 # says otherwise (client-output-buffer-limit).
 _PARTS_AT_ONCE_BYTES = 8 * 2**20
@@ -68,15 +61,6 @@ class Refused(RedisError):
     """Redis does not do what it is asked for, and says why."""
 
 
-@dataclasses.dataclass(slots=True)
-class _Queued:
-    """An envelope that waits."""
-
-    topic: str
-    data: bytes
-    queued_s: float
-
-
 class Publisher:
     """What waits to be published, and the thread that does it. Any thread may call it."""
 
@@ -97,19 +81,11 @@ class Publisher:
         self._silence = silence
         self._sender = sender
         self._prefix = prefix
-        self._max_bytes = max_bytes
         #: Has a lock of its own, which is never held where `_changed` is waited for.
         self._commands = commands
         self._changed = locks.new_condition()
         # Guarded by _changed.
-        self._queue: collections.deque[_Queued] = collections.deque()
-        self._urgent: collections.deque[_Queued] = collections.deque()
-        self._queued_bytes = 0
-        #: How many envelopes that are not urgent have been queued, and how many of these are done
-        #: with; the first are the first.
-        self._put_count = 0
-        self._done_count = 0
-        self._is_overflowing = False
+        self._queue = PublishQueue(max_bytes)
         self._is_failing = False
         self._has_waited_in_vain = False
         self._is_check_due = False
@@ -132,19 +108,13 @@ class Publisher:
             if self._is_closed:
                 return
             trouble = self._start()
-            (self._urgent if is_urgent else self._queue).append(
-                _Queued(topic, data, time.monotonic())
-            )
-            self._put_count += not is_urgent
-            self._queued_bytes += len(data) + _ENVELOPE_COST_BYTES
-            dropped = self._drop_oldest()
-            is_new = dropped > 0 and not self._is_overflowing
-            self._is_overflowing = self._is_overflowing or dropped > 0
-            if len(self._queue) + len(self._urgent) == 1 or is_urgent:
+            was_overflowing = self._queue.is_overflowing
+            dropped = self._queue.put(topic, data, is_urgent=is_urgent)
+            if len(self._queue) == 1 or is_urgent:
                 self._changed.notify_all()
         if dropped:
             self._owner.count_dropped(dropped)
-        if is_new:
+        if dropped and not was_overflowing:
             self._owner.warn_of_overflow()
         if trouble:
             self._owner.publisher_fails(trouble)
@@ -171,9 +141,9 @@ class Publisher:
         At once if it does not work. After one wait in vain there is none until it works again.
         """
         with self._changed:
-            wanted, wanted_commands = self._put_count, self._commands.put_count
+            wanted, wanted_commands = self._queue.put_count, self._commands.put_count
             until_s = time.monotonic() + timeout_s
-            while self._done_count < wanted or self._awaits_commands(wanted_commands):
+            while self._queue.done_count < wanted or self._awaits_commands(wanted_commands):
                 if self._is_failing or self._has_waited_in_vain or self._is_closed:
                     return
                 rest_s = until_s - time.monotonic()
@@ -197,9 +167,7 @@ class Publisher:
                     break
                 self._changed.wait(rest_s)
             self._is_closed = True
-            lost = len(self._queue) + len(self._urgent)
-            self._queue.clear()
-            self._urgent.clear()
+            lost = self._queue.clear()
             self._changed.notify_all()
             self._thread.end()
         if lost:
@@ -224,28 +192,7 @@ class Publisher:
 
     def _has_something_queued(self) -> bool:
         is_awaited = self._awaits_commands(self._commands.put_count)
-        return bool(self._queue or self._urgent) or is_awaited
-
-    def _take(self, lane: collections.deque[_Queued]) -> _Queued:
-        taken = lane.popleft()
-        self._queued_bytes -= len(taken.data) + _ENVELOPE_COST_BYTES
-        return taken
-
-    def _drop_oldest(self) -> int:
-        dropped = 0
-        while len(self._queue) + len(self._urgent) > 1:
-            lane = self._queue or self._urgent
-            # The next to be published does not count: it may be larger than all that may wait.
-            next_bytes = len(lane[0].data) + _ENVELOPE_COST_BYTES
-            if self._queued_bytes - next_bytes <= self._max_bytes:
-                break
-            self._drop(lane)
-            dropped += 1
-        return dropped
-
-    def _drop(self, lane: collections.deque[_Queued]) -> None:
-        self._take(lane)
-        self._done_count += lane is self._queue
+        return bool(self._queue) or is_awaited
 
     # The thread.
 
@@ -324,7 +271,7 @@ class Publisher:
 
     def _has_news(self) -> bool:
         has_commands = self._commands.due_s <= time.monotonic() and not self._is_closed
-        return bool(self._queue or self._urgent) or has_commands
+        return bool(self._queue) or has_commands
 
     def _is_something_due(self) -> bool:
         return self._has_news() or self._is_closed or self._is_check_due
@@ -382,51 +329,33 @@ class Publisher:
         return dict(zip(pairs[::2], pairs[1::2], strict=False)).get(b"role")
 
     def _publish_next(self) -> None:
-        batch, done_count = self._next_batch()
+        batch, patient_count = self._next_batch()
         large = batch[0] if batch and len(batch[0].data) > PART_BYTES else None
         try:
             if large is not None:
-                self._publish_in_parts(large, is_urgent=not done_count)
+                self._publish_in_parts(large, is_urgent=not patient_count)
             else:
                 self._publish_batch(batch)
         finally:
             with self._changed:
-                self._done_count += done_count
+                self._queue.done_count += patient_count
                 self._changed.notify_all()
 
-    def _next_batch(self, *, is_urgent: bool = False) -> tuple[list[_Queued], int]:
+    def _next_batch(self, *, is_urgent: bool = False) -> tuple[list[Queued], int]:
         """Small envelopes or one large one, as far as they are news; how many are not urgent."""
-        batch: list[_Queued] = []
-        size = dropped = done_count = 0
-        oldest_s = time.monotonic() - _MAX_AGE_S
         with self._changed:
-            while lane := self._urgent or (not is_urgent and self._queue):
-                first = lane[0]
-                if first.queued_s < oldest_s:
-                    self._drop(lane)
-                    dropped += 1
-                    continue
-                is_large = len(first.data) > PART_BYTES
-                if (is_large and is_urgent) or (batch and size + len(first.data) > _BATCH_BYTES):
-                    break
-                batch.append(self._take(lane))
-                size += len(first.data)
-                done_count += lane is self._queue
-                if is_large or len(batch) == _BATCH:
-                    break
-            if not self._queue and not self._urgent:
-                self._is_overflowing = False
+            batch, patient_count, dropped = self._queue.take(is_urgent=is_urgent)
         if dropped:
             self._owner.count_dropped(dropped)
-        return batch, done_count
+        return batch, patient_count
 
-    def _publish_batch(self, batch: list[_Queued]) -> None:
+    def _publish_batch(self, batch: list[Queued]) -> None:
         commands = self._commands.take() if self._commands.due_s <= time.monotonic() else []
         self._publish(
             [(self._channel(each), each.data) for each in batch], commands, is_counted=True
         )
 
-    def _publish_in_parts(self, large: _Queued, *, is_urgent: bool) -> None:
+    def _publish_in_parts(self, large: Queued, *, is_urgent: bool) -> None:
         channel = self._channel(large)
         self._part_number += 1
         try:
@@ -450,9 +379,9 @@ class Publisher:
             if rest_s <= 0:
                 return
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._urgent) and not is_urgent, rest_s)
+                self._changed.wait_for(lambda: self._queue.has_urgent and not is_urgent, rest_s)
 
-    def _channel(self, queued: _Queued) -> bytes:
+    def _channel(self, queued: Queued) -> bytes:
         return self._prefix + queued.topic.encode()
 
     def _publish(
