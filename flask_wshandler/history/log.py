@@ -114,6 +114,12 @@ class LogSize:
     bytes: int
 
 
+def check_fits(draft: Draft, size_bytes: int) -> None:
+    """Raise `LogUnavailable` if a message is larger than a log of this size."""
+    if len(draft.payload) + ENTRY_COST_BYTES > size_bytes:
+        raise LogUnavailable(f"a message of {len(draft.payload)} bytes; the log holds {size_bytes}")
+
+
 class Log(abc.ABC):
     """What was broadcast. Any thread; no method is called with a lock held that it could need."""
 

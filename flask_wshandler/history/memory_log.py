@@ -24,9 +24,9 @@ from .log import (
     Entry,
     Log,
     LogSize,
-    LogUnavailable,
     Page,
     Position,
+    check_fits,
 )
 
 
@@ -60,10 +60,7 @@ class MemoryLog(Log):
         self, topic: str, draft: Draft, bounds: Bounds, *, after_gap: bool = False
     ) -> Position:
         """Append a message. `LogUnavailable` if it is larger than the log."""
-        if len(draft.payload) + ENTRY_COST_BYTES > self._size_bytes:
-            raise LogUnavailable(
-                f"a message of {len(draft.payload)} bytes; the log holds {self._size_bytes}"
-            )
+        check_fits(draft, self._size_bytes)
         with self._lock:
             found = self._trimmed(topic)
             if found is None:

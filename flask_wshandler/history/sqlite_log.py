@@ -36,6 +36,7 @@ from .log import (
     LogUnavailable,
     Page,
     Position,
+    check_fits,
 )
 from .sqlite_file import Fault, LogFile, OpenFile, SQLiteError, fault_of, unavailable
 
@@ -117,10 +118,7 @@ class SqliteLog(Log):
         self, topic: str, draft: Draft, bounds: Bounds, *, after_gap: bool = False
     ) -> Position:
         """Append a message. `LogUnavailable` if it is larger than the log."""
-        if len(draft.payload) + ENTRY_COST_BYTES > self._size_bytes:
-            raise LogUnavailable(
-                f"a message of {len(draft.payload)} bytes; the log holds {self._size_bytes}"
-            )
+        check_fits(draft, self._size_bytes)
         return self._do(APPEND_TIMEOUT_S, self._append, topic, draft, bounds, after_gap)
 
     def read(self, topic: str, after: int, most: int = MOST_READ) -> Page:

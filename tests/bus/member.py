@@ -119,7 +119,11 @@ def main(kind=Member):
     """Do what is said, by the methods of a Member or of another `kind`."""
     url, name, options = sys.argv[1:]
     logging.basicConfig(format="%(levelname)s %(message)s")
-    member = kind(url, name, json.loads(options))
+    obey(kind(url, name, json.loads(options)))
+
+
+def obey(member):
+    """Do what is said: a line is a method's name and its arguments, or the answer."""
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         method, *arguments = json.loads(line)

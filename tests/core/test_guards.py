@@ -96,9 +96,8 @@ def assert_guarded(app, path, answer="lobby: hi"):
         assert ws.receive() == answer
 
 
-def test_a_class_behind_decorators(app, sockets):
-    """The first is the innermost, as with `View.decorators`."""
-    sockets.route("/echo/<room>", decorators=[no_strangers, login_required])(Echo)
+def assert_guarded_twice(app):
+    """At /echo/x: users that are strangers get the second guard's answer."""
     client = app.test_client()
     assert status_of(client, "/echo/x") == 401
     client.get("/login")
@@ -106,6 +105,12 @@ def test_a_class_behind_decorators(app, sockets):
     with client.websocket_connect("/echo/x", headers={"X-Friend": "yes"}) as ws:
         ws.send("hi")
         assert ws.receive() == "x: hi"
+
+
+def test_a_class_behind_decorators(app, sockets):
+    """The first is the innermost, as with `View.decorators`."""
+    sockets.route("/echo/<room>", decorators=[no_strangers, login_required])(Echo)
+    assert_guarded_twice(app)
 
 
 def test_a_class_below_a_decorator(app, sockets):
@@ -166,13 +171,7 @@ def test_a_function_below_a_decorator(app, sockets):
     def echo(ws, room):
         ws.send(f"{room}: {ws.receive()}")
 
-    client = app.test_client()
-    assert status_of(client, "/echo/x") == 401
-    client.get("/login")
-    assert status_of(client, "/echo/x") == 403
-    with client.websocket_connect("/echo/x", headers={"X-Friend": "yes"}) as ws:
-        ws.send("hi")
-        assert ws.receive() == "x: hi"
+    assert_guarded_twice(app)
 
 
 def test_a_function_behind_decorators(app, sockets):

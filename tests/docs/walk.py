@@ -20,7 +20,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 
 from tests.deadlines import DEADLINE_S, STOP_DEADLINE_S
 from tests.ports import free_port
@@ -84,12 +83,7 @@ class Walk:
     def __enter__(self) -> "Walk":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.stop()
 
     def read_to(self, heading: str) -> None:

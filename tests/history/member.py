@@ -5,6 +5,7 @@ import os
 import sys
 
 from flask_wshandler.history.log import Bounds, LogUnavailable
+from tests.bus.member import obey
 
 from .places import PLACES
 
@@ -75,11 +76,7 @@ class Member:
 
 def main():
     kind, address, options = sys.argv[1:]
-    member = Member(kind, address, json.loads(options))
-    print(json.dumps("ready"), flush=True)
-    for line in sys.stdin:
-        method, *arguments = json.loads(line)
-        print(json.dumps(getattr(member, method)(*arguments)), flush=True)
+    obey(Member(kind, address, json.loads(options)))
 
 
 if __name__ == "__main__":
