@@ -51,9 +51,13 @@ class Audience:
     def give(self, due: list[Due]) -> None:
         """Give the members what is due, in this order."""
         if len(due) == 1 and due[0].message is not None:
-            deliver_to_each(self._receivers_but(due[0].excluded), due[0].message)
+            self.give_one(due[0].message, due[0].excluded)
         elif due:
             self._give_together(due)
+
+    def give_one(self, message: OutgoingMessage, excluded: bytes) -> None:
+        """Give a message to all but the member that has the key `excluded`."""
+        deliver_to_each(self._receivers_but(excluded), message)
 
     def _give_together(self, due: list[Due]) -> None:
         # What a client gets of all that has come together goes out in one write.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..handlers.member import Member, PendingMessages
 from ..history.log import Log, LogUnavailable, Position
@@ -26,6 +26,9 @@ from .catch_up import CatchUp
 from .history import History
 from .history_stats import FeedCounts
 from .ordering import Arrival, Due, Ordering
+
+if TYPE_CHECKING:
+    from ..protocol.frames import OutgoingMessage
 
 _MOST_AHEAD = 1000
 """Messages that wait for those before them; the log has them all."""
@@ -154,6 +157,11 @@ class Feed:
                     self._put_off(arrival)
                     self._start_repair()
             self._audience.give(due)
+
+    def give_unnumbered(self, message: OutgoingMessage, excluded: bytes) -> None:
+        """Give the members here what is in no log, and nobody elsewhere is given."""
+        with self._lock:
+            self._audience.give_one(message, excluded)
 
     def compare(self, last: Position) -> None:
         """Read the log on if it has more than the members were given."""

@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterable
 from ..bus import Bus, Envelope, Kind, Malformed
 from ..bus.envelope import check_size
 from ..handlers.member import Member
-from ..history.log import NOBODY, Draft, Log, LogBusy, LogSize, LogUnavailable, Position
+from ..history.log import (
+    NOBODY,
+    Draft,
+    Log,
+    LogBusy,
+    LogSilent,
+    LogSize,
+    LogUnavailable,
+    Position,
+)
 from ..history.stream import decode, encode, key_of
 from ..protocol.frames import OutgoingMessage
 from ..runtime import locks
@@ -156,6 +165,10 @@ class LoggedTopics:
         self._health.note_unlogged(topic, str(error), is_to_be_said=not self.log.carries)
         message = OutgoingMessage.of_payload(draft.payload, draft.is_text)
         feed = self._feeds.get(topic)
+        if isinstance(error, LogSilent):
+            if feed is not None:
+                feed.give_unnumbered(message, draft.excluded)
+            return
         excluded = None if feed is None else feed.member_of(draft.excluded)
         self._send_plainly(topic, message, excluded)
 

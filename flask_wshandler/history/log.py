@@ -52,6 +52,13 @@ class LogBusy(LogUnavailable):
     """Others use it, and were not done in time: it works, and is worth another try."""
 
 
+class LogSilent(LogUnavailable):
+    """What carries the messages of the log is not heard of, and will leave out a number.
+
+    What was sent to others by the same way would reach them later than what is logged then.
+    """
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bounds:
     """How much of a topic is kept."""

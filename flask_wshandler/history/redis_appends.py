@@ -25,11 +25,12 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from ..bus.outage import Backoff
 from ..bus.parts import PART_BYTES
+from ..bus.redis_address import reason_of
 from ..bus.redis_bus import RedisBus
 from ..bus.redis_commands import Command
 from ..runtime import locks
 from . import redis_scripts as scripts
-from .log import LOG_ID_BYTES, Bounds, Draft, LogUnavailable
+from .log import LOG_ID_BYTES, Bounds, Draft, LogSilent, LogUnavailable
 from .redis_keys import Keys
 from .redis_reader import run_id_of
 
@@ -106,6 +107,8 @@ class Appends:
         self._gaps: set[str] = set()
         #: Why nothing is appended; what is put meanwhile is refused.
         self._trouble = ""
+        #: Whether it is that nothing was heard from Redis.
+        self._is_silent = False
         self._is_overflowing = False
         self.put_count = 0
         self.done_count = 0
@@ -133,7 +136,9 @@ class Appends:
         past_limit, is_new = 0, False
         with self._lock:
             dropped = self._drop_old(now_s)
-            trouble = self._trouble
+            trouble, is_silent = self._trouble, self._is_silent
+            if is_silent:
+                self._gaps.add(topic)
             if not trouble:
                 self._sequence += 1
                 gap = scripts.GENERATION if is_after_gap else scripts.NO_GAP
@@ -141,11 +146,11 @@ class Appends:
                 past_limit = self._drop_past_limit()
                 is_new = past_limit > 0 and not self._is_overflowing
                 self._is_overflowing = self._is_overflowing or past_limit > 0
-        self._count(dropped + past_limit)
+        self._count(dropped + past_limit + is_silent)
         if is_new:
             self._bus.warn_of_overflow()
         if trouble:
-            raise LogUnavailable(trouble)
+            raise LogSilent(trouble) if is_silent else LogUnavailable(trouble)
         self._bus.count_published()
         if not self._bus.wake_publisher():
             self.end()
@@ -238,9 +243,9 @@ class Appends:
         while self._waiting and self._waiting[0].queued_s < now_s - MAX_AGE_S:
             self._drop(self._waiting.popleft())
             dropped += 1
-        if dropped:
-            silent = f"Redis has taken nothing for {MAX_AGE_S:g} seconds"
-            self._trouble = self._trouble or silent
+        if dropped and not self._trouble:
+            self._trouble = f"Redis has taken nothing for {MAX_AGE_S:g} seconds"
+            self._is_silent = True
         return dropped
 
     def _drop_past_limit(self) -> int:
@@ -329,6 +334,9 @@ class Appends:
             self._run = run_id_of(answers[0])
         except ResponseError as error:
             self._fail(f"INFO: {error}")
+            return
+        if self._is_silent:
+            self._note_no_trouble()
 
     def _sort_out(self, sent: list[list[_Append]], answers: list[object]) -> None:
         """Have done with what was appended; what can be tried again comes first again."""
@@ -365,7 +373,7 @@ class Appends:
             return None
         if isinstance(answer, list):  # appended; but not published, for this reason
             return f"PUBLISH: {_text(answer[1])}"
-        return str(answer) if isinstance(answer, Exception) else None
+        return reason_of(answer) if isinstance(answer, Exception) else None
 
     def _note_outcome(self, refusal: str | None, has_worked: bool) -> None:
         if refusal is not None:
@@ -376,15 +384,20 @@ class Appends:
     def _succeed(self) -> None:
         if self._trouble:
             self._backoff = Backoff()
-            with self._lock:
-                self._trouble = ""
+            self._note_no_trouble()
         self._owner.log_works()
+
+    def _note_no_trouble(self) -> None:
+        with self._lock:
+            self._trouble = ""
+            self._is_silent = False
 
     def _fail(self, reason: str) -> None:
         self._run = None  # the reason may be that it is another Redis's address now
         self._not_before_s = time.monotonic() + self._backoff.failed(0)
         with self._lock:
             self._trouble = reason
+            self._is_silent = False
         self._owner.log_fails(reason)
 
     def _count(self, dropped: int) -> None:

@@ -88,7 +88,7 @@ class RedisLog(Log):
         """Queue a message, within the bus's limits; it comes by the bus.
 
         What Redis takes only when it is no news any more is dropped and counted. `LogUnavailable`
-        if it refuses, or has been silent for that long, or the message is too large.
+        if it refuses or the message is too large, `LogSilent` if it has been silent for that long.
         """
         most = min(MOST_MESSAGE_BYTES, self._size_bytes - ENTRY_COST_BYTES)
         if len(draft.payload) > most:

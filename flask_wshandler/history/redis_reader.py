@@ -78,7 +78,7 @@ class Reader:
         try:
             return self._ask_idle(question)
         except ResponseError as error:
-            raise LogUnavailable(f"{self._address} refuses: {error}") from None
+            raise LogUnavailable(f"{self._address} refuses: {reason_of(error)}") from None
         except LOST as error:
             self._reason = reason_of(error)
             self._failed_s = time.monotonic()

@@ -310,8 +310,12 @@ def unavailable(error: Exception, path: str, waited_s: float) -> LogUnavailable:
             f"{path}: other processes have been writing for {waited_s * 1000:.0f} ms; if one was "
             "stopped meanwhile, have it go on, or end it"
         )
-    if fault is Fault.FULL or "disk I/O" in text:
+    if fault is Fault.FULL:
         return LogUnavailable(f"{path}: {text}; make room in {directory}")
+    if "disk I/O" in text:  # SQLite does not say which: no room, or no writing at all any more
+        return LogUnavailable(
+            f"{path}: {text}; make room in {directory}, or have it mounted for writing"
+        )
     if "readonly" in text or "unable to open" in text:
         return LogUnavailable(f"{path}: {text}; this user must be able to write to {directory}")
     return LogUnavailable(f"{path}: {text}")

@@ -20,6 +20,7 @@ from flask_wshandler.history.redis_log import MOST_MESSAGE_BYTES, RedisLog
 from tests.bus import networks
 from tests.bus.networks import RedisNetwork, RedisServer
 from tests.deadlines import DEADLINE_S, wait_for
+from tests.ports import free_port
 
 BOUNDS = Bounds(1000, 60.0)
 JUMP = 2**20
@@ -230,8 +231,8 @@ class Deaf:
         self.port = self._listener.getsockname()[1]
         self._target = ("127.0.0.1", port)
         self._is_deaf = False
-        #: How many connections have ended so.
-        self.lost_count = 0
+        #: How many connections there were, and how many have ended so.
+        self.accepted_count = self.lost_count = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def swallow_answers(self):
@@ -241,6 +242,7 @@ class Deaf:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self.accepted_count += 1
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
@@ -287,6 +289,7 @@ def test_an_answer_that_is_lost_costs_no_doubling(here, network, server, admin, 
     sender = Here(network.url.replace(str(server.port), str(way.port)))
     first = sender.say("first")
     here.wait_for_text("first")
+    connections = way.accepted_count
     way.swallow_answers()
     sender.append("in doubt")
     here.wait_for_text("in doubt")
@@ -298,6 +301,8 @@ def test_an_answer_that_is_lost_costs_no_doubling(here, network, server, admin, 
     elif meanwhile == "FLUSHALL":
         admin.flushall()
     wait_for(lambda: way.lost_count, "loss")
+    # Until then the bus may not have noticed.
+    wait_for(lambda: way.accepted_count > connections, "connection anew")
     wait_for(lambda: sender.bus.is_up and here.bus.is_up, "return")
     last = sender.say("last")
     texts = [draft.payload.decode() for _, draft in here.came]
@@ -479,6 +484,42 @@ def test_what_waits_too_long_is_a_gap(here, server, admin, monkeypatch):
     assert here.texts() == ["before"]
     assert here.bus.stats().dropped > 0
     assert here.say("after").number == last().number
+
+
+def test_a_node_of_a_cluster_tells_of_the_one_to_be_used(tmp_path):
+    """The log's names are on one of them. To form a cluster takes two seconds."""
+    nodes = []
+    for name in ("wrong", "right"):
+        (tmp_path / name).mkdir()
+        cluster = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+        nodes.append(RedisServer(tmp_path / name, *cluster))
+    wrong, right = nodes
+    try:
+        with right.client() as client, wrong.client() as other:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            port = int(cluster[-1])
+            other.execute_command("CLUSTER", "MEET", "127.0.0.1", right.port, port)
+            wait_for(lambda: b"cluster_state:ok" in raw_info(other), "cluster", DEADLINE_S)
+        here = Here(wrong.url)
+        with pytest.raises(
+            LogUnavailable, match=rf"node of a cluster.* now 127\.0\.0\.1:{right.port}"
+        ):
+            here.log.read("t", 0)
+        here.append("queued")
+        wait_for(lambda: f"now 127.0.0.1:{right.port}" in here.refusal(), "refusal")
+        here.close()
+        here = Here(right.url)
+        assert here.say("taken").number == 1
+        here.close()
+    finally:
+        for node in nodes:
+            node.stop()
+
+
+def raw_info(client):
+    """What a node knows of its cluster."""
+    client.set_response_callback("CLUSTER INFO", bytes)
+    return client.execute_command("CLUSTER INFO")
 
 
 def test_a_gap_raises_the_generation_of_its_topic_alone(here, admin, monkeypatch):

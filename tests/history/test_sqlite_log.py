@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -403,6 +404,26 @@ def test_a_disk_that_is_read_only(place, small_disk, log, is_there):
             say(log, "2")
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     assert say(log, "3").number == 1 + is_there
+
+
+@contextlib.contextmanager
+def no_file_grows_past(size_bytes):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_write_that_fails_for_an_untold_reason(log):
+    """As on a disk that becomes read-only under open files; both reasons are named."""
+    say(log, "1")
+    for _ in range(2):
+        reason = "disk I/O error; make room in .*, or have it mounted for writing"
+        with no_file_grows_past(64 * 1024), pytest.raises(LogUnavailable, match=reason):
+            say(log, "2" * 100_000)
+    assert say(log, "3").number == 2
 
 
 # Bounds of what it takes.
