@@ -25,8 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
 MODULES = (
-    "flask", "gunicorn", "tests.bus.member", "tests.history.member", "tests.history.redis_member",
-    "tests.resume.keeper",
+    "flask", "gunicorn", "tests.bus.correspondent", "tests.bus.member", "tests.history.member",
+    "tests.history.redis_member", "tests.resume.keeper",
 )  # fmt: skip
 #: The interpreter's variables that the nursery heeds.
 HEEDED = {"PYTHONPATH", "PYTHONUNBUFFERED"}

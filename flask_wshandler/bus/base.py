@@ -134,14 +134,39 @@ class Bus(abc.ABC):
         """See whether anything has come; returns whether to look again. Never waits."""
         return False
 
+    @property
+    def own_address(self) -> str:
+        """Where `publish_to` finds this process: ASCII, at most 255. Empty if it needs none."""
+        return ""
+
+    def send_to(self, address: str, topic: str, data: bytes) -> bool:
+        """Carry an encoded envelope to one process; False if it is gone. Never waits.
+
+        Here to whoever has subscribed to `topic`, which may be no other.
+        """
+        del address
+        self.send(topic, data)
+        return True
+
     # The same for all.
 
-    def publish(self, kind: Kind, topic: str, body: bytes) -> None:
-        """Carry a message to the other processes. Never waits; ValueError if it is too large."""
+    def publish_to(self, address: str, kind: Kind, topic: str, body: bytes) -> bool:
+        """Carry a message to the process that has that `address` and has subscribed to `topic`.
+
+        To all that have, if the address is empty. False if the process is known to be gone. Never
+        waits; ValueError if the message is too large.
+        """
         data = encode(kind, self.sender, topic, body)
         with self._count_lock:
             self._published += 1
+        if address:
+            return self.send_to(address, topic, data)
         self.send(topic, data)
+        return True
+
+    def publish(self, kind: Kind, topic: str, body: bytes) -> None:
+        """Carry a message to the other processes. Never waits; ValueError if it is too large."""
+        self.publish_to("", kind, topic, body)
 
     def serve_clients(self) -> None:
         """This process is a server's, and has its time to end: `hand_over` need not wait."""

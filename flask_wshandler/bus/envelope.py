@@ -47,6 +47,12 @@ class Kind(enum.IntEnum):
     """The same that its log could not take, as `TEXT`."""
     UNLOGGED_BINARY = 10
     """And as `BINARY`."""
+    LETTER = 11
+    """To one process, by a topic of its name: see `bus.letters`."""
+    REPLY = 12
+    """To the process that has written it, by a topic that is its own."""
+    SEARCH = 13
+    """For the process of a name to say by a reply where it is."""
 
 
 class Malformed(ValueError):

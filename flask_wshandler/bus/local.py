@@ -124,6 +124,26 @@ class LocalBus(Bus):
         if dropped:
             self._count_dropped(dropped)
 
+    @property
+    def own_address(self) -> str:
+        """The name of its socket."""
+        return self._name
+
+    def send_to(self, address: str, topic: str, data: bytes) -> bool:
+        """Write to one link, or queue for it; False if there is none any more."""
+        del topic
+        self._be_used()
+        with self._lock:
+            if self._is_closed:
+                return False
+            self._look_for_peers()
+            link = self._peers.link_to(address)
+            dropped = 1 if link is None else self._put(link, framed(data))
+            is_there = link in self._peers
+        if dropped:
+            self._count_dropped(dropped)
+        return is_there
+
     def _put(self, link: Link, frame: bytes) -> int:
         try:
             dropped = link.put(frame)

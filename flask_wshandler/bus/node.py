@@ -12,6 +12,8 @@ from typing import Any
 from ..runtime import lifecycle, locks
 from ..runtime.identity import process_name
 from . import Bus, Envelope, Kind, Malformed, NoBus
+from .letters import DEFAULT_TIMEOUT_S as LETTER_TIMEOUT_S
+from .letters import Letters, TakeLetter
 from .rpc import DEFAULT_TIMEOUT_S, Answer, Queries, Replies, Respond
 
 _TEXTS = (Kind.TEXT, Kind.UNLOGGED_TEXT)
@@ -37,10 +39,11 @@ class BusNode:
         takers: Mapping[Kind, Take],
         started: Callable[[], None],
         respond: Respond | None = None,
+        take_letter: TakeLetter | None = None,
     ) -> None:
         """`started` is called when others hear of this process, the first time and once.
 
-        `respond` answers what other processes ask.
+        `respond` answers what other processes ask, and `take_letter` what they hand over.
         """
         self.bus = bus
         #: Its name to the others: host, process id and a random number.
@@ -48,9 +51,13 @@ class BusNode:
         self._deliver = deliver
         self._started = started
         self._queries = Queries(self.process, bus, respond)
+        self._letters = Letters(bus, take_letter)
         self._takers = {
             Kind.QUESTION: self._take_question,
             Kind.ANSWER: self._take_answer,
+            Kind.LETTER: self._letters.take_letter,
+            Kind.REPLY: self._letters.take_reply,
+            Kind.SEARCH: self._letters.take_search,
             **takers,
         }
         self._lock = locks.Lock()
@@ -128,6 +135,32 @@ class BusNode:
     def answer(self, verb: str, arguments: dict[str, Any]) -> Answer:
         """What this process answers if another one asks."""
         return self._queries.answer(verb, arguments)
+
+    def be_addressable(self, name: str, timeout_s: float = 1.0) -> bool:
+        """See to it that others can `hand_over` to this process by a `name` that is its own.
+
+        Waits until what they hand over arrives, for `timeout_s` at most. False if it does not yet:
+        it will when the bus is up again. Costs nothing when it is called again.
+        """
+        with self._lock:
+            self._attach()
+        self._letters.receive_as(name)
+        return self.bus.wait_until_subscribed(timeout_s)
+
+    def knows(self, owner: str) -> bool:
+        """Whether the process that is addressable as `owner` has been found already."""
+        return self._letters.knows(owner)
+
+    def hand_over(
+        self, owner: str, body: bytes, timeout_s: float = LETTER_TIMEOUT_S
+    ) -> bytes | None:
+        """Hand `body` to the one process that is addressable as `owner`; return its answer.
+
+        None if there is none in time, and at once if there can't be one: see `Letters.hand_over`.
+        """
+        with self._lock:
+            self._attach()
+        return self._letters.hand_over(owner, body, timeout_s)
 
     # In the bus's thread.
 

@@ -50,6 +50,10 @@ class Peers:
     def __contains__(self, link: object) -> bool:
         return isinstance(link, Link) and link.name in self._links
 
+    def link_to(self, name: str) -> Link | None:
+        """The link to the process whose socket has that name."""
+        return self._links.get(name)
+
     @property
     def unreached_count(self) -> int:
         """How many processes an envelope misses; 1 if it is not known how many there are."""

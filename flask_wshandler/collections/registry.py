@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..bus import Bus, Envelope, Kind
+from ..bus.letters import TakeLetter
 from ..bus.node import BusNode
 from ..bus.rpc import Respond
 from ..handlers.handler import WebSocketHandler, find_member, member_of
@@ -54,16 +55,19 @@ class CollectionRegistry:
         call: Callable[..., None] | None = None,
         make_timer: Callable[[Clock], Timer] = Timer,
         respond: Respond | None = None,
+        take_letter: TakeLetter | None = None,
         make_log: Callable[[], Log] = MemoryLog,
     ) -> None:
         """`call(function, *args)` calls what is the user's, in the context that this needs;
-        `respond` answers what other processes ask; `make_log` makes what remembers broadcasts."""
+        `respond` answers what other processes ask, `take_letter` what they hand over;
+        `make_log` makes what remembers broadcasts."""
         self.bus = bus
         self._lease_s = lease_s
         self._clock = clock or MonotonicClock()
         self._call = call or _call
         self._make_timer = make_timer
         self._respond = respond
+        self._take_letter = take_letter
         # Guarded by lock, and one dict throughout.
         self._members: dict[str, LocalMembers] = {}
         self._deliveries = Deliveries(bus, make_log, self._members.get)
@@ -86,6 +90,7 @@ class CollectionRegistry:
             {Kind.CLOSE: self._deliveries.take_close, Kind.PRESENCE: self._take_presence},
             self._started,
             self._respond,
+            self._take_letter,
         )
         self._account = Account(
             self.node.process,

@@ -234,6 +234,13 @@ ENVELOPES = st.lists(
                 st.binary(max_size=50),
             ),
         ),
+        st.builds(
+            encode,
+            st.sampled_from([Kind.LETTER, Kind.REPLY, Kind.SEARCH]),
+            st.just(SENDER),
+            st.sampled_from(["", "t"]),
+            st.binary(max_size=50),
+        ),
         st.binary(max_size=60),
     ),
     max_size=8,
