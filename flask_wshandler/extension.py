@@ -17,6 +17,7 @@ from flask_sock import Sock
 
 from .bus import Bus, BusStats, NoBus, connect
 from .bus.local import LocalBus
+from .bus.node import BusNode
 from .bus.rpc import Replies
 from .collections.history_stats import HistoryStats
 from .collections.registry import CollectionRegistry
@@ -39,6 +40,7 @@ from .transports.stats import Stats
 from .upgrade.app_state import AppState, Services, find_state, set_state, state_of
 from .upgrade.browser_files import serve_browser_files
 from .upgrade.forgotten import look_for_forgotten_apps, stop_looking
+from .upgrade.posts import take_posts
 from .upgrade.request_thread import use_request_threads
 from .upgrade.response import let_upgrades_leave
 from .upgrade.routing import admit_upgrades, is_function_view, url_of_route, view_of
@@ -81,6 +83,7 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
             serve_browser_files(app)
             admit_upgrades(app)
             let_upgrades_leave(app)
+            take_posts(app)
             use_request_threads(app, is_function_view)
             request_report.answer_operators(app)
             if _GROUP_NAME not in app.cli.commands:  # else the app has commands of its own there
@@ -251,6 +254,7 @@ def services_on(
         engine.budget,
         _name_of(app),
         ask,
+        _Letters(lambda: collections.node),
         reaches_far=not isinstance(bus, LocalBus | NoBus),
         make_door=make_door,
     )
@@ -265,9 +269,31 @@ def services_on(
             reporter.respond(verb, arguments) or resumables.respond(verb, arguments)
         ),
         make_log=lambda: make_log(bus, settings.history_size),
+        take_letter=resumables.take_post,
     )
     engine.have_woken(_Reachability(collections), 0)
     return Services(engine, collections, slow_callbacks, resumables)
+
+
+class _Letters:
+    """What processes hand over to each other: see `resume.registry.Letters`."""
+
+    def __init__(self, node: Callable[[], BusNode]) -> None:
+        self._node = node
+
+    @property
+    def is_up(self) -> bool:
+        bus = self._node().bus
+        return bus.is_up and not isinstance(bus, NoBus)
+
+    def knows(self, owner: str) -> bool:
+        return self._node().knows(owner)
+
+    def be_addressable(self, name: str) -> bool:
+        return self._node().be_addressable(name)
+
+    def hand_over(self, owner: str, body: bytes) -> bytes | None:
+        return self._node().hand_over(owner, body)
 
 
 class _Reachability:

@@ -187,6 +187,8 @@ class Settings:
     resume_s: float = _setting(60.0, at_least(0, float, "seconds"))
     #: Bytes that are kept for such a client while it is away. Past it: the `queue_policy`.
     resume_buffer: int = _setting(2**18, at_least(1, int, "bytes"))
+    #: Whether who speaks `wshandler.1` is served over HTTP where no WebSocket gets through.
+    fallback: bool = _setting(True, _boolean)
     #: Callbacks that run at once in a process.
     threads: int = _setting(32, at_least(1, int, "threads"))
     #: How accepted sockets are served: "auto", "epoll" or "blocking".

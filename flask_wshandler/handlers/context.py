@@ -192,6 +192,14 @@ class WebSocketContext:
         return self._snapshot.is_connected
 
     @property
+    def transport(self) -> str:
+        """What the client speaks at this moment, or has spoken last.
+
+        "websocket"; or, where none gets through, "stream" or "poll" over HTTP.
+        """
+        return self._snapshot.transport.value
+
+    @property
     def server_variables(self) -> dict[str, Any]:
         """The WSGI environ; a copy."""
         return self._snapshot.environ()

@@ -16,6 +16,7 @@ from .member import Member, Receiver
 from .near_misses import check_callbacks, warn_of_near_misses
 
 if TYPE_CHECKING:
+    from ..protocol.carrier import Transport
     from ..protocol.limits import QueuePolicy, RatePolicy
     from .context import WebSocketContext
 
@@ -49,6 +50,9 @@ class Peer(Receiver, Protocol):
 
     @property
     def is_connected(self) -> bool: ...
+
+    @property
+    def transport(self) -> Transport: ...
 
     def send(self, message: Sendable) -> bool: ...
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from flask import Flask, Request
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 
+from ..protocol.carrier import Transport, requested_over_http
 from ..runtime.identity import new_connection_id
 from .recent_requests import (
     NOT_USED_LATELY,
@@ -107,6 +108,20 @@ class Connected(Protocol):
     @property
     def is_connected(self) -> bool: ...
 
+    @property
+    def transport(self) -> Transport: ...
+
+
+def user_in(session: object, remote_user: object) -> str | None:
+    """Whom a session of Flask's is of, by Flask-Login; or the server's REMOTE_USER."""
+    found: object = None
+    if isinstance(session, dict):
+        # Not by the session's own method, which may be anybody's.
+        found = dict.get(session, "_user_id")
+    if found is None:
+        found = remote_user
+    return str(found) if type(found) in (str, int) else None
+
 
 class RequestSnapshot:
     """The handshake's request, from which the request can be made again."""
@@ -180,6 +195,13 @@ class RequestSnapshot:
         """Whether its connection is open at this moment. Any thread."""
         return self._connection is not None and self._connection.is_connected
 
+    @property
+    def transport(self) -> Transport:
+        """What its client speaks, or has spoken last. Any thread."""
+        if self._connection is not None:
+            return self._connection.transport
+        return requested_over_http(self.environ()) or Transport.WEBSOCKET
+
     def closed(self) -> None:
         """Its connection is over."""
         recent_requests.remove(self)
@@ -189,13 +211,9 @@ class RequestSnapshot:
 
         Flask-Login's id in the session that was kept, or the server's REMOTE_USER.
         """
-        found: object = self.user_id
-        if found is None and isinstance(self.session, dict):
-            # Flask-Login's. Not by the session's own method, which may be anybody's.
-            found = dict.get(self.session, "_user_id")
-        if found is None:
-            found = self.get("REMOTE_USER")
-        return str(found) if type(found) in (str, int) else None
+        if type(self.user_id) in (str, int):
+            return str(self.user_id)
+        return user_in(self.session, self.get("REMOTE_USER"))
 
     def reopen_session(self) -> None:
         """Have the session opened anew, if it is more than a cookie of the handshake."""

@@ -46,6 +46,13 @@ FAMILIES = (
         "processes", Kind.GAUGE, "{process}", "Processes that have served a WebSocket or a scrape."
     ),
     Family("connections", Kind.GAUGE, "{connection}", "Open connections."),
+    Family(
+        "transports",
+        Kind.GAUGE,
+        "{connection}",
+        "Open connections, by what carries them.",
+        ("transport",),
+    ),
     Family("away", Kind.GAUGE, "{connection}", "Clients that are away and may come back."),
     Family("connections_max", Kind.GAUGE, "{connection}", "Connections that there may be."),
     Family("queued_bytes", Kind.GAUGE, "By", "Bytes that clients have not taken yet."),
@@ -69,6 +76,7 @@ FAMILIES = (
     Family("closes", Kind.COUNTER, "{connection}", "Connections that have ended.", ("code",)),
     Family("returns", Kind.COUNTER, "{connection}", "Clients that came back.", ("outcome",)),
     Family("refusals", Kind.COUNTER, "{handshake}", "Handshakes refused.", ("reason",)),
+    Family("posts", Kind.COUNTER, "{request}", "What clients over HTTP said.", ("outcome",)),
     Family("messages_received", Kind.COUNTER, "{message}", "Messages of clients."),
     Family("messages_sent", Kind.COUNTER, "{message}", "Messages sent or queued, by client."),
     Family("messages_dropped", Kind.COUNTER, "{message}", "Messages that full queues dropped."),

@@ -63,6 +63,8 @@ class Row(TypedDict):
     age_s: float
     #: Whether the network has lost it, and it may come back.
     is_away: bool
+    #: "websocket", "stream" or "poll".
+    transport: str
     #: Messages.
     received: int
     sent: int
@@ -181,6 +183,7 @@ def _row(connection_id: str, connection: Peer, callbacks: HandlerCallbacks) -> R
         path=_shortened(snapshot.get("PATH_INFO", "").encode("latin-1").decode(errors="replace")),
         age_s=round(connection.age_s, 3),
         is_away=connection.is_open and not connection.is_connected,
+        transport=snapshot.transport.value,
         received=connection.received_messages,
         sent=connection.sent_messages,
         queued_bytes=connection.queued_bytes,

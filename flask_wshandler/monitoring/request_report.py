@@ -1,8 +1,9 @@
 """What the app tells the doctor about a request of his: how it looks when it has come here.
 
 A request with the operator's proof is answered before the app's own code sees it, whatever its
-path: as a WebSocket that gets the report and is closed, if it can be one, else with the report as
-JSON and what is in the way. A request without the proof is an ordinary request.
+path: as a WebSocket that gets the report and is closed, if it can be one; as a stream or a poll
+over HTTP that says hello, if it asks for that; else with the report as JSON and what is in the way.
+A request without the proof is an ordinary request.
 
 A report is a JSON object; see `Report`.
 """
@@ -16,12 +17,14 @@ from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from ..protocol import opening_handshake
+from ..protocol.carrier import Transport
 from ..protocol.errors import SocketUnreachable
 from ..protocol.origins import is_origin_allowed
 from ..runtime.counter import KeyedCounter
 from ..settings import is_chosen, keys_set_late
 from ..transports.handoff import find_server_socket
 from ..upgrade.accept import accept_probe
+from ..upgrade.admission import asks_for_websocket, requested_transport
 from ..upgrade.app_state import AppState, state_of
 from . import operator_proof
 from .process_report import ProcessFacts, process_facts
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from ..protocol.connection import Connection
     from ..protocol.frames import Message
     from ..transports.capacity import RefusalReason
+    from ..upgrade.stream_probe import StreamProbe
 
 MEDIA_TYPE = "application/vnd.flask-wshandler.report+json"
 
@@ -50,6 +54,8 @@ class Setup(TypedDict):
     compression: bool
     max_message_size: int
     ping_interval: float | None
+    #: Whether clients are served over HTTP where no WebSocket gets through.
+    fallback: bool
     max_connections: int
     is_max_connections_chosen: bool
     history_size: int
@@ -105,11 +111,13 @@ def _answer() -> Response | None:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     if not operator_proof.is_proven(app, proof):
         return None
-    report = _report(app, state_of(app))
-    if report["asks_for_upgrade"] and not report["socket_obstacle"]:
+    state = state_of(app)
+    report = _report(app, state)
+    if asks_for_websocket(state.settings) and not report["socket_obstacle"]:
         refusals: KeyedCounter[RefusalReason] = KeyedCounter()
+        is_upgrade = requested_transport(state.settings) is None
         try:
-            return accept_probe(_Reporting(report), refusals)
+            return accept_probe(_Reporting(report) if is_upgrade else _Hello(), refusals)
         except HTTPException as refusal:
             report["refusal"] = f"{refusal.code}: {refusal.description}"
             [reason] = refusals.counts()
@@ -145,6 +153,27 @@ class _Reporting:
         pass
 
 
+class _Hello:
+    """Callbacks that say hello over HTTP, and end a poll. What more there is, a report has said.
+
+    It is short, as that of a client is: a proxy that holds little back is to hold it.
+    """
+
+    def opened(self, connection: StreamProbe) -> None:
+        connection.say("hello")
+        if connection.transport is Transport.POLL:
+            connection.close()
+
+    def message_received(self, message: Message) -> None:
+        pass
+
+    def session_check_came(self) -> None:
+        pass
+
+    def closed(self, code: int, reason: str) -> None:
+        pass
+
+
 def setup_of(app: Flask) -> Setup:
     """Look at an app."""
     state = state_of(app)
@@ -157,6 +186,7 @@ def setup_of(app: Flask) -> Setup:
         compression=settings.compression,
         max_message_size=settings.max_message_size,
         ping_interval=settings.ping_interval,
+        fallback=settings.fallback,
         max_connections=settings.max_connections,
         is_max_connections_chosen=is_chosen(app.config, "max_connections"),
         history_size=settings.history_size,

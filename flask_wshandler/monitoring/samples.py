@@ -57,6 +57,8 @@ def figures_of(stats: Stats, bus: BusStats, history: HistoryStats) -> Figures:
         ("history_gaps",): history.gaps,
         ("history_replayed",): history.replayed,
     }
+    figures |= {("transports", each): count for each, count in stats.transports.items()}
+    figures |= {("posts", outcome): count for outcome, count in stats.posts.items()}
     figures |= {("returns", outcome): count for outcome, count in stats.returns.items()}
     figures |= {("refusals", reason): count for reason, count in stats.refusals.items()}
     figures |= {("failures", callback): count for callback, count in stats.failures.items()}

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .carrier import Transport
 from .closing_handshake import Cause, State
 from .errors import CloseCode
-from .frames import close_frame
 from .limits import ClientSettings, RatePolicy
 from .listening import PAUSED_BY_RATE, Listening
 from .message_reader import (
@@ -100,13 +100,14 @@ class Connection(Listening):
     """Whether its end is counted as a client's; else whoever outlives it does that."""
     positions = None
     """Where its client is in logs: an ordinary one can't tell."""
+    transport = Transport.WEBSOCKET
 
     __slots__ = (
         "_callbacks",
         "_controls",
-        "_messages",
         "_reader",
         "is_probe",
+        "rate_bucket",
         "received_bytes",
         "received_messages",
         "slot",
@@ -132,7 +133,8 @@ class Connection(Listening):
         #: Whether it only looks at the app: it is in no figures.
         self.is_probe = is_probe
         # Written by the turn alone.
-        self._messages: TokenBucket | None = None
+        #: Of the client's messages; whoever follows this connection goes on with it.
+        self.rate_bucket: TokenBucket | None = None
         self._controls: TokenBucket | None = None
         self.received_messages = 0
         #: Of frames and their heads, as they were on the way; the transport counts them.
@@ -203,9 +205,9 @@ class Connection(Listening):
         if rate is None:
             return True
         now_s = self._transport.now_s()
-        if self._messages is None:
-            self._messages = TokenBucket(rate.per_second, rate.burst, now_s)
-        wait_s = self._messages.take(1, now_s)
+        if self.rate_bucket is None:
+            self.rate_bucket = TokenBucket(rate.per_second, rate.burst, now_s)
+        wait_s = self.rate_bucket.take(1, now_s)
         if wait_s <= 0:
             return True
         if self._settings.message_rate_policy is RatePolicy.CLOSE:
@@ -302,14 +304,14 @@ class Connection(Listening):
             if self._state is _OPEN:
                 self._note_close(event.code, event.reason)
                 # RFC 6455 section 5.5.1: the answer typically repeats the code, not the reason.
-                self._put_last(close_frame(event.code, ""))
+                self._put_last(self._close_frame(event.code, ""))
             self._move(Cause.CLOSED_BY_PEER)
 
     def _fail(self, event: Failed) -> None:
         with self._lock:
             if self._state is _OPEN:
                 self._note_close(event.code, event.reason)
-                self._put_last(close_frame(event.code, event.reason))
+                self._put_last(self._close_frame(event.code, event.reason))
             self._move(Cause.FAILED)
 
     # With _lock held.

@@ -122,6 +122,7 @@ class OutgoingMessage:
     __slots__ = (
         "_compressed",
         "_first_byte",
+        "as_chunk",
         "in_subprotocol",
         "payload",
         "place",
@@ -134,6 +135,8 @@ class OutgoingMessage:
         self.plain_frame: bytes | None = None
         #: The same as a subprotocol of this package's sends it, once it has made that.
         self.in_subprotocol: OutgoingMessage | None = None
+        #: The same as an event in a chunk of HTTP, once that is made.
+        self.as_chunk: bytes | None = None
         #: Where it is in a log, which that tells its clients; None if it is in none.
         self.place: str | None = None
         self._compressed: dict[int, bytes] | None = None

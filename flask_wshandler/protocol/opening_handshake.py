@@ -22,6 +22,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter
 from websockets.utils import accept_key
 
+from .carrier import Carrier
 from .errors import WebSocketError
 
 VERSION = "13"
@@ -49,6 +50,8 @@ _DEFLATE = _Deflate(
     server_no_context_takeover=True,
     client_no_context_takeover=True,
 )
+
+_UNCOMPRESSED = Carrier()
 
 _AGREED = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
 _KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
@@ -79,7 +82,7 @@ class Agreement:
 
     #: The headers of the 101 response.
     headers: list[tuple[str, str]]
-    deflate: PerMessageDeflate | None
+    carrier: Carrier
 
 
 def asks_for_upgrade(environ: Mapping[str, Any]) -> bool:
@@ -144,7 +147,7 @@ def agree(environ: Mapping[str, Any], compress: bool) -> Agreement:
     _check_request(environ)
     if _is_plain(environ, compress):
         accept = accept_key(environ["HTTP_SEC_WEBSOCKET_KEY"])
-        return Agreement([*_AGREED, ("Sec-WebSocket-Accept", accept)], None)
+        return Agreement([*_AGREED, ("Sec-WebSocket-Accept", accept)], _UNCOMPRESSED)
     protocol = ServerProtocol(extensions=[_DEFLATE] if compress else None)
     headers = Headers()
     for name in _CHECKED_BY_LIBRARY:
@@ -165,4 +168,7 @@ def agree(environ: Mapping[str, Any], compress: bool) -> Agreement:
     deflate = next(
         (found for found in protocol.extensions if isinstance(found, PerMessageDeflate)), None
     )
-    return Agreement(agreed, deflate)
+    if deflate is None:
+        return Agreement(agreed, _UNCOMPRESSED)
+    bits = deflate.remote_max_window_bits, deflate.local_max_window_bits
+    return Agreement(agreed, Carrier(window_bits=bits))

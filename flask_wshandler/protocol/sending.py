@@ -382,8 +382,11 @@ class SendingHalf:
         self._note_close(code, reason)
         self._move(Cause.CLOSED_HERE)
         self._read_to_the_end()
-        self._put_last(close_frame(code, reason))
+        self._put_last(self._close_frame(code, reason))
         self._wake_waiting()
+
+    def _close_frame(self, code: int, reason: str) -> bytes:
+        return close_frame(code, reason)
 
     def _note_close(self, code: int, reason: str) -> None:
         if self.close_code is None:

@@ -64,6 +64,11 @@ def obstacle() -> str:
     return ""
 
 
+def is_owner(name: str) -> bool:
+    """Whether that can be a door's name; a client can say whatever it likes."""
+    return _NAME.fullmatch(name) is not None
+
+
 class Door:
     """What other processes pass sockets to, and how this one does. Any thread."""
 
@@ -129,6 +134,13 @@ class Door:
 
     # Passing on.
 
+    def has(self, owner: str) -> bool:
+        """Whether another process of this machine has that door."""
+        try:
+            return is_owner(owner) and self._find(owner) is not None
+        except (OSError, UnsafeDirectory):
+            return False
+
     def pass_on(self, owner: str, sock: socket.socket, passed: Passed) -> Answer:
         """Give a client's socket to the process whose door is `owner`. Never raises.
 
@@ -138,8 +150,8 @@ class Door:
         until_s = time.monotonic() + PASS_ON_TIMEOUT_S
         if obstacle():
             return Answer.UNREACHABLE
-        if _NAME.fullmatch(owner) is None:
-            return Answer.GONE  # a client can say whatever it likes
+        if not is_owner(owner):
+            return Answer.GONE
         try:
             return self._pass_on(owner, sock, passed, until_s)
         except (CannotBePassed, NotGreeted, OSError, UnsafeDirectory) as error:

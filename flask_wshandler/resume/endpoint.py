@@ -39,7 +39,7 @@ BINARY_MESSAGE = MESSAGE.encode()
 """What a message begins with that the application has sent."""
 
 _HELLO = "h"
-_ACKNOWLEDGEMENT = "a"
+ACKNOWLEDGEMENT = "a"
 
 MAX_NUMBER = 2**53
 """Beyond this JavaScript can't count."""
@@ -204,12 +204,12 @@ def _checked_hello(values: dict[str, Any]) -> Hello:
 
 def acknowledgement(received: int) -> str:
     """The text message that says so many messages are taken."""
-    return f"{_ACKNOWLEDGEMENT}{received}"
+    return f"{ACKNOWLEDGEMENT}{received}"
 
 
 def parse_acknowledgement(text: str) -> int:
     """How many messages the other end has taken. Raises `ResumeProtocolError` for any other."""
-    if text[:1] != _ACKNOWLEDGEMENT:
+    if text[:1] != ACKNOWLEDGEMENT:
         raise ResumeProtocolError(f"no message of {SUBPROTOCOL} begins as {text!r:.20}")
     return _number(text[1:])
 

@@ -44,6 +44,10 @@ class Resident(Protocol):
     def connection(self) -> Resident: ...
 
     @property
+    def is_away(self) -> bool:
+        """Whether its client is waited for; else it is between two requests."""
+
+    @property
     def callbacks(self) -> Callbacks: ...
 
     def serve(self, events: int) -> None:
@@ -58,6 +62,10 @@ class Resident(Protocol):
 
     def close(self, code: int = ..., reason: str = ...) -> None: ...
 
+    def close_at_stop(self, code: int) -> None: ...
+
+    def end_away(self, code: int) -> None: ...
+
 
 class Home(Protocol):
     """Where resumable connections live: keeps account of those that have no leg."""
@@ -67,13 +75,20 @@ class Home(Protocol):
 
     @property
     def is_stopping(self) -> bool:
-        """Whether this process ends, so that nobody can come back to it."""
+        """Whether this process ends, so that only who was here just now can come back to it."""
+
+    @property
+    def has_stopped_waiting(self) -> bool:
+        """Whether nobody can come back to it any more."""
 
     def went_away(self, resident: Resident, /) -> None:
         """It has no leg."""
 
+    def is_coming_back(self, resident: Resident, /) -> None:
+        """It has one again, whose socket is about to be served."""
+
     def is_away_no_more(self, resident: Resident, /) -> None:
-        """It has one again, or has ended. Any number of times."""
+        """Its leg is served, or it has ended. Any number of times."""
 
     def count_end(self, code: int) -> None:
         """The client of one is gone, with that close code."""

@@ -16,7 +16,7 @@ from websockets.frames import Opcode
 from ..protocol.closing_handshake import Cause, State
 from ..protocol.connection import Callbacks, Connection
 from ..protocol.errors import CloseCode
-from ..protocol.frames import OutgoingMessage, close_frame, message_frame
+from ..protocol.frames import OutgoingMessage, message_frame
 from ..protocol.listening import PAUSED_UNTIL_STARTED
 from .endpoint import (
     ACKNOWLEDGE_AFTER_S,
@@ -32,8 +32,7 @@ from .places import gap_note, logged_head, place_after, place_note
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from websockets.extensions.permessage_deflate import PerMessageDeflate
-
+    from ..protocol.carrier import Carrier
     from ..protocol.frames import Message, Sendable
     from ..protocol.limits import ClientSettings
     from ..protocol.message_reader import PeerClosed
@@ -83,11 +82,19 @@ class LastingConnection(Protocol):
         Raises `ResumeProtocolError` if it can't be.
         """
 
+    def first_posted(self) -> Message | None:
+        """The oldest of what the client has posted that is not taken yet."""
+
+    def remove_first_posted(self) -> None:
+        """That has been taken."""
+
 
 class Leg(Connection):
     """One client's WebSocket, until it is lost."""
 
     counts_end = False
+    is_answered = False
+    """Whether it has ended for having said something, so that the client asks again at once."""
     prefix_size = len(BINARY_MESSAGE)
 
     __slots__ = (
@@ -107,12 +114,12 @@ class Leg(Connection):
         lasting: LastingConnection,
         callbacks: Callbacks,
         settings: ClientSettings,
-        deflate: PerMessageDeflate | None,
+        carrier: Carrier,
         budget: QueueBudget | None,
         *,
         is_first: bool,
     ) -> None:
-        super().__init__(callbacks, settings, deflate, budget=budget)
+        super().__init__(callbacks, settings, carrier.deflate, budget=budget)
         self._lasting = lasting
         self.begins_client = is_first
         self.ends_client = False
@@ -145,13 +152,16 @@ class Leg(Connection):
 
     # Any thread.
 
+    def expect_silence(self) -> None:
+        """The client has asked again after an answer, and is in no hurry. Before the first turn."""
+
     def give(self, frame: bytes, message: OutgoingMessage | None) -> bool:
         """Send or queue a message that has been given its number. False if it is not sent.
 
         With the lock of the resumable connection held.
         """
         if self._deflate is not None:
-            frame = (message or _unframed(frame)).frame(self._deflate)
+            frame = (message or unframed(frame)).frame(self._deflate)
         lock = self._lock
         if self._late or (not lock.acquire(False) and not self._wait_for_lock()):
             return self._give_later(frame)
@@ -180,9 +190,17 @@ class Leg(Connection):
                     self._lasting.endpoint.forget(1, len(self._late) - 1)
                 self._late.popleft()
 
+    def take_posted(self) -> None:
+        """Have a turn take what the client has posted."""
+        self._transport.request_turn()
+
     def close_at_stop(self, code: int) -> None:
         """Close when the callbacks have answered what the client is told to have been taken."""
-        self._put_off(functools.partial(self.close, code))
+        self._put_off(functools.partial(self._close_in_order, code))
+
+    def _close_in_order(self, code: int) -> None:
+        # A client is told nothing before its hello.
+        (self if self._is_started else self._lasting).close(code)
 
     def start(self, hello: str, kept: Iterable[bytes], new: int) -> bool:
         """Say hello, send what the client lacks, and read on. In its turn, once.
@@ -195,7 +213,7 @@ class Leg(Connection):
             self._is_started = True
             self._endpoint = self._lasting.endpoint
             self._awaited_pongs = 0
-            self.send_queue.append(_undroppable(hello))
+            self.send_queue.append(self._note_frame(hello))
             for frame in kept:
                 self.send_queue.append(frame)
             self.sent_messages += new
@@ -220,7 +238,7 @@ class Leg(Connection):
         with self._lock:
             if self._state is _OPEN:
                 self._note_close(ResumeCode.TAKEN_OVER, "")
-                self._put_last(close_frame(ResumeCode.TAKEN_OVER, ""))
+                self._put_last(self._close_frame(ResumeCode.TAKEN_OVER, ""))
             elif self.close_code in (None, CloseCode.ABNORMAL_CLOSURE):
                 self._note_close(ResumeCode.TAKEN_OVER, "")
             self._move(Cause.FAILED)
@@ -309,12 +327,16 @@ class Leg(Connection):
 
     def _put_acknowledgement(self) -> None:
         self._acknowledges_at_s = None
-        self._put(_undroppable(self._lasting.endpoint.tell()))
+        self._put(self._note_frame(self._lasting.endpoint.tell()))
 
     def _put_ping(self) -> None:
         # One that a page can see.
         if self._is_started:
-            self._put(_undroppable(PROBE))
+            self._put(self._note_frame(PROBE))
+
+    def _note_frame(self, text: str) -> memoryview:
+        """The frame of what has no number, and is not dropped."""
+        return memoryview(message_frame(text))
 
     def _start_close(self, code: int, reason: str) -> None:
         if self._is_started and self._lasting.endpoint.owes_acknowledgement:
@@ -331,13 +353,8 @@ class Leg(Connection):
         return is_to_be_sent
 
 
-def _undroppable(text: str) -> memoryview:
-    """The frame of what has no number."""
-    return memoryview(message_frame(text))
-
-
-def _unframed(frame: bytes) -> OutgoingMessage:
-    """The message of an uncompressed frame, to be compressed."""
+def unframed(frame: bytes) -> OutgoingMessage:
+    """The message of an uncompressed frame."""
     size = frame[1]
     head = 2 if size < 126 else 4 if size == 126 else 10
     return OutgoingMessage.of_payload(frame[head:], is_text=frame[0] & 15 == Opcode.TEXT)
@@ -347,7 +364,7 @@ def is_numbered_frame(frame: bytes) -> bool:
     """Whether it is one that has a number, and that this module could have made."""
     if len(frame) < 3 or frame[0] not in (_WHOLE | Opcode.TEXT, _WHOLE | Opcode.BINARY):
         return False
-    message = _unframed(frame)
+    message = unframed(frame)
     if frame != message.frame(None) or (message.is_text and not _is_utf8(message.payload)):
         return False
     try:
@@ -362,7 +379,7 @@ def place_of(frame: bytes) -> tuple[str, str] | None:
 
     None for a message that is in no log.
     """
-    message = _unframed(frame)
+    message = unframed(frame)
     return place_after(message.payload, message.is_text)
 
 

@@ -13,16 +13,17 @@ import json
 import struct
 from typing import Any
 
+from ..protocol.carrier import Carrier, Transport
 from ..protocol.errors import WebSocketError
 from .endpoint import SUBPROTOCOL, Return, parse_offer
 
 MAX_PACKET_BYTES = 16 * 1024
 MAX_PATH_BYTES = 4 * 1024
 
-GREETING = b"wshandler door 1"
+GREETING = b"wshandler door 2"
 """What a door says first. Another format of packets is another number."""
 
-_MAGIC = b"wsd1"
+_MAGIC = b"wsd2"
 _HEAD = struct.Struct("!4sH")
 _WINDOW_BITS = range(8, 16)
 """RFC 7692 section 7.1.2."""
@@ -63,9 +64,7 @@ class Passed:
     user: str | None
     #: The one that the application has chosen.
     subprotocol: str | None
-    #: permessage-deflate as it was negotiated, without context takeover: the bits of the client's
-    #: window and of ours. None without compression.
-    window_bits: tuple[int, int] | None
+    carrier: Carrier
     #: What the client has sent behind its handshake.
     data: bytes = dataclasses.field(repr=False)
     #: Its address.
@@ -82,8 +81,10 @@ def encode(passed: Passed) -> bytes:
         passed.handler,
         passed.user,
         passed.subprotocol,
-        passed.window_bits,
+        passed.carrier.window_bits,
         passed.client,
+        passed.carrier.transport.value,
+        passed.carrier.is_chunked,
     ]
     text = json.dumps(said, separators=(",", ":")).encode()
     size = _HEAD.size + len(text) + len(passed.data)
@@ -109,15 +110,17 @@ def _checked(said: Any, data: bytes) -> Passed:
     """Raises ValueError, TypeError or `ResumeProtocolError`."""
     if type(said) is not list:
         raise TypeError("its text is no list")
-    returns, path, handler, user, subprotocol, window_bits, client = said
+    returns, path, handler, user, subprotocol, window_bits, client, transport, is_chunked = said
     if type(path) is not str or type(handler) is not str:
         raise TypeError("a path or a handler is no text")
     if not all(isinstance(each, str | None) for each in (user, subprotocol, client)):
         raise TypeError("a user, a subprotocol or an address is no text")
     if len(path.encode(errors="surrogatepass")) > MAX_PATH_BYTES:
         raise ValueError("its path is too long")
-    bits = _checked_bits(window_bits)
-    return Passed(_checked_return(returns), path, handler, user, subprotocol, bits, data, client)
+    if type(is_chunked) is not bool:
+        raise TypeError("it does not say whether there are chunks")
+    carrier = Carrier(Transport(transport), _checked_bits(window_bits), is_chunked)
+    return Passed(_checked_return(returns), path, handler, user, subprotocol, carrier, data, client)
 
 
 def _checked_return(token: Any) -> Return:

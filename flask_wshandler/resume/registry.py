@@ -15,11 +15,12 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from websockets.extensions.permessage_deflate import PerMessageDeflate
-
-from .door import Door
-from .endpoint import Endpoint, Offer, Return
+from ..protocol.carrier import Transport
+from .door import Door, is_owner
+from .endpoint import Endpoint, Offer, ResumeProtocolError, Return
 from .passing import Answer, Passed
+from .postbox import Posted
+from .posts import Post, decode_post, parse_entries
 from .releasing import VERB, Released, answer_of, is_release, parse_answer, question
 from .resumable import ResumableConnection
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from ..bus.rpc import Answer as Answered
     from ..bus.rpc import Replies
+    from ..protocol.carrier import Carrier
     from ..protocol.connection import Place
     from ..protocol.limits import ClientSettings
     from ..protocol.send_queue import QueueBudget
@@ -41,6 +43,10 @@ _SEPARATOR = "~"
 
 _MOST_QUESTIONS = 8
 """At once. Where a machine has died, all its clients come back, and nobody answers for it."""
+
+
+_MOST_SEARCHES = 2
+"""At once, for processes that nothing is known of. There is a thread behind each."""
 
 
 class Who(NamedTuple):
@@ -60,12 +66,14 @@ class Client(NamedTuple):
     who: Who
     #: The subprotocol that the application has chosen.
     subprotocol: str | None
+    #: Whom the app's session was of.
+    session_user: str | None = None
 
 
 class Agreed(NamedTuple):
     """A network connection after its handshake."""
 
-    deflate: PerMessageDeflate | None
+    carrier: Carrier
     #: What has come behind the handshake's head.
     data: bytes
 
@@ -88,6 +96,29 @@ class Ask(Protocol):
     ) -> Replies: ...
 
 
+class Letters(Protocol):
+    """Between the processes of an app: see `bus.node.BusNode`."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether anything can be handed over at this moment."""
+
+    def knows(self, owner: str) -> bool:
+        """Whether something was handed over to the process of that name before."""
+
+    def be_addressable(self, name: str) -> bool:
+        """Have the others be able to hand something over to this process, by that name.
+
+        Any number of times; the first waits, a second at most.
+        """
+
+    def hand_over(self, owner: str, body: bytes) -> bytes | None:
+        """Give something to the process of that name.
+
+        What it has answered; None if it has not, in two seconds at most.
+        """
+
+
 class AnyDoor(Protocol):
     """A `Door`, or what stands in its place in tests."""
 
@@ -95,6 +126,8 @@ class AnyDoor(Protocol):
     trouble: str
 
     def open(self) -> bool: ...
+
+    def has(self, owner: str) -> bool: ...
 
     def pass_on(self, owner: str, sock: socket.socket, passed: Passed) -> Answer: ...
 
@@ -108,6 +141,7 @@ class Resumables:
         budget: QueueBudget | None,
         app_name: str,
         ask: Ask | None = None,
+        letters: Letters | None = None,
         *,
         reaches_far: bool = False,
         key: bytes = b"",
@@ -121,7 +155,9 @@ class Resumables:
         self._budget = budget
         self._ask = ask
         self._reaches_far = reaches_far
+        self._may_search = threading.BoundedSemaphore(_MOST_SEARCHES)
         self._may_ask = threading.BoundedSemaphore(_MOST_QUESTIONS)
+        self._letters = letters
         self._key = key or os.urandom(_SECRET_BYTES)
         self._door = make_door(app_name, self._take)
         #: Whether a client that can come back has been here.
@@ -135,7 +171,7 @@ class Resumables:
         settings: ClientSettings,
         client: Client,
         offer: Offer,
-        deflate: PerMessageDeflate | None,
+        carrier: Carrier,
         slot: Place | None,
     ) -> Leg:
         """The first leg of a new connection.
@@ -149,30 +185,48 @@ class Resumables:
             callbacks, settings, self._home, self._budget, slot, Endpoint[bytes](*counts)
         )
         connection.who = client.who
+        connection.session_user = client.session_user
         connection.connection_id = client.connection_id
         connection.resumables = self
         connection.subprotocol = client.subprotocol
-        connection.former_id = None if returns is None else _connection_id_of(returns)
+        connection.former_id = None if returns is None else _connection_id_of(returns.session)
         self._living[client.connection_id] = connection
-        return connection.first_leg(offer, deflate)
+        self._prepare_for(carrier)
+        return connection.first_leg(offer, carrier)
+
+    def _prepare_for(self, carrier: Carrier) -> None:
+        """See to it that what the client posts to other processes comes here."""
+        if carrier.transport is not Transport.WEBSOCKET and self._letters is not None:
+            self._letters.be_addressable(self._door.name)
 
     def has(self, returns: Return | None) -> bool:
         """Whether the client that returns has its connection here, and has it still."""
         connection = None if returns is None else self._find(returns)
         return connection is not None and connection.is_open
 
-    def leg_of(self, returns: Return, who: Who, deflate: PerMessageDeflate | None) -> Leg | None:
+    def expects(self, returns: Return | None) -> bool:
+        """Whether the client that returns has its connection here, and was here just now."""
+        connection = None if returns is None else self._find(returns)
+        return connection is not None and connection.is_expected
+
+    def leg_of(self, returns: Return, who: Who, carrier: Carrier) -> Leg | None:
         """What serves a client that has come back; None if it can't go on here."""
         connection = self._find(returns)
         if connection is None or connection.who != who:
             return None
-        return connection.leg_of_return(returns, deflate)
+        self._prepare_for(carrier)
+        return connection.leg_of_return(returns, carrier)
 
     def _find(self, returns: Return) -> _Entry | None:
         if returns.is_anew:
             return None
-        connection = self._living.get(_connection_id_of(returns))
-        if connection is None or not hmac.compare_digest(connection.session, returns.session):
+        return self._find_by(returns.session)
+
+    def _find_by(self, session: str) -> _Entry | None:
+        connection = self._living.get(_connection_id_of(session))
+        if connection is None or not hmac.compare_digest(
+            connection.session.encode(), session.encode()
+        ):
             return None
         return connection
 
@@ -182,6 +236,59 @@ class Resumables:
         digest = hmac.digest(self._key, name.encode(), hashlib.sha256)[:_SECRET_BYTES]
         secret = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
         return f"{name}{_SEPARATOR}{secret}"
+
+    # What clients say that are served over HTTP.
+
+    def may_have(self, session: str) -> bool:
+        """Whether it is worth reading what a client with that session has posted."""
+        owner = _owner_of(session)
+        if owner == self._door.name:
+            return self._find_by(session) is not None
+        return self._letters is not None and is_owner(owner)
+
+    def post(self, post: Post) -> Posted:
+        """Have the process take it that has the client's connection. Waits two seconds at most."""
+        owner = _owner_of(post.session)
+        if owner == self._door.name:
+            return self._post_here(post)
+        letters = self._letters
+        if letters is None or not letters.is_up:
+            return Posted.UNREACHABLE
+        answer = self._hand_over(letters, owner, post.encoded())
+        try:
+            # Who is gone does not answer: what becomes of the client turns out at its return.
+            return Posted.UNKNOWN if answer is None else Posted(answer.decode("ascii"))
+        except ValueError:
+            return Posted.UNREACHABLE
+
+    def _hand_over(self, letters: Letters, owner: str, data: bytes) -> bytes | None:
+        if letters.knows(owner) or self._door.has(owner):
+            return letters.hand_over(owner, data)
+        # The name may be made up; to look for it takes a second.
+        if not self._may_search.acquire(blocking=False):
+            return Posted.UNREACHABLE.value.encode()
+        try:
+            return letters.hand_over(owner, data)
+        finally:
+            self._may_search.release()
+
+    def take_post(self, data: bytes) -> bytes:
+        """What another process has been posted. In the bus's thread; never waits."""
+        try:
+            posted = self._post_here(decode_post(data))
+        except ResumeProtocolError:
+            posted = Posted.INVALID
+        return posted.value.encode()
+
+    def _post_here(self, post: Post) -> Posted:
+        connection = self._find_by(post.session)
+        if connection is None or connection.session_user != post.user:
+            return Posted.UNKNOWN
+        try:
+            entries = parse_entries(post.body)
+        except ResumeProtocolError:
+            return Posted.INVALID
+        return connection.post(post.first, entries)
 
     # Other processes.
 
@@ -196,7 +303,7 @@ class Resumables:
 
     def is_elsewhere(self, returns: Return) -> bool:
         """Whether the client had its connection in another process, and may have it still."""
-        return not returns.is_anew and _owner_of(returns) != self._door.name
+        return not returns.is_anew and _owner_of(returns.session) != self._door.name
 
     def pass_on(
         self, sock: socket.socket, returns: Return, client: Client, agreed: Agreed
@@ -205,14 +312,18 @@ class Resumables:
 
         Waits two seconds at most. The caller closes its own `sock`, without a shutdown, if PASSED.
         """
-        deflate, who = agreed.deflate, client.who
-        bits = None
-        if deflate is not None:
-            bits = deflate.remote_max_window_bits, deflate.local_max_window_bits
+        who = client.who
         passed = Passed(
-            returns, who.path, who.handler, who.user, client.subprotocol, bits, agreed.data, None
+            returns,
+            who.path,
+            who.handler,
+            who.user,
+            client.subprotocol,
+            agreed.carrier,
+            agreed.data,
+            None,
         )
-        answer = self._door.pass_on(_owner_of(returns), sock, passed)
+        answer = self._door.pass_on(_owner_of(returns.session), sock, passed)
         if answer is Answer.TAKEN:
             return Outcome.PASSED
         may_be_far = answer is Answer.GONE and self._reaches_far
@@ -221,13 +332,10 @@ class Resumables:
 
     def _take(self, sock: socket.socket, passed: Passed) -> bool:
         """Serve a client that another process has passed on. In the door's thread."""
-        if self._home.is_stopping:
+        if self._home.is_stopping and not self.expects(passed.returns):
             return False
         who = Who(passed.path, passed.handler, passed.user)
-        deflate = None
-        if passed.window_bits is not None:
-            deflate = PerMessageDeflate(True, True, *passed.window_bits)
-        leg = self.leg_of(passed.returns, who, deflate)
+        leg = self.leg_of(passed.returns, who, passed.carrier)
         if leg is None:
             return False
         try:
@@ -280,19 +388,20 @@ class Resumables:
         return connection.release(returns)
 
 
-def _owner_of(returns: Return) -> str:
-    return returns.session.partition(_SEPARATOR)[0]
+def _owner_of(session: str) -> str:
+    return session.partition(_SEPARATOR)[0]
 
 
-def _connection_id_of(returns: Return) -> str:
+def _connection_id_of(session: str) -> str:
     """As the client says; who relies on it compares all of the session."""
-    return returns.session.partition(_SEPARATOR)[2].partition(_SEPARATOR)[0]
+    return session.partition(_SEPARATOR)[2].partition(_SEPARATOR)[0]
 
 
 class _Entry(ResumableConnection):
-    __slots__ = ("connection_id", "resumables", "who")
+    __slots__ = ("connection_id", "resumables", "session_user", "who")
 
     connection_id: str
+    session_user: str | None
     resumables: Resumables
     who: Who
 

@@ -9,234 +9,70 @@ Invariants:
 - The handler's callbacks run in the turn of the current leg, or in the home's when there is none.
 - `_lock` is taken before a leg's own, never the other way round.
 
-It is long for two reasons. The handler needs one object, so a third of this are one-line answers of
-others. And each step from phase to phase is decided under one lock, by what a leg, the timer, the
-client's next return and the handler have done: two objects would have to tell each other all of it.
+What others ask of it is in `lasting`. This is long because each step from phase to phase is decided
+under one lock, by what a leg, the timer, the client's next return and the handler have done: two
+objects would have to tell each other all of it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import enum
-import threading
 from typing import TYPE_CHECKING
 
+from ..protocol.carrier import Transport
 from ..protocol.errors import CloseCode, check_close
-from ..protocol.frames import message_frame
 from ..runtime import faults, logs
-from .endpoint import MESSAGE, Hello
+from .endpoint import Hello
 from .home import NoResumableCallbacks
-from .leg import Leg, gap_frame, numbered_frame, numbered_message, place_frame, place_of
-from .outbox import Outbox
+from .lasting import LASTING, Lasting, Phase
+from .leg import Leg, place_of
 from .places import Places
+from .postbox import Postbox, Posted, is_close_note, is_message, size_of
+from .posts import parse_close
 from .releasing import Released
-from .succession import Succession
+from .stream_leg import PollLeg, StreamLeg
 
 if TYPE_CHECKING:
-    from websockets.extensions.permessage_deflate import PerMessageDeflate
+    from collections.abc import Sequence
 
-    from ..protocol.connection import Place
-    from ..protocol.frames import OutgoingMessage, Sendable
-    from ..protocol.limits import ClientSettings
-    from ..protocol.send_queue import QueueBudget
+    from ..protocol.carrier import Carrier
+    from ..protocol.frames import Message
     from .endpoint import Endpoint, Offer, Return
-    from .home import Home, ResumableCallbacks
 
 logger = logs.logger(__package__)
 
 _NO_CALLBACKS = NoResumableCallbacks()
 
 
-class Phase(enum.Enum):
-    """Of a resumable connection."""
+_ENDS_IN_ORDER = ((CloseCode.GOING_AWAY, ""), (CloseCode.SERVICE_RESTART, ""))
+"""After these a client knows that it has everything, if its last leg has said hello."""
 
-    HERE = enum.auto()
-    """There is a leg, from the handshake on."""
-    AWAY = enum.auto()
-    ENDING = enum.auto()
-    """The home has been asked for the turn of the last callback."""
-    ENDED = enum.auto()
+_COMES_BACK_IN_S = 2.0
+"""A client that has noticed that it was lost tries again in half a second at first."""
+
+_BETWEEN_POLLS_S = 20.0
+"""How long a client is waited for, where nothing says how long it may be silent."""
+
+_LEGS: dict[Transport, type[Leg]] = {
+    Transport.WEBSOCKET: Leg,
+    Transport.STREAM: StreamLeg,
+    Transport.POLL: PollLeg,
+}
 
 
-_LASTING = (Phase.HERE, Phase.AWAY)
-
-
-class ResumableConnection:
+class ResumableConnection(Lasting):
     """One client, however often it comes back. Any thread, except where noted."""
 
-    __slots__ = (
-        "__weakref__",
-        "_away_since_s",
-        "_budget",
-        "_callbacks",
-        "_close",
-        "_home",
-        "_is_told_away",
-        "_legs",
-        "_lock",
-        "_opened_at_s",
-        "_outbox",
-        "_phase",
-        "_places",
-        "_settings",
-        "_slot",
-        "_was_lost",
-        "due_tick",
-        "former_id",
-        "is_corked",
-        "slow_turns",
-        "subprotocol",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
-        callbacks: ResumableCallbacks,
-        settings: ClientSettings,
-        home: Home,
-        budget: QueueBudget | None,
-        slot: Place | None,
-        endpoint: Endpoint[bytes],
-    ) -> None:
-        self._callbacks: ResumableCallbacks = callbacks
-        self._settings = settings
-        self._home = home
-        self._budget = budget
-        self._slot = slot
-        #: The application's subprotocol.
-        self.subprotocol: str | None = None
-        #: The connection id of the client's last handler, if that is gone; it says so itself.
-        self.former_id: str | None = None
-        # The timer's and the pollers'.
-        self.due_tick: int | None = None
-        self.slow_turns = 0
-        self.is_corked = False
-
-        # Reentrant: see `outbox`.
-        self._lock = threading.RLock()
-        # Guarded by _lock.
-        self._outbox = Outbox(self, self._lock, settings, budget, endpoint)
-        self._legs = Succession()
-        self._phase = Phase.HERE
-        #: Whether the client had another one, whose handler is gone.
-        self._was_lost = False
-        #: Whether `went_away` was called since the client was here. Its turns'.
-        self._is_told_away = False
-        self._away_since_s = 0.0
-        #: What it was told to close with when there was no leg to do it.
-        self._close: tuple[int, str] | None = None
-        self._opened_at_s = 0.0
-        #: Where the client was in logs of collections, as far as it is not in these yet.
-        self._places: Places | None = None
-
-    # What the handler sends.
-
-    def send(self, message: Sendable) -> bool:
-        """Send a message, or keep it for the client's return. False if it will not get it."""
-        # As numbered_frame does, which would cost another 0.1 µs.
-        if type(message) is str:
-            frame = message_frame(MESSAGE + message)
-        else:
-            frame = numbered_frame(message)
-        with self._lock:
-            return self._outbox.send(frame, None)
-
-    def deliver(self, message: OutgoingMessage) -> bool:
-        """Send or keep a message that others are sent, too."""
-        numbered = numbered_message(message)
-        frame = numbered.plain_frame or numbered.frame(None)
-        with self._lock:
-            return self._outbox.send(frame, numbered)
-
-    def deliver_all(self, messages: list[OutgoingMessage]) -> None:
-        """Send or keep messages that came together."""
-        for message in messages:
-            self.deliver(message)
+    # Ends, and what the client says by other requests.
 
     @property
-    def session(self) -> str:
-        """What the client says when it comes back. Of the derived class."""
-        raise NotImplementedError
-
-    # What the handler needs: see `handlers.handler.Peer`.
-
-    @property
-    def is_open(self) -> bool:
-        """Whether messages are sent, or kept for the client's return."""
-        with self._lock:
-            leg = self._outbox.leg
-            return self.lasts and (leg is None or leg.may_be_followed)
-
-    @property
-    def lasts(self) -> bool:
-        """Whether the client may still come back, and nobody has closed. With _lock held."""
-        return self._close is None and self._phase in _LASTING
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the client is there at this moment."""
-        leg = self._outbox.leg
-        return leg is not None and leg.is_open
-
-    @property
-    def callbacks(self) -> ResumableCallbacks:
-        """What it calls."""
-        return self._callbacks
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the client is lost, and waited for."""
-        return self._phase is Phase.AWAY
-
-    @property
-    def queued_bytes(self) -> int:
-        """Bytes that the client has not taken yet, or that wait for its return."""
-        return self._outbox.queued_bytes
-
-    @property
-    def received_messages(self) -> int:
-        """The number of the client's last message."""
-        return self.endpoint.received
-
-    @property
-    def sent_messages(self) -> int:
-        """The number of the last message to it."""
-        return self.endpoint.sent
-
-    @property
-    def dropped_messages(self) -> int:
-        """Messages that the full queue has dropped."""
-        return self._outbox.dropped_messages + self._legs.dropped_messages
-
-    @property
-    def received_bytes(self) -> int:
-        """Of frames and their heads."""
-        return self._legs.received_bytes
-
-    @property
-    def sent_bytes(self) -> int:
-        """Of frames and their heads."""
-        return self._legs.sent_bytes
-
-    @property
-    def age_s(self) -> float:
-        """How long it has been open."""
-        return self._home.timer.clock.now_s() - self._opened_at_s
-
-    @property
-    def close_code(self) -> int | None:
-        """Of the first close frame; None until then."""
-        if self._close is not None:
-            return self._close[0]
-        leg = self._legs.current
-        return None if leg is None or leg.may_be_followed else leg.close_code
-
-    @property
-    def close_reason(self) -> str:
-        """What stood in it."""
-        if self._close is not None:
-            return self._close[1]
-        leg = self._legs.current
-        return "" if leg is None else leg.close_reason
+    def is_expected(self) -> bool:
+        """Whether the client is here, between two polls, or was lost just now."""
+        if self._phase is not Phase.AWAY or self._is_due_back:
+            return self._phase in LASTING
+        return self._home.timer.clock.now_s() - self._away_since_s < _COMES_BACK_IN_S
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close for good. Raises TypeError or ValueError for what may not be sent."""
@@ -247,10 +83,25 @@ class ResumableConnection:
             leg = self._outbox.leg
             if leg is not None and leg.is_open:
                 leg.close(code, reason)
-            elif self._phase is Phase.AWAY:
+            elif self._phase is Phase.AWAY and not self._is_due_back:
                 self._end_apart(code, reason)
             elif leg is None or leg.may_be_followed:
-                self._close = code, reason  # for the leg that begins, or the one that ends
+                # For the leg that begins, or the one that ends, or the next poll.
+                self._close = code, reason
+
+    def close_at_stop(self, code: int) -> None:
+        """Close as the process ends; one without a leg that comes back at once is told so."""
+        with self._lock:
+            if self._phase is Phase.AWAY and self._close is None and self.is_expected:
+                self._close = code, ""
+                return
+        self.close(code)
+
+    def end_away(self, code: int) -> None:
+        """Wait no longer for a client without a leg, as the process ends."""
+        with self._lock:
+            if self._phase is Phase.AWAY:
+                self._end_apart(*(self._close or (code, "")))
 
     def expire(self) -> None:
         """Wait no longer for a client that is away, as when its time is over."""
@@ -265,86 +116,69 @@ class ResumableConnection:
         with contextlib.suppress(Exception):
             self.close(CloseCode.INTERNAL_ERROR)
 
-    def pause(self) -> None:
-        """Stop reading until `resume`."""
-        with self._lock:
-            self._legs.pause()
+    def post(self, first: int, entries: Sequence[Message]) -> Posted:
+        """Take what the client says by another request than its leg's.
 
-    def resume(self) -> None:
-        """Read on after `pause`."""
-        with self._lock:
-            self._legs.resume()
-
-    def wait_until_writable(self, size: int) -> bool:
-        """Wait until `size` more bytes fit. False once it is over.
-
-        Only for threads that nobody else waits for.
+        `first` is the number of the first message among the entries. Of a client that is away only
+        what it closes with is taken: its page has gone, with its leg a moment before.
         """
-        return self._outbox.wait_until_writable(size)
-
-    # What collections need: see `handlers.member.Positions`.
-
-    @property
-    def positions(self) -> ResumableConnection:
-        """Where the client is in logs: it can tell, and be told."""
-        return self
-
-    def take_place(self, stream: str) -> str | None:
-        """Where the client was in a log; once."""
+        is_close = bool(entries) and is_close_note(entries[-1])
         with self._lock:
-            place = None if self._places is None else self._places.pop(stream)
-            self._places = self._places or None
-            return place
-
-    def tell_place(self, place: str) -> None:
-        """Send the client that it is at `place` in a log."""
-        with self._lock:
-            self._outbox.send(place_frame(place), None)
-
-    def tell_gap(self, place: str) -> None:
-        """Send the client that messages up to `place` in a log can't be had."""
-        with self._lock:
-            self._outbox.send(gap_frame(place), None)
+            if self._postbox is None or not self.lasts or (self.is_away and not is_close):
+                return Posted.UNKNOWN
+            most = self._settings.max_message_size
+            if any(size_of(entry) > most for entry in entries if is_message(entry)):
+                return Posted.TOO_LARGE
+            posted = self._postbox.put(first, entries)
+            leg = self._outbox.leg
+            if posted is Posted.TAKEN and is_close and self._phase is Phase.AWAY:
+                if self._is_due_back:
+                    self._home.timer.wake(self, self._patience_s)
+                else:
+                    self._home.request_turn_of(self)
+        if posted is Posted.TAKEN and leg is not None:
+            leg.take_posted()
+        return posted
 
     # What legs need: see `leg.LastingConnection`.
 
-    @property
-    def endpoint(self) -> Endpoint[bytes]:
-        """The numbers of both directions, and what is kept."""
-        return self._outbox.endpoint
-
-    def first_leg(self, offer: Offer, deflate: PerMessageDeflate | None) -> Leg:
+    def first_leg(self, offer: Offer, carrier: Carrier) -> Leg:
         """The leg of the handshake, of a client that returns if its last handler is gone. Once."""
         returns = offer.returns
         self._was_lost = returns is not None and not returns.is_anew
         self._places = Places(offer.places.items()) or None
         self._opened_at_s = self._home.timer.clock.now_s()
-        leg = self._new_leg(deflate, is_first=True)
+        leg = self._new_leg(carrier, is_first=True)
         self._legs.begin(leg, 0 if returns is None else returns.tries)
         return leg
 
-    def _new_leg(self, deflate: PerMessageDeflate | None, *, is_first: bool) -> Leg:
-        return Leg(self, self._callbacks, self._settings, deflate, self._budget, is_first=is_first)
+    def _new_leg(self, carrier: Carrier, *, is_first: bool) -> Leg:
+        kind = _LEGS[carrier.transport]
+        return kind(self, self._callbacks, self._settings, carrier, self._budget, is_first=is_first)
 
-    def leg_of_return(self, returns: Return, deflate: PerMessageDeflate | None) -> Leg | None:
+    def leg_of_return(self, returns: Return, carrier: Carrier) -> Leg | None:
         """Take the client back; what serves it from now on.
 
         None if it can't go on: because this has ended, or does for the lack of what the client
         lacks.
         """
-        leg = self._new_leg(deflate, is_first=False)
+        leg = self._new_leg(carrier, is_first=False)
         with self._lock:
-            if self._phase not in _LASTING:
+            if self._phase not in LASTING:
                 return None
             if self._legs.is_overtaken(returns.tries):
                 leg.supersede()  # the client has given it up, and tried again
                 return leg
+            last = self._outbox.leg
+            if self._is_due_back or (last is not None and last.is_answered):
+                leg.expect_silence()
             if not self._takes_back(returns):
                 return None
             if self._legs.add(leg):
                 self._phase = Phase.HERE
+                self._is_due_back = False
                 self._home.timer.cancel(self)
-                self._home.is_away_no_more(self)
+                self._home.is_coming_back(self)
         return leg
 
     def release(self, returns: Return) -> Released | None:
@@ -353,7 +187,7 @@ class ResumableConnection:
         None if this has ended, or the client has been here since, or what it lacks is not kept.
         """
         with self._lock:
-            if self._phase not in _LASTING or self._legs.is_overtaken(returns.tries):
+            if self._phase not in LASTING or self._legs.is_overtaken(returns.tries):
                 return None
             if not self._takes_back(returns):
                 return None
@@ -372,26 +206,14 @@ class ResumableConnection:
             on_their_way = filter(None, map(place_of, endpoint))
             self._places = Places([*told, *on_their_way]) or None
 
-    def acknowledged(self, leg: Leg, number: int) -> bool:
-        """The client has taken so many messages. False if that was known.
-
-        Raises `ResumeProtocolError` if it can't be.
-        """
-        with self._lock:
-            return self._outbox.acknowledged(leg, number)
-
-    def give_late(self, leg: Leg) -> None:
-        """Have `leg` send what it could not. In its turn."""
-        with self._lock:
-            leg.give_late()
-
     def leg_opened(self, leg: Leg) -> None:
         """Start `leg` if it is its time. In its turn."""
         with self._lock:
-            if leg is not self._legs.current or leg is self._outbox.leg:
+            if leg is not self._legs.current or leg is self._outbox.leg or self._in_turn:
                 return
             is_return_told, self._is_told_away = self._is_told_away, False
             self._start(leg)
+            self._home.is_away_no_more(self)
         code = None
         if leg.begins_client:
             code = self._callbacks.opened(self)
@@ -409,13 +231,16 @@ class ResumableConnection:
             self._outbox.wait_for_leg()
             self._note_end(leg)
             is_lost = self._close is None and self._legs.next is None
-        if is_lost:
+        if is_lost and not leg.is_answered:
             self._tell_away()
         with self._lock:
-            if self._close is None:
+            if self._close is None or self._can_tell_end(leg):
                 self._replace(leg)
                 return
-        leg.ends_client = True
+            leg.ends_client = True
+            if self._in_turn:
+                self._phase = Phase.ENDING  # which that turn does
+                return
         self._finish()
 
     def leg_never_opens(self, leg: Leg) -> None:
@@ -443,33 +268,81 @@ class ResumableConnection:
     # Turns that the home gives, and its timer.
 
     def serve(self, events: int) -> None:
-        """Run the last callback. Never raises."""
+        """Tell the handler that its client is away, or run the last callback. Never raises."""
         del events
         with self._lock:
-            if self._phase is not Phase.ENDING:
-                return
+            if self._in_turn:
+                return  # which does this, too
+            self._in_turn = True
         try:
-            self._finish()
+            self._take_turn()
         except BaseException as error:
             faults.note("turn")
             logger.error("a resumable connection has not ended well", error=error)
+        finally:
+            with self._lock:
+                self._in_turn = False
+                leg = self._legs.current
+                if self._phase is Phase.ENDING:
+                    self._home.request_turn_of(self)  # it was too late for this one
+            if leg is not None and leg.has_opened:
+                leg.run_in_turn()  # it has come meanwhile
+
+    def _take_turn(self) -> None:
+        self._take_last_post()
+        if self.is_away and self._close is None:
+            self._tell_away()
+        with self._lock:
+            if self.is_away and self._close is not None:
+                self._home.timer.cancel(self)
+            elif self._phase is not Phase.ENDING:
+                return
+        self._finish()
+
+    def _take_last_post(self) -> None:
+        """Take what the client has posted before it has closed without a leg."""
+        while True:
+            with self._lock:
+                box = self._postbox
+                if not self.is_away or box is None or not box.is_last:
+                    return
+                entry = box.first
+                if entry is None:
+                    return
+                box.remove_first()
+                if is_close_note(entry):
+                    self._close = self._close or parse_close(entry)
+                    return
+                if not is_message(entry):
+                    continue
+                self.endpoint.take(len(entry))
+            code = self._callbacks.message_received(entry[1:])
+            if code is not None:
+                self.close(code)
 
     @property
     def connection(self) -> ResumableConnection:
         """Where its turn writes: nowhere."""
         return self
 
-    def uncork(self) -> None:
-        """Do nothing: its turn holds nothing back."""
+    @property
+    def positions(self) -> ResumableConnection:
+        """Where the client is in logs: it can tell, and be told."""
+        return self
 
     def on_time(self, now_s: float) -> float | None:
         """End it if the client has not come back in time."""
         with self._lock:
             if self._phase is not Phase.AWAY:
                 return None
-            rest_s = self._away_since_s + self._settings.resume_s - now_s
+            rest_s = self._away_since_s + self._patience_s - now_s
             if rest_s > 0:
                 return rest_s
+            if self._is_due_back:
+                self._is_due_back = False
+                self._away_since_s = now_s
+                self._home.request_turn_of(self)
+                return self._settings.resume_s
             self._end_apart(CloseCode.ABNORMAL_CLOSURE, "")
         return None
 
@@ -481,6 +354,7 @@ class ResumableConnection:
             assert self._close is not None
             code, reason = self._close
             self._outbox.clear()
+            self._postbox = None
         if following is not None:
             is_lost = code in (CloseCode.ABNORMAL_CLOSURE, CloseCode.NO_STATUS_RECEIVED)
             following.close(CloseCode.TRY_AGAIN_LATER if is_lost else code, reason)
@@ -515,6 +389,10 @@ class ResumableConnection:
             ping=self._settings.ping_interval,
             protocol=self.subprotocol,
         )
+        if leg.transport is Transport.WEBSOCKET:
+            self._postbox = None
+        elif self._postbox is None:
+            self._postbox = Postbox(self.endpoint.received, self._settings.max_message_size)
         self._outbox.start(leg, hello.text())
         self._legs.started(leg)
         if self._close is not None and leg.is_open:
@@ -523,21 +401,37 @@ class ResumableConnection:
 
     def _note_end(self, leg: Leg) -> None:
         """Decide whether the end of `leg` is that of the client."""
-        is_last = self._legs.next is None and self._home.is_stopping
+        is_last = self._legs.next is None and self._home.has_stopped_waiting
         if self._close is None and (is_last or not leg.may_be_followed):
             code = CloseCode.ABNORMAL_CLOSURE if leg.close_code is None else leg.close_code
             self._close = code, leg.close_reason
+
+    def _can_tell_end(self, leg: Leg) -> bool:
+        """Whether the client can hear of the end by the leg behind `leg`, after a hello."""
+        if leg.is_answered and leg.close_code is None:
+            return True  # by the next poll
+        return self._legs.next is not None and self._close in _ENDS_IN_ORDER
 
     def _replace(self, leg: Leg) -> None:
         """Go on with the leg that waits, or without one."""
         following = self._legs.move_on(leg)
         if following is None:
             self._phase = Phase.AWAY
+            self._is_due_back = leg.is_answered
             self._away_since_s = self._home.timer.clock.now_s()
-            self._home.timer.wake(self, self._settings.resume_s)
+            self._home.timer.wake(self, self._patience_s)
             self._home.went_away(self)
         elif following.has_opened:
             following.run_in_turn()
+
+    @property
+    def _patience_s(self) -> float:
+        """How long the client is waited for."""
+        if not self._is_due_back:
+            return self._settings.resume_s
+        if self._postbox is not None and self._postbox.is_last:
+            return _COMES_BACK_IN_S  # it has closed: it polls for the answer, or not at all
+        return self._settings.ping_timeout or _BETWEEN_POLLS_S
 
     def _end_apart(self, code: int, reason: str) -> None:
         """End it in a turn of the home's."""

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..protocol.carrier import Transport
+
 if TYPE_CHECKING:
+    from ..protocol.token_bucket import TokenBucket
     from .leg import Leg
 
 
@@ -23,6 +26,8 @@ class Succession:
         "_past_dropped",
         "_past_received_bytes",
         "_past_sent_bytes",
+        "_past_transport",
+        "_rate_bucket",
         "_tries",
         "current",
         "next",
@@ -39,6 +44,13 @@ class Succession:
         self._past_dropped = 0
         self._past_received_bytes = 0
         self._past_sent_bytes = 0
+        self._past_transport = Transport.WEBSOCKET
+        self._rate_bucket: TokenBucket | None = None
+
+    @property
+    def transport(self) -> Transport:
+        """What the client speaks, or spoke last."""
+        return self._past_transport if self.current is None else self.current.transport
 
     @property
     def dropped_messages(self) -> int:
@@ -98,6 +110,8 @@ class Succession:
         self._past_dropped += leg.dropped_messages
         self._past_received_bytes += leg.received_bytes
         self._past_sent_bytes += leg.sent_bytes
+        self._past_transport = leg.transport
+        self._rate_bucket = leg.rate_bucket
         self.current, self.next = self.next, None
         return self.current
 
@@ -114,6 +128,8 @@ class Succession:
             self.current.resume()
 
     def started(self, leg: Leg) -> None:
-        """`leg` reads from now on, unless that is to be paused."""
+        """`leg` reads from now on, unless that is to be paused; its rate is the client's."""
+        if leg.rate_bucket is None:
+            leg.rate_bucket = self._rate_bucket
         if self._is_paused:
             leg.pause()

@@ -30,9 +30,9 @@ _LAST_LINES_S = 1.0
 class Stage(enum.IntEnum):
     """The order of stopping."""
 
-    DOOR = 0
-    """Before the connections: no more of them come from other processes."""
-    CONNECTIONS = 1
+    CONNECTIONS = 0
+    DOOR = 1
+    """After the connections: a client that was lost a moment ago may come back to be told."""
     COLLECTIONS = 2
     """After the last callbacks, which broadcast that clients have gone."""
     BUS = 3

@@ -55,6 +55,10 @@ class MemoryDoor:
         """It is, from the beginning."""
         return True
 
+    def has(self, owner: str) -> bool:
+        """Whether another process of the app has that door."""
+        return self._doors.find(owner) is not None
+
     def pass_on(self, owner: str, sock: socket.socket, passed: Passed) -> Answer:
         """Give a copy of a client's socket to the process whose door is `owner`."""
         other = self._doors.find(owner)

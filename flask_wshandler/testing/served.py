@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..handlers.flask_sock import FunctionHandler
 from ..resume.leg import Leg
 from ..resume.resumable import ResumableConnection
+from ..resume.stream_leg import StreamLeg
 from ..transports.engine import Engine
 from ..transports.readiness import READABLE, WRITABLE, new_watch
 
@@ -108,6 +109,8 @@ class Served:
         if connection.is_closed and not channel.has_finished:
             return False
         if connection.wants_data and (connection.is_overdue or _is_ready(channel.socket, READABLE)):
+            return False
+        if isinstance(connection, StreamLeg) and not connection.is_closed and connection.has_posted:
             return False
         return channel.is_idle and not connection.is_corked
 
@@ -303,7 +306,7 @@ class EngineUnderTest(Engine):
     def rest(self) -> None:
         """End the threads until the next connection, if there is none."""
         with self._lock:
-            if self._open or self._lingering or self._away:
+            if not self._is_empty():
                 return
             epoll, self._epoll = self._epoll, None
         if epoll is not None:

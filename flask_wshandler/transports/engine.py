@@ -6,12 +6,14 @@ import or in `init_app`; a forked child starts without any.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import socket
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from ..protocol.carrier import Transport
 from ..protocol.errors import CloseCode
 from ..protocol.send_queue import QueueBudget
 from ..runtime import faults, lifecycle, locks, logs
@@ -56,8 +58,18 @@ class Away(Pollable, Protocol):
     @property
     def callbacks(self) -> Callbacks: ...
 
+    @property
+    def is_away(self) -> bool:
+        """Whether it is waited for; else its client is between two requests."""
+
     def close(self, code: int = ..., reason: str = ...) -> None:
         """End it: it asks for the turn of its last callback."""
+
+    def close_at_stop(self, code: int) -> None:
+        """The same as the process ends; one that is not away may be told first."""
+
+    def end_away(self, code: int) -> None:
+        """End one that has not come to be told."""
 
 
 class Engine:
@@ -89,6 +101,8 @@ class Engine:
         self._open: set[Channel] = set()
         self._lingering: set[Channel] = set()
         self._away: set[Away] = set()
+        #: Those that were, until their new socket is among the open ones: the end waits for them.
+        self._coming_back: set[Away] = set()
         self._accepted = 0
         self._ended = Totals()
         #: Counts of ends by close code, refusals by reason, exceptions by callback, returns by
@@ -97,12 +111,15 @@ class Engine:
         self.refusals: KeyedCounter[RefusalReason] = KeyedCounter()
         self.failures: KeyedCounter[str] = KeyedCounter()
         self.returns: KeyedCounter[ReturnOutcome] = KeyedCounter()
+        #: Of requests by which clients speak that are served over HTTP, by outcome.
+        self.posts: KeyedCounter[str] = KeyedCounter()
         self._epoll: EpollServer | None = None
         self._timer: Timer | None = None
         self._turns = TurnThread()
         self._stop_watch: StopWatch | None = None
         self._stop_code: int | None = None
         self._has_stopped = threading.Event()
+        self._has_stopped_waiting = False
         # Not under _lock: a signal handler writes it.
         self._is_hurried = False
 
@@ -125,6 +142,11 @@ class Engine:
     def is_stopping(self) -> bool:
         """Whether new connections are to be refused because this process ends."""
         return self._stop_code is not None or is_told_to_stop()
+
+    @property
+    def has_stopped_waiting(self) -> bool:
+        """Whether no client is waited for any more because this process ends."""
+        return self._has_stopped_waiting
 
     @property
     def has_served(self) -> bool:
@@ -195,13 +217,21 @@ class Engine:
             # Until its socket is closed a connection may still send what is queued.
             served = [channel.connection for channel in (*self._open, *self._lingering)]
             accepted = self._accepted
-            away = len(self._away)
+            away = sum([each.is_away for each in self._away])
+            transports = collections.Counter(
+                channel.connection.transport
+                for channel in self._open
+                if not channel.connection.is_probe
+            )
+            between_polls = len(self._away) - away
+            transports[Transport.POLL] += between_polls
             epoll = self._epoll
         connections = [connection for connection in served if not connection.is_probe]
         for connection in connections:
             totals.add(connection)
         return Stats(
-            connections=count,
+            connections=count + between_polls,
+            transports={each.value: n for each, n in transports.items()},
             away=away,
             max_connections=self.capacity.max_slots,
             accepted=accepted,
@@ -216,6 +246,7 @@ class Engine:
             max_threads=self.settings.threads,
             closes=self.closes.counts(),
             returns={outcome.value: n for outcome, n in self.returns.counts().items()},
+            posts=self.posts.counts(),
             refusals={reason.value: n for reason, n in self.refusals.counts().items()},
             failures=self.failures.counts(),
             faults=faults.counts(),
@@ -255,7 +286,7 @@ class Engine:
         given_s = _SHARE_OF_TIME_TO_STOP * wsgi_server.time_to_stop_s()
         scale = min(1.0, given_s / self._most_to_stop_s)
         for each in self.away():
-            each.close(code)
+            each.close_at_stop(code)
         close_spread(self.connections(), code, settings.drain_seconds * scale, self._must_hurry)
         self._wait_for_last(ANSWERS_AT_STOP_S * scale)
         for connection in self.connections():
@@ -263,7 +294,11 @@ class Engine:
                 connection.close(code)  # though a callback runs; most are closing
             except Exception as fault:
                 connection.give_up(fault)
+        # Who comes back is told; it is let in when the next process has begun.
         self._wait_for_last(settings.close_timeout * scale)
+        self._has_stopped_waiting = True
+        for each in self.away():
+            each.end_away(code)
         with self._lock:
             left = [*self._open, *self._lingering]
         for channel in left:
@@ -287,7 +322,8 @@ class Engine:
             wait_until(self._is_empty, self._has_one_gone, most_s, self._must_hurry)
 
     def _is_empty(self) -> bool:
-        return not self._open and not self._lingering and not self._away
+        left = self._open, self._lingering, self._away, self._coming_back
+        return not any(left)
 
     # What connections need whose clients can come back: see `resume.home.Home`.
 
@@ -299,15 +335,23 @@ class Engine:
     def went_away(self, away: Away) -> None:
         """Keep a connection without a socket."""
         with self._lock:
+            self._coming_back.discard(away)
             self._away.add(away)
             code = self._stop_code
         if code is not None:
-            away.close(code)
+            away.close_at_stop(code)
+
+    def is_coming_back(self, away: Away) -> None:
+        """Count it neither among those that are away nor, yet, among those with a socket."""
+        with self._lock:
+            self._away.discard(away)
+            self._coming_back.add(away)
 
     def is_away_no_more(self, away: Away) -> None:
         """It has a socket again, or has ended."""
         with self._has_one_gone:
             self._away.discard(away)
+            self._coming_back.discard(away)
             self._has_one_gone.notify_all()
 
     def count_end(self, code: int) -> None:
@@ -332,7 +376,7 @@ class Engine:
             self._open.add(channel)
             code = self._stop_code
         if code is not None:  # its handshake was answered a moment before
-            channel.connection.close(code)
+            channel.connection.close_at_stop(code)
 
     def finished(self, channel: Channel) -> None:
         """Take note of a channel that has run its last callback; its socket lingers."""

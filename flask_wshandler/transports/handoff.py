@@ -84,6 +84,7 @@ class GunicornExchange:
 
     def end(self) -> None:
         self._response.headers_sent = True
+        self._response.chunked = False  # the body's end is ours to say
         # After a 101 gthread waits for the next request, as after a 304: it finds the end of the
         # decoy in its poller and then in another thread, a twelfth of a connection's cost.
         self._response.force_close()
@@ -246,9 +247,15 @@ def make_decoy() -> socket.socket:
     return decoy
 
 
+def find_socket(environ: Mapping[str, Any]) -> socket.socket | None:
+    """The socket that the request `environ` has come by; None if the server does not give it."""
+    sock: socket.socket | None = environ.get("gunicorn.socket") or environ.get(SOCKET_KEY)
+    return sock
+
+
 def find_server_socket(environ: Mapping[str, Any]) -> ServerSocket:
     """The socket of the request `environ`; raise `SocketUnreachable` if there is none to have."""
-    sock = environ.get("gunicorn.socket") or environ.get(SOCKET_KEY)
+    sock = find_socket(environ)
     if sock is None:
         raise SocketUnreachable(
             f"{_server_of(environ)} does not give its socket to the application; {_WHAT_CAN}"

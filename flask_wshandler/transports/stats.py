@@ -35,6 +35,8 @@ class Stats:
 
     #: Open connections.
     connections: int
+    #: Of these, by what carries them: "websocket", "stream", "poll".
+    transports: Mapping[str, int]
     #: Clients that are waited for: `WSHANDLER_RESUME_S`.
     away: int
     #: Connections that there may be: `WSHANDLER_MAX_CONNECTIONS`, or what descriptors allow.
@@ -66,6 +68,9 @@ class Stats:
     returns: Mapping[str, int]
     #: Handshakes that were refused since the start, by reason, such as "full" or "origin".
     refusals: Mapping[str, int]
+    #: Requests by which clients have spoken that are served over HTTP, by outcome: "taken",
+    #: "unknown", "gap", "full", "too_large", "invalid", "origin", "slow", "unreachable".
+    posts: Mapping[str, int]
     #: Exceptions of callbacks since the start, by the callback's name.
     failures: Mapping[str, int]
     #: Faults of this package and of log handlers since the start, of the whole process, by where:

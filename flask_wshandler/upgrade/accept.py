@@ -9,6 +9,7 @@ from flask import Flask, Response, current_app, request
 
 from ..handlers.callback_context import ACCEPTED_KEY
 from ..handlers.handler import WebSocketHandler, is_accepted
+from ..protocol.carrier import Transport, requested_over_http
 from ..protocol.connection import Connection
 from ..settings import limits_of
 from .accepted_handler import AcceptedHandler
@@ -16,6 +17,7 @@ from .admission import Admission, admit, admit_probe
 from .app_state import AppState, state_of
 from .response import upgrade_response
 from .resumption import Resumption, offer_of
+from .stream_probe import StreamProbe
 from .takeover import Accepted, Upgrade
 
 if TYPE_CHECKING:
@@ -62,7 +64,9 @@ def accept_websocket_request(
     state = state_of(app)
     state.compare_config(app)
     limits = limits_of(handler, state.settings)
-    offer = offer_of(request.environ) if limits.resume_s else None
+    offer = offer_of(request.environ)
+    if not limits.resume_s and requested_over_http(request.environ) is None:
+        offer = None
     admission = admit(app, state, subprotocol, require_same_origin, offer)
     accepted = AcceptedHandler(handler, app, subprotocol, state.settings.keep_in_g)
     callbacks = accepted.callbacks(state.slow_callbacks.running)
@@ -73,12 +77,12 @@ def accept_websocket_request(
         connection = Connection(
             callbacks,
             limits,
-            admission.deflate,
+            admission.carrier.deflate,
             budget=state.engine.budget,
             slot=admission.slot,
         )
     else:
-        resumption = Resumption(state, offer, accepted.client, admission.deflate)
+        resumption = Resumption(state, offer, accepted.client, admission.carrier)
         connection = resumption.first_leg(callbacks, limits, admission.slot)
     return _response(app, state, accepted, admission, connection, resumption)
 
@@ -95,21 +99,23 @@ def _needed_instead_of(given: object) -> str:
 def accept_probe(callbacks: Callbacks, refusals: Refusals) -> Response:
     """Accept the current request of a client that is none of the app's, but looks at it.
 
-    No signal is sent, no instrumentation told, nothing logged at its end, and no figure has it.
-    Raises the HTTP errors of `accept_websocket_request`, but for 403; why is counted in
+    `callbacks` are given a `Connection`, or a `StreamProbe` where the request asks for a stream or
+    a poll. No signal is sent, no instrumentation told, nothing logged at its end, and no figure
+    has it. Raises the HTTP errors of `accept_websocket_request`, but for 403; why is counted in
     `refusals` only.
     """
     app = _current_app()
     state = state_of(app)
     admission = admit_probe(state, refusals)
-    connection = Connection(
-        callbacks,
-        limits_of(callbacks, state.settings),
-        admission.deflate,
-        budget=state.engine.budget,
-        slot=admission.slot,
-        is_probe=True,
-    )
+    carrier, budget, slot = admission.carrier, state.engine.budget, admission.slot
+    limits = limits_of(callbacks, state.settings)
+    connection: Connection
+    if carrier.transport is Transport.WEBSOCKET:
+        connection = Connection(
+            callbacks, limits, carrier.deflate, budget=budget, slot=slot, is_probe=True
+        )
+    else:
+        connection = StreamProbe(callbacks, limits, carrier, budget, slot)
     request.environ[ACCEPTED_KEY] = None
     return _response(app, state, _NoHandler(), admission, connection)
 
@@ -135,7 +141,7 @@ def _response(
     upgrade = Upgrade(
         accepted,
         request.path,
-        admission.headers,
+        admission.answer,
         state.engine,
         admission.server_socket,
         connection,

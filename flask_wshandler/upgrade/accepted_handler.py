@@ -15,7 +15,7 @@ from ..handlers.context import WebSocketContext, user_id_of
 from ..handlers.flask_sock import FunctionCallbacks, FunctionHandler, InstrumentedFunctionCallbacks
 from ..handlers.handler import WebSocketHandler, accept_handler, end_handler, find_member
 from ..handlers.instrumentation import InstrumentedCallbacks, instrumentations_of
-from ..handlers.request_snapshot import RequestSnapshot
+from ..handlers.request_snapshot import RequestSnapshot, user_in
 from ..resume.registry import Client, Who
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class AcceptedHandler:
         handler = sys.intern(f"{kind.__module__}.{kind.__qualname__}")
         user = snapshot.known_user() or _user_in_g(self._keep_in_g)
         who = Who(snapshot.get("PATH_INFO", ""), handler, user)
-        return Client(snapshot.connection_id, who, snapshot.subprotocol)
+        session_user = user_in(_current_session(), snapshot.get("REMOTE_USER"))
+        return Client(snapshot.connection_id, who, snapshot.subprotocol, session_user)
 
     # What becomes of the response: see `takeover.Accepted`.
 

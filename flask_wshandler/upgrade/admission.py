@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, current_app, request
+from flask import Flask, Request, current_app, request
 from werkzeug.exceptions import (
     BadRequest,
     Forbidden,
@@ -21,6 +21,7 @@ from werkzeug.exceptions import (
 from ..handlers.client_address import UNKNOWN, subscriber_of
 from ..handlers.instrumentation import instrumentations_of
 from ..protocol import opening_handshake
+from ..protocol.carrier import Carrier, Transport, requested_over_http
 from ..protocol.errors import SocketUnreachable
 from ..protocol.origins import ANY, SAME_ORIGIN, is_origin_allowed
 from ..resume.endpoint import SUBPROTOCOL, Offer
@@ -30,12 +31,15 @@ from ..runtime.redaction import one_line, shown
 from ..settings import Settings, TransportChoice
 from ..transports.capacity import RefusalReason, Slot
 from ..transports.handoff import ServerSocket, find_server_socket
+from .answer import EventStream, SwitchingProtocols, is_chunked
 from .app_state import AppState, state_of
 
 if TYPE_CHECKING:
-    from websockets.extensions.permessage_deflate import PerMessageDeflate
+    from .answer import Answer
 
 _RETRY_AFTER_S = 5
+_OWN_PAGES = ("same-origin", "none")
+"""What a browser says of a page of the very origin, and of what no page has asked for."""
 
 Refusals = KeyedCounter[RefusalReason]
 """Counts what is refused, by why."""
@@ -64,9 +68,8 @@ class UpgradeRequired(HTTPException):
 class Admission:
     """What a request was granted that may become a WebSocket."""
 
-    #: Those of the 101 response.
-    headers: list[tuple[str, str]]
-    deflate: PerMessageDeflate | None
+    answer: Answer
+    carrier: Carrier
     server_socket: ServerSocket
     #: Its place among the connections of the process; None for a client that has one already.
     slot: Slot | None
@@ -82,7 +85,7 @@ def is_websocket_request() -> bool:
     # First: without the extension Flask refuses WebSocket requests before any view is called, so
     # a plain one is the only occasion to say so.
     state = state_of(current_app)
-    if not opening_handshake.asks_for_upgrade(request.environ):
+    if not asks_for_websocket(state.settings):
         return False
     try:
         _find_socket(state.settings)
@@ -93,6 +96,18 @@ def is_websocket_request() -> bool:
             _logger().warning("No WebSockets here: %s", reason)
         return False
     return True
+
+
+def asks_for_websocket(settings: Settings) -> bool:
+    """Whether the current request asks to become a WebSocket, or what stands for one over HTTP."""
+    if opening_handshake.asks_for_upgrade(request.environ):
+        return True
+    return requested_transport(settings) is not None
+
+
+def requested_transport(settings: Settings) -> Transport | None:
+    """What the current request asks for in the place of a WebSocket, if that may be."""
+    return requested_over_http(request.environ) if settings.fallback else None
 
 
 def _find_socket(settings: Settings) -> ServerSocket:
@@ -120,31 +135,53 @@ def admit(
     for instrumentation in instrumentations_of(app):
         instrumentation.handshake_came()
     refusals = state.engine.refusals
-    agreement, server_socket = _agree(state, refusals)
+    transport = requested_transport(state.settings)
+    answer: Answer
+    if transport is None:
+        agreement, server_socket = _agree(state, refusals)
+        carrier = agreement.carrier
+    else:
+        server_socket = _agree_over_http(state, offer, refusals)
+        carrier = Carrier(transport, is_chunked=is_chunked(request.environ))
     _check_origin(state, require_same_origin)
-    headers = agreement.headers
     if subprotocol is not None:
         _check_subprotocol(subprotocol)
-    spoken = subprotocol if offer is None else SUBPROTOCOL
-    if spoken is not None:
-        headers.append(("Sec-WebSocket-Protocol", spoken))
-    _check_running(state, refusals)
+    if transport is None:
+        headers = agreement.headers
+        spoken = subprotocol if offer is None else SUBPROTOCOL
+        if spoken is not None:
+            headers.append(("Sec-WebSocket-Protocol", spoken))
+        answer = SwitchingProtocols(headers)
+    else:
+        answer = _event_stream(carrier)
+    if offer is None or not state.resumables.expects(offer.returns):
+        _check_running(state, refusals)
     has_slot = offer is not None and state.resumables.has(offer.returns)
     slot = None if has_slot else _take_slot(state, refusals)
     _prepare(state, server_socket, slot, refusals)
-    return Admission(headers, agreement.deflate, server_socket, slot)
+    return Admission(answer, carrier, server_socket, slot)
 
 
 def admit_probe(state: AppState, refusals: Refusals) -> Admission:
     """Let the current request become the WebSocket of a client that only looks at the app.
 
-    From any origin, and untold to instrumentations. Raises the HTTP errors of `admit`.
+    Or what stands for one over HTTP. From any origin, and untold to instrumentations. Raises the
+    HTTP errors of `admit`.
     """
-    agreement, server_socket = _agree(state, refusals)
+    transport = requested_transport(state.settings)
+    answer: Answer
+    if transport is None:
+        agreement, server_socket = _agree(state, refusals)
+        carrier = agreement.carrier
+        answer = SwitchingProtocols(agreement.headers)
+    else:
+        server_socket = _reach_socket(state, refusals)
+        carrier = Carrier(transport, is_chunked=is_chunked(request.environ))
+        answer = _event_stream(carrier)
     _check_running(state, refusals)
     slot = _take_slot(state, refusals)
     _prepare(state, server_socket, slot, refusals)
-    return Admission(agreement.headers, agreement.deflate, server_socket, slot)
+    return Admission(answer, carrier, server_socket, slot)
 
 
 def _agree(state: AppState, refusals: Refusals) -> tuple[opening_handshake.Agreement, ServerSocket]:
@@ -158,6 +195,37 @@ def _agree(state: AppState, refusals: Refusals) -> tuple[opening_handshake.Agree
         is_version = refusal.status == UpgradeRequired.code
         refusals.add(RefusalReason.VERSION if is_version else RefusalReason.INVALID)
         raise (UpgradeRequired if is_version else BadRequest)(one_line(refusal.reason)) from None
+
+
+def _agree_over_http(state: AppState, offer: Offer | None, refusals: Refusals) -> ServerSocket:
+    try:
+        if offer is None:
+            raise BadRequest(f"Over HTTP a client has to offer {SUBPROTOCOL}.")
+        if is_of_foreign_page(request):
+            raise Forbidden("Over HTTP this address serves pages of its own origin only.")
+    except HTTPException as error:
+        is_foreign = isinstance(error, Forbidden)
+        refusals.add(RefusalReason.ORIGIN if is_foreign else RefusalReason.INVALID)
+        raise
+    return _reach_socket(state, refusals)
+
+
+def _reach_socket(state: AppState, refusals: Refusals) -> ServerSocket:
+    try:
+        return _find_socket(state.settings)
+    except SocketUnreachable as error:
+        refusals.add(RefusalReason.SERVER)
+        raise BadRequest(one_line(str(error))) from None
+
+
+def _event_stream(carrier: Carrier) -> EventStream:
+    script_name = request.environ.get("SCRIPT_NAME", "")
+    return EventStream(carrier.transport, script_name, is_chunked=carrier.is_chunked)
+
+
+def is_of_foreign_page(request: Request) -> bool:
+    """Whether a browser says that a page of another origin has made the request."""
+    return request.headers.get("Sec-Fetch-Site", "same-origin") not in _OWN_PAGES
 
 
 def _check_origin(state: AppState, require_same_origin: bool | None) -> None:

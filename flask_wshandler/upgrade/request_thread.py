@@ -24,6 +24,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from ..handlers.callback_context import request_variables
 from ..handlers.flask_internals import end_with_request
 from ..protocol import opening_handshake
+from ..protocol.carrier import requested_over_http
 from ..runtime import logs
 from ..transports.handoff import frames_here, note_frames
 
@@ -244,7 +245,10 @@ class _ThreadedDispatch:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if (
-            not opening_handshake.asks_for_upgrade(environ)
+            not (
+                opening_handshake.asks_for_upgrade(environ)
+                or requested_over_http(environ) is not None
+            )
             or _KEY in environ
             or not self._looks_for_functions()
         ):

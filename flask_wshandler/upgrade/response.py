@@ -1,9 +1,10 @@
-"""The 101 of an accepted request, on its way out of the app.
+"""The answer to an accepted request, on its way out of the app.
 
-The view returns a response with status 101, an ordinary one for Flask: it goes through
-`after_request`, session saving and the access log like any other, and may be changed and copied
-there. Whatever leaves the app with that status is the handshake's, and gets the body that takes the
-socket over. What leaves with another status is an ordinary response, and the handler never opens.
+The view returns a response with status 101, or 200 where it is a stream over HTTP; an ordinary one
+for Flask: it goes through `after_request`, session saving and the access log like any other, and
+may be changed and copied there. Whatever leaves the app with that status (and the header that marks
+a stream) is the handshake's, and gets the body that takes the socket over. What leaves otherwise is
+an ordinary response, and the handler never opens.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from werkzeug.wsgi import ClosingIterator
 
 from ..runtime import logs
 from ..runtime.redaction import shown, shown_path
+from .answer import is_event_stream, is_switching
 from .resumption import take_offer
-from .takeover import STATUS, Upgrade, is_switching
+from .takeover import Upgrade
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -46,6 +48,7 @@ class _Departure:
         self._accepted: _Accepted = environ.setdefault(_DEPARTURE_KEY, _Accepted())
         self._start_response = start_response
         self._status = ""
+        self._is_handshake = False
         self._instead: bytes | None = None
 
     def start_response(
@@ -53,32 +56,40 @@ class _Departure:
     ) -> Callable[[bytes], object]:
         """Begin the response in the app's place. WSGI's `start_response`."""
         upgrade = self._accepted.upgrade
-        if upgrade is None and is_switching(status) and not self._is_own_answer(headers):
-            status, headers = self._refuse()
+        if upgrade is None and self._is_of_another(status, headers):
+            status, headers = self._refuse(status)
         self._status = status
-        is_handshake = upgrade is not None and is_switching(status)
+        self._is_handshake = upgrade is not None and upgrade.answer.is_in(status, headers)
         if upgrade is not None:
-            headers = upgrade.leaves(headers) if is_handshake else upgrade.without_own(headers)
+            leave = upgrade.leaves if self._is_handshake else upgrade.answer.without_own
+            headers = leave(headers)
         if exc_info is None:
             write = self._start_response(status, headers)
         else:
             write = self._start_response(status, headers, exc_info)
-        if upgrade is not None and is_handshake:
+        if upgrade is not None and self._is_handshake:
             upgrade.has_left()
         return write
+
+    def _is_of_another(self, status: str, headers: list[tuple[str, str]]) -> bool:
+        """Whether it answers another request, which was accepted."""
+        if is_event_stream(status, headers):
+            return True
+        return is_switching(status) and not self._is_own_answer(headers)
 
     def _is_own_answer(self, headers: list[tuple[str, str]]) -> bool:
         """Whether a 101 may be another's answer to this very handshake, or no WebSocket's."""
         accepts = [value for name, value in headers if name.lower() == "sec-websocket-accept"]
         return not accepts or accepts == [accept_key(self._key)]
 
-    def _refuse(self) -> tuple[str, list[tuple[str, str]]]:
-        """Answer 500 instead: there is no connection behind the 101 of another request."""
+    def _refuse(self, status: str) -> tuple[str, list[tuple[str, str]]]:
+        """Answer 500 instead: there is no connection behind the answer to another request."""
         logger.error(
-            "The response to the request for %s has the status 101 of another request's WebSocket: "
+            "The response to the request for %s is the %s of another request's WebSocket: "
             "something keeps responses and gives them to others. Tell it to leave out those to "
             "which is_websocket_request() applies",
             shown_path(self._path),
+            status[:3],
         )
         self._instead = b"This response was made for another request."
         headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(self._instead)))]
@@ -96,7 +107,7 @@ class _Departure:
         upgrade = self._accepted.upgrade
         if upgrade is None or upgrade is body:
             return body
-        if not is_switching(self._status):
+        if not self._is_handshake:
             logger.warning(
                 "A WebSocket on %s does not open: it was accepted, but the response has left the "
                 "app with the status %s. Return what accept_websocket_request() returns, as it is, "
@@ -182,8 +193,10 @@ def upgrade_response(app: Flask, environ: WSGIEnvironment, upgrade: Upgrade) -> 
             "call the app.wsgi_app that it has found"
         )
     accepted.upgrade = upgrade
-    response = app.response_class(status=STATUS)
-    headers = upgrade.completed(list(response.headers))  # the class may have some of its own
+    answer = upgrade.answer
+    # No sequence: of that Flask would know the length.
+    response = app.response_class(iter(()), status=answer.status)
+    headers = answer.completed(list(response.headers))  # the class may have some of its own
     response.headers.clear()
     response.headers.extend(headers)
     return response

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.exceptions import BadRequest
 
 from ..protocol import opening_handshake
+from ..protocol.carrier import Transport, requested_over_http
 from ..resume.endpoint import SUBPROTOCOL, Offer, ResumeProtocolError, parse_offer
 from ..resume.registry import Agreed, Outcome
 from ..transports.stats import ReturnOutcome
@@ -18,14 +19,16 @@ from ..transports.stats import ReturnOutcome
 if TYPE_CHECKING:
     import socket
 
-    from websockets.extensions.permessage_deflate import PerMessageDeflate
-
+    from ..protocol.carrier import Carrier
     from ..protocol.connection import Place
     from ..protocol.limits import ClientSettings
     from ..resume.home import ResumableCallbacks
     from ..resume.leg import Leg
     from ..resume.registry import Client
     from .app_state import AppState
+
+_OVER_HTTP = "HTTP_X_WSHANDLER_OFFER"
+"""Where a client offers that is to be served over HTTP; no page can set the other header."""
 
 OFFER_KEY = "flask_wshandler.offer"
 """Under which the environ of a handshake has what its client offers, if that can come back."""
@@ -38,6 +41,8 @@ def take_offer(environ: dict[str, Any]) -> None:
 
     What is left there are the subprotocols of the app.
     """
+    if _OVER_HTTP in environ and requested_over_http(environ) is not None:
+        environ[_HEADER] = environ.pop(_OVER_HTTP)
     if SUBPROTOCOL not in environ.get(_HEADER, ""):
         return
     try:
@@ -62,14 +67,12 @@ def offer_of(environ: dict[str, Any]) -> Offer | None:
 class Resumption:
     """Where the client of one handshake goes on, if it has been here before, or begins."""
 
-    def __init__(
-        self, state: AppState, offer: Offer, client: Client, deflate: PerMessageDeflate | None
-    ) -> None:
+    def __init__(self, state: AppState, offer: Offer, client: Client, carrier: Carrier) -> None:
         self._resumables = state.resumables
         self._returns = state.engine.returns
         self._offer = offer
         self._client = client
-        self._deflate = deflate
+        self._carrier = carrier
         self._leg: Leg | None = None
 
     def first_leg(
@@ -77,7 +80,7 @@ class Resumption:
     ) -> Leg:
         """What the client begins with, unless it goes on with another."""
         self._leg = self._resumables.begin(
-            callbacks, limits, self._client, self._offer, self._deflate, slot
+            callbacks, limits, self._client, self._offer, self._carrier, slot
         )
         return self._leg
 
@@ -86,9 +89,9 @@ class Resumption:
         returns = self._offer.returns
         if returns is None:
             return None
-        leg = self._resumables.leg_of(returns, self._client.who, self._deflate)
+        leg = self._resumables.leg_of(returns, self._client.who, self._carrier)
         if leg is not None:
-            self._returns.add(ReturnOutcome.RESUMED)
+            self._count(ReturnOutcome.RESUMED)
         return leg
 
     @property
@@ -105,10 +108,10 @@ class Resumption:
         """
         returns = self._offer.returns
         assert returns is not None
-        agreed = Agreed(self._deflate, data)
+        agreed = Agreed(self._carrier, data)
         outcome = self._resumables.pass_on(sock, returns, self._client, agreed)
         if outcome is Outcome.PASSED:
-            self._returns.add(ReturnOutcome.PASSED)
+            self._count(ReturnOutcome.PASSED)
             return True
         self.begin(is_passable=True, may_be_released=outcome is Outcome.MAYBE_THERE)
         return False
@@ -128,3 +131,8 @@ class Resumption:
             self._leg, returns, self._client.who
         )
         self._returns.add(ReturnOutcome.RELEASED if is_released else ReturnOutcome.LOST)
+
+    def _count(self, outcome: ReturnOutcome) -> None:
+        """Count a return, unless it is but the next poll."""
+        if self._carrier.transport is not Transport.POLL:
+            self._returns.add(outcome)

@@ -23,6 +23,7 @@ from werkzeug.routing import BuildError, MapAdapter, WebsocketMismatch
 from ..handlers.flask_sock import FunctionHandler
 from ..handlers.handler import WebSocketHandler
 from ..protocol import opening_handshake
+from ..protocol.carrier import requested_over_http
 from .accept import accept_websocket_request
 from .admission import UpgradeRequired
 from .guards import SOCKET, behind_its_guards, check_says_what_it_wraps, decorator_name, layers_of
@@ -90,6 +91,8 @@ def admit_upgrades(app: Flask) -> None:
             # Not a new one, which would read the URL again: it is this app's own, and has no
             # other state.
             adapter.__class__ = _UpgradeAdapter
+            if requested_over_http(request.environ) is not None:
+                adapter.websocket = True
         return adapter
 
     app.create_url_adapter = create_url_adapter  # type: ignore[method-assign]  # Flask has no hook

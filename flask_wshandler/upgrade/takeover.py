@@ -6,7 +6,6 @@ if the server has not. If the response has got another status meanwhile, the han
 
 from __future__ import annotations
 
-import http
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,27 +15,11 @@ from ..runtime.redaction import shown
 if TYPE_CHECKING:
     from ..protocol.connection import Connection
     from ..transports.engine import Engine
-    from ..transports.handoff import ServerSocket
+    from ..transports.handoff import Head, ServerSocket
+    from .answer import Answer
     from .resumption import Resumption
 
 logger = logs.logger(__package__)
-
-_SWITCHING_PROTOCOLS = f"{http.HTTPStatus.SWITCHING_PROTOCOLS:d} "
-STATUS = _SWITCHING_PROTOCOLS + http.HTTPStatus.SWITCHING_PROTOCOLS.phrase
-
-_NOT_OF_A_HANDSHAKE = frozenset(
-    {
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "keep-alive",
-        "sec-websocket-extensions",
-        "trailer",
-        "transfer-encoding",
-    }
-)
-"""Headers that a client may take offence at, or take for granted, whoever has set them."""
 
 
 class Accepted(Protocol):
@@ -78,19 +61,19 @@ class Upgrade:
         self,
         accepted: Accepted,
         path: str,
-        headers: list[tuple[str, str]],
+        answer: Answer,
         engine: Engine,
         server_socket: ServerSocket,
         connection: Connection,
         resumption: Resumption | None,
     ) -> None:
-        """`path` is the request's, `headers` are those that the handshake's response must have.
+        """`path` is the request's.
 
         `resumption` knows whether the client goes on with another connection than this.
         """
         self._accepted = accepted
         self._path = path
-        self._headers = headers
+        self.answer = answer
         self._engine = engine
         self._server_socket = server_socket
         self._connection = connection
@@ -107,7 +90,7 @@ class Upgrade:
         if not self._is_leaving:
             self._is_leaving = True
             self._accepted.about_to_leave()
-        self._left_with = self.completed(headers)
+        self._left_with = self.answer.completed(headers)
         return self._left_with
 
     def has_left(self) -> None:
@@ -157,11 +140,12 @@ class Upgrade:
         head = exchange.head()
         if head is None:
             return  # a middleware is going to look at it later, or to answer something else
-        if head.has_left and exchange.reads_to_end and is_switching(head.status):
+        if head.has_left and exchange.reads_to_end and self._is_answer(head):
             logger.error(
                 "A WebSocket on %s can't open: a WSGI middleware has not iterated over the body of "
-                "the response with status 101",
+                "the response with status %s",
                 shown(self._path),
+                head.status[:3],
             )
             self.abandon()
         else:
@@ -171,12 +155,13 @@ class Upgrade:
         if self._is_over:
             return
         head = self._server_socket.exchange.head()
-        if head is not None and not is_switching(head.status):
+        if head is not None and not self._is_answer(head):
             self.abandon()
             return
         written = b""
         if head is None or not head.has_left:
-            written = _encoded(self._left_with if head is None else self.completed(head.headers))
+            headers = self._left_with if head is None else self.answer.completed(head.headers)
+            written = self.answer.head(headers)
         self._is_over = True
         try:
             self._serve(written)
@@ -228,29 +213,8 @@ class Upgrade:
         if leg is not None:
             self._connection = leg
 
-    def completed(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """`headers`, with those of the handshake in the place of what stands for them."""
-        own = {name.lower() for name, _ in self._headers}
-        others = [
-            (name, value)
-            for name, value in headers
-            if name.lower() not in own and name.lower() not in _NOT_OF_A_HANDSHAKE
-        ]
-        return [*self._headers, *others]
-
-    def without_own(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """`headers` of an ordinary response."""
-        return [each for each in headers if tuple(each) not in self._headers]
-
-
-def is_switching(status: str) -> bool:
-    """Whether a response's status is 101."""
-    return status.startswith(_SWITCHING_PROTOCOLS.rstrip())
-
-
-def _encoded(headers: list[tuple[str, str]]) -> bytes:
-    lines = [f"HTTP/1.1 {STATUS}", *(f"{name}: {value}" for name, value in headers)]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    def _is_answer(self, head: Head) -> bool:
+        return self.answer.is_in(head.status, head.headers)
 
 
 def _nothing() -> None: ...

@@ -31,6 +31,7 @@ DEFAULTS = {
     ),
     "RESUME_S": 60,
     "RESUME_BUFFER": 2**18,
+    "FALLBACK": True,
     "THREADS": 32,
     "TRANSPORT": TransportChoice.AUTO,
     "BUS": "local",

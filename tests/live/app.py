@@ -385,6 +385,7 @@ class ContextReader(WebSocketHandler):
                 "version": context.secwebsocket_version,
                 "protocols": context.secwebsocket_protocols,
                 "subprotocol": context.subprotocol,
+                "transport": context.transport,
                 "server_variable": context.server_variables["REQUEST_METHOD"],
                 "items": context.items,
                 "age": time.time() - context.timestamp.timestamp(),

@@ -143,6 +143,7 @@ def test_send_json_uses_the_apps_provider_and_context_shows_the_handshake(server
         "version": "13",
         "protocols": ["a", "b"],
         "subprotocol": "b",
+        "transport": "websocket",
         "server_variable": "GET",
         "items": {"asked": 2},
         "is_frozen": True,

@@ -3,6 +3,7 @@
 import pytest
 
 from . import middleware_app
+from .over_http import EventStream, Polling, Streaming
 from .serving import KINDS, Server
 from .wire import ACCEPT, text
 
@@ -83,5 +84,43 @@ def test_another_status_is_an_ordinary_response(server, name):
     client = server.raw(f"/joined/{name.replace(' ', '-')}", [(header, name)])
     assert client.status in (200, 403, 500)
     assert client.header("Upgrade") is client.header("Sec-WebSocket-Accept") is None
+    assert server.get("/counts").json() == {"members": 0, "seats": 0}
+    assert not server.events(name)
+
+
+# Over HTTP, where the answer is a 200.
+
+
+@pytest.mark.parametrize("kind", [Streaming, Polling])
+@pytest.mark.parametrize("name", middleware_app.MIDDLEWARES)
+def test_a_middleware_is_no_obstacle_over_http(server, name, kind):
+    """The client gets one head, a stream's, and its events, which nothing has compressed."""
+    client = kind(server, "/echo", headers=[("X-Middleware", name)])
+    header = client.stream.header
+    assert header("Content-Type") == "text/event-stream"
+    assert header("Content-Length") is header("Content-Encoding") is None
+    assert client.ask("hello\n") == "hello\n"
+    client.close()
+
+
+WITHOUT_MARK = ("clear", "copy")
+
+
+@pytest.mark.parametrize("name", sorted(middleware_app.CHANGES.keys() - set(WITHOUT_MARK)))
+def test_what_after_request_does_breaks_no_stream(server, name):
+    """What leaves the app with its status and its mark gets what a stream needs."""
+    client = Streaming(server, "/echo", headers=[("X-Change", name)])
+    assert client.stream.header("Content-Type") == "text/event-stream"
+    assert client.stream.header("Content-Length") is None
+    assert client.ask("hello") == "hello"
+    client.close()
+
+
+@pytest.mark.parametrize("name", [*middleware_app.DENIALS, *WITHOUT_MARK])
+def test_another_response_is_no_stream(server, name):
+    """Where the status is another, or what marks a stream is gone."""
+    headers = [("X-Change", name)]
+    stream = EventStream(server, f"/joined/{name}", "stream", ["wshandler.1"], headers=headers)
+    assert stream.header("X-WSHandler") is stream.header("X-WSHandler-Send") is None
     assert server.get("/counts").json() == {"members": 0, "seats": 0}
     assert not server.events(name)

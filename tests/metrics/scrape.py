@@ -1,6 +1,8 @@
 """A scrape, as Prometheus does it, and what is in it."""
 
+import contextlib
 import dataclasses
+import http.client
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -62,6 +64,10 @@ def with_everything(server):
     returns = ("Sec-WebSocket-Protocol", "wshandler.1, r.a-handler-that-is-gone.0.0.1")
     with server.raw("/echo", headers=[returns]) as returned:
         assert returned.status == 101
+    with contextlib.closing(http.client.HTTPConnection(server.host)) as connection:
+        headers = {"X-WSHandler-Session": "of-nobody", "Content-Type": "application/json"}
+        connection.request("POST", "/wshandler/send", "[]", headers)
+        assert connection.getresponse().status == 404
 
     def all_closed():
         now = scrape(server)

@@ -73,13 +73,16 @@ def test_metrics_are_those_of_stats(watched, client, reader):
     assert value(now["flask_wshandler.closes"], code="1000") == 1
 
 
+UNTIL_THERE_ARE_SOME = ("returns", "refusals", "posts", "failures", "faults")
+
+
 def test_all_families_are_there_with_their_units(watched, client, reader):
     """Names without units, units in UCUM."""
     client.websocket_connect("/echo", propagate_exceptions=False).close()
     [resource] = reader.get_metrics_data().resource_metrics
     units = {metric.name: metric.unit for metric in resource.scope_metrics[0].metrics}
     # Without a point as long as there are none; of faults there may be some of other tests.
-    perhaps = {f"flask_wshandler.{name}" for name in ("returns", "refusals", "failures", "faults")}
+    perhaps = {f"flask_wshandler.{name}" for name in UNTIL_THERE_ARE_SOME}
     expected = {
         f"flask_wshandler.{family.name}": family.unit
         for family in FAMILIES

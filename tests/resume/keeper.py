@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 
+from flask_wshandler.protocol.carrier import Carrier
 from flask_wshandler.resume.door import Door
 from flask_wshandler.resume.endpoint import Return
 from flask_wshandler.resume.passing import Passed
@@ -18,7 +19,16 @@ READ_S = 10.0
 def passed(path="/ws", data=b"early"):
     """What goes with a socket."""
     returns = Return("0123abcd~secret", 12, 3, 1)
-    return Passed(returns, path, "shop.chat.Chat", "7", "chat.v2", (15, 12), data, "192.0.2.7")
+    return Passed(
+        returns,
+        path,
+        "shop.chat.Chat",
+        "7",
+        "chat.v2",
+        Carrier(window_bits=(15, 12)),
+        data,
+        "192.0.2.7",
+    )
 
 
 class Keeper:

@@ -1,17 +1,20 @@
 """Resumable connections without sockets, threads or time: the test says what happens, and when."""
 
+import base64
 import collections
 import json
 import types
 
 from websockets.frames import Frame, Opcode
 
+from flask_wshandler.protocol.carrier import Carrier
 from flask_wshandler.protocol.frames import OutgoingMessage
 from flask_wshandler.resume.endpoint import Offer
 from flask_wshandler.resume.registry import Client, Resumables, Who
 from flask_wshandler.settings import Settings, limits_of
 
 WHO = Who("/ws", "app.Handler", None)
+_WEBSOCKET = Carrier()
 
 
 class Clock:
@@ -53,7 +56,7 @@ class ModelHome:
 
     def __init__(self):
         self.timer = ModelTimer()
-        self.is_stopping = False
+        self.is_stopping = self.has_stopped_waiting = False
         self.away = set()
         self.turns = collections.deque()
         self.ends = []
@@ -61,6 +64,9 @@ class ModelHome:
     def went_away(self, connection):
         assert connection not in self.away
         self.away.add(connection)
+
+    def is_coming_back(self, connection):
+        self.away.discard(connection)
 
     def is_away_no_more(self, connection):
         self.away.discard(connection)
@@ -148,6 +154,38 @@ def frames_of(data):
         found.append((Opcode(data[0] & 15), payload))
         data = data[start + size :]
     return found, bytes(data)
+
+
+def unchunked(data):
+    """The bytes in the whole chunks, and whether the last one has come."""
+    found = b""
+    while b"\r\n" in data:
+        size, data = data.split(b"\r\n", 1)
+        size = int(size, 16)
+        if len(data) < size + 2:
+            break
+        if not size:
+            return found, True
+        found, data = found + data[:size], data[size + 2 :]
+    return found, False
+
+
+def events_of(data):
+    """Each whole event of a stream: texts, bytes, and closes as [code, reason]."""
+    found = []
+    *events, _ = data.decode().split("\n\n")
+    for event in events:
+        lines = [line.partition(": ")[::2] for line in event.split("\n")]
+        said = "\n".join(value for name, value in lines if name == "data")
+        kind = dict(lines).get("event")
+        decoders = {
+            None: str,
+            "text": lambda text: base64.b64decode(text).decode(),
+            "binary": base64.b64decode,
+            "close": json.loads,
+        }
+        found.append(decoders[kind](said))
+    return found
 
 
 class Wire:
@@ -303,18 +341,20 @@ class Site:
     def connection(self):
         return self.handler.connection
 
-    def connect(self, returns=None, who=None, capacity=None, slot=None, places=()):
+    def connect(
+        self, returns=None, who=None, capacity=None, slot=None, places=(), carrier=_WEBSOCKET
+    ):
         """A handshake has come; its wire, which has had no turn."""
         leg = None
         if returns is not None:
-            leg = self.resumables.leg_of(returns, who or self.who, None)
+            leg = self.resumables.leg_of(returns, who or self.who, carrier)
         if leg is None:
             handler = self.make_handler()
             self.handlers.append(handler)
             name = f"{len(self.handlers):016x}"
             client = Client(name, who or self.who, self.subprotocol)
             offer = Offer((), returns, dict(places))
-            leg = self.resumables.begin(handler, self.limits, client, offer, None, slot)
+            leg = self.resumables.begin(handler, self.limits, client, offer, carrier, slot)
             if returns is not None and not returns.is_anew:
                 self.resumables.ask_for_release(leg, returns, who or self.who)
         wire = Wire(self.home.timer, leg, capacity)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flask_wshandler.protocol.carrier import Carrier, Transport
 from flask_wshandler.resume.endpoint import Return
 from flask_wshandler.resume.passing import (
     MAX_PACKET_BYTES,
@@ -24,6 +25,9 @@ TEXT = st.text(st.characters(), max_size=20) | st.just("\ud800")
 NUMBERS = st.integers(0, 2**53)
 BITS = st.integers(8, 15)
 SESSIONS = st.sampled_from(["12345678", "0123abcd~secret", "-_~" * 42])
+CARRIERS = st.builds(
+    Carrier, st.sampled_from(Transport), st.none() | st.tuples(BITS, BITS), st.booleans()
+)
 CLIENTS = st.builds(
     Passed,
     st.builds(Return, SESSIONS, NUMBERS, NUMBERS, NUMBERS),
@@ -31,7 +35,7 @@ CLIENTS = st.builds(
     TEXT,
     st.none() | TEXT,
     st.none() | TEXT,
-    st.none() | st.tuples(BITS, BITS),
+    CARRIERS,
     st.binary(max_size=200),
     st.none() | TEXT,
 )
@@ -72,6 +76,7 @@ FAULTS = [
     (0, "chat"), (1, None), (1, 7), (1, "x" * 4097),
     (2, None), (2, ["a"]), (3, 7), (4, {}), (5, 12), (5, [15]), (5, [15, 12, 9]), (5, [7, 12]),
     (5, [15, 16]), (5, [15, True]), (5, [15.0, 12]), (5, "ab"), (6, 1),
+    (7, "carrier pigeon"), (7, None), (7, ["stream"]), (8, 1), (8, None),
 ]  # fmt: skip
 
 
@@ -93,7 +98,7 @@ def test_a_wrong_value_is_malformed(index, value):
 def test_another_text_is_malformed(text):
     """Deep ones and long numbers as well."""
     with pytest.raises(MalformedPacket):
-        decode(b"wsd1" + len(text).to_bytes(2, "big") + text)
+        decode(b"wsd2" + len(text).to_bytes(2, "big") + text)
 
 
 def test_what_is_too_large_can_not_be_passed():

@@ -1,14 +1,20 @@
 """What becomes of a client that is away: bounds, ends, and who may have its handler."""
 
+import socket
 import threading
 
 import pytest
+from websockets.frames import Opcode
 
+from flask_wshandler.protocol.carrier import Carrier
 from flask_wshandler.protocol.send_queue import QueueBudget
-from flask_wshandler.resume.endpoint import Return
-from flask_wshandler.resume.registry import Who
+from flask_wshandler.resume.endpoint import Offer, Return
+from flask_wshandler.resume.registry import Client, Resumables, Who
+from flask_wshandler.settings import Settings
+from flask_wshandler.transports.engine import Engine
+from tests.deadlines import DEADLINE_S, wait_for
 
-from .rig import WHO, RecordingHandler, Site, close, frame
+from .rig import WHO, RecordingHandler, Site, close, frame, frames_of
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ def test_it_is_waited_for_no_longer_than_said(site):
     site.advance(2)
     assert site.handler.events == ["on_open", "on_away", "on_close"]
     assert (site.handler.code, site.home.ends, site.home.away) == (1006, [1006], set())
-    assert site.resumables.leg_of(returning(site), WHO, None) is None
+    assert site.resumables.leg_of(returning(site), WHO, Carrier()) is None
 
 
 def test_a_return_stops_the_clock(site):
@@ -141,7 +147,7 @@ def test_a_lack_of_a_client_that_has_not_begun_ends_it():
     site.connect()
     [handler] = site.handlers
     [connection] = site.resumables._living.values()
-    assert site.resumables.leg_of(Return(connection.session, 5, 0, 1), WHO, None) is None
+    assert site.resumables.leg_of(Return(connection.session, 5, 0, 1), WHO, Carrier()) is None
     site.serve()
     assert handler.events[-1] == "on_close"
 
@@ -208,14 +214,51 @@ def test_thousands_end_in_one_second():
 
 
 def test_a_stop_ends_whoever_is_lost_meanwhile(site):
-    """Nobody can come back to a process that ends."""
+    """At last nobody can come back to a process that ends."""
     wire = site.connect()
     site.serve()
-    site.home.is_stopping = True
+    site.home.is_stopping = site.home.has_stopped_waiting = True
     wire.lose()
     site.serve()
     assert site.handler.events == ["on_open", "on_close"]
     assert site.home.ends == [1006]
+
+
+def test_whoever_comes_back_at_once_is_told_of_a_stop(site):
+    """Who was lost a moment ago; who was lost before is not waited for."""
+    site.connect()
+    site.serve()
+    site.wires[0].lose()
+    site.serve()
+    session = returning(site)
+    site.connection.close_at_stop(1012)
+    site.serve()
+    assert site.handler.events == ["on_open", "on_away"]
+    wire = site.connect(session)
+    site.serve()
+    hello, code = wire.messages()
+    assert hello[0] == "h"
+    assert code == 1012
+    wire.receive(close(1012))
+    site.serve()
+    assert site.handler.events == ["on_open", "on_away", "on_back", "on_close"]
+
+
+def test_a_stop_waits_only_for_who_was_lost_just_now(site):
+    """And for that one not for long."""
+    for lost_for_s, left in ((1.0, "on_away"), (3.0, "on_close")):
+        wire = site.connect()
+        site.serve()
+        wire.lose()
+        site.serve()
+        site.home.timer.advance(lost_for_s)
+        site.connection.close_at_stop(1001)
+        site.serve()
+        assert site.handler.events[-1] == left
+        site.connection.end_away(1001)
+        site.serve()
+        assert site.handler.events[-1] == "on_close"
+        assert site.handler.code == 1001
 
 
 def test_a_client_that_leaves_for_good_is_not_waited_for(site):
@@ -379,3 +422,32 @@ def test_what_is_dropped_of_messages_that_were_put_off_has_no_number(policy):
     wire = site.connect(returning(site))
     site.serve()
     assert wire.messages()[1:] == messages
+
+
+def test_the_end_of_a_process_waits_for_who_has_just_come_back():
+    """Its handler is away no more, and its socket is not served yet: it is told all the same."""
+    engine = Engine(Settings(drain_seconds=0.0))
+    resumables = Resumables(engine, None, "of a test")
+    handler, client = RecordingHandler(), Client("0" * 16, WHO, None)
+    leg = resumables.begin(handler, Site().limits, client, Offer((), None, {}), Carrier(), None)
+    ours, theirs = socket.socketpair()
+    engine.adopt_taken(theirs, leg, b"")
+    wait_for(lambda: handler.connection, "handler")
+    ours.close()
+    wait_for(engine.away, "loss")
+    returns = Return(handler.connection.session, 0, 0, 1)
+    leg = resumables.leg_of(returns, WHO, Carrier())
+    stopping = threading.Thread(target=engine.stop)
+    stopping.start()
+    stopping.join(0.1)
+    ours, theirs = socket.socketpair()
+    ours.settimeout(DEADLINE_S)
+    with ours:
+        engine.adopt_taken(theirs, leg, b"")
+        data = b""
+        while b'"resumed":true' not in data or frames_of(data)[0][-1][0] is not Opcode.CLOSE:
+            received = ours.recv(1000)
+            assert received, data
+            data += received
+    stopping.join(DEADLINE_S)
+    assert handler.events[-1] == "on_close"
