@@ -1,6 +1,9 @@
 /** "connecting": a try; "waiting": for the next one; "closed": for good. */
 export type ConnectionState = "connecting" | "open" | "waiting" | "closed";
 
+/** "stream" and "poll": over HTTP, where no WebSocket gets through. */
+export type ConnectionTransport = "websocket" | "stream" | "poll";
+
 export interface ConnectionOptions {
   /** The application's own subprotocols, as those of a WebSocket. */
   protocols?: string | readonly string[];
@@ -8,6 +11,8 @@ export interface ConnectionOptions {
   repeat?: boolean;
   /** How many bytes `send` takes that the server has not; 1 MiB if not given. */
   maxBufferedAmount?: number;
+  /** Whether HTTP may stand for a WebSocket where none gets through; true if not given. */
+  fallback?: boolean;
 }
 
 export interface GapEvent extends Event {
@@ -45,6 +50,8 @@ export class Connection extends EventTarget {
   readonly attempt: number;
   /** When the next try is, as Date.now() counts; null if no time is set. */
   readonly retryAt: number | null;
+  /** What is in use, or being tried. */
+  readonly transport: ConnectionTransport;
   /** The application's subprotocol that the server has chosen, or "". */
   readonly protocol: string;
   /** Bytes that were sent and that the server has not acknowledged. */

@@ -21,8 +21,10 @@ const LOSSES = [...ORDERLY, CUT, AWAY, 1005, 1011, 1013, 1014];
 
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
-// For a try, until the server's hello.
+// For a try, until the server's hello; where there is another way, it is not waited for that long. That of a
+// poll may come with what the server has to say.
 const HELLO_MS = 20_000;
+const HELLO_MS_BY = { websocket: 4_000, stream: 3_000, poll: 30_000 };
 // For an answer that is due. And the clock is read so often: no timer runs while a machine sleeps. A
 // network connection that has lasted so long was a good one: the delays begin anew. So was one that the
 // network has cut after messages had gone through.
@@ -40,6 +42,13 @@ const SESSION = /^[\w~-]{8,128}$/;
 const PLACE = /^.([\da-f]{12}\.[\da-f.]{1,64})(\n?)/;
 const LONGEST_HEAD = 79;
 const MOST_PLACES = 32;
+
+// What stands for a WebSocket where none gets through; loaded then. The transport that has worked is
+// what the page's connections begin with, for a while.
+let Fallback;
+let known;
+let knownUntil = 0;
+const KNOWN_MS = 600_000;
 
 // A copy of a text, an ArrayBuffer or a view of one, with an m in front.
 function framed(data) {
@@ -64,6 +73,8 @@ export class Connection extends EventTarget {
   #protocols;
   #repeat;
   #maxBufferedAmount;
+  // The address over HTTP, if that may stand for a WebSocket.
+  #fallback;
   // Ends the listeners on the page, which would keep this object as long as that.
   #life = new AbortController();
 
@@ -107,18 +118,31 @@ export class Connection extends EventTarget {
       protocols: this.#protocols = options.concat ? options : [],
       repeat: this.#repeat = true,
       maxBufferedAmount: this.#maxBufferedAmount = 2 ** 20,
+      fallback: this.#fallback = true,
     } = options);
+    // Another origin would be asked first whether it takes such requests, and nobody answers that.
+    const address = this.url.replace("ws", "http");
+    this.#fallback &&= address.startsWith(`${origin}/`) && address;
     this.#connect();
     // What is passed with each is taken for options, of which it has the signal.
-    addEventListener("online", () => this.#wake(), this.#life);
+    const wakeOnline = () => {
+      knownUntil = 0;
+      this.#wake();
+    };
+    addEventListener("online", wakeOnline, this.#life);
     addEventListener("visibilitychange", () => document.hidden || this.#wake(), this.#life);
-    // The back/forward cache. From a page that is unloaded the browser itself closes, with 1001.
-    addEventListener("pagehide", (event) => event.persisted && this.#hide(), this.#life);
+    // The back/forward cache, or the end of the page: then the browser itself closes a WebSocket, with 1001.
+    const hide = (event) => (event.persisted ? this.#hide() : this.#socket.transport && this.#socket.close(1001));
+    addEventListener("pagehide", hide, this.#life);
     addEventListener("pageshow", (event) => event.persisted && this.#wake(), this.#life);
   }
 
   get readyState() {
     return { open: 1, closed: 3 }[this.state] ?? 0;
+  }
+
+  get transport() {
+    return this.#socket.transport ?? "websocket";
   }
 
   get retryAt() {
@@ -149,11 +173,16 @@ export class Connection extends EventTarget {
     if (this.state !== "closed") this.#end({ code, reason, wasClean: true }, code, reason);
   }
 
-  #connect() {
+  #offer() {
     const counts = `${this.#received}.${this.#acknowledged}.${this.#tries++}`;
     const returns = this.#session ? `${this.#wasOrderly ? "n" : "r"}.${this.#session}.${counts}` : [];
-    const offer = this.#isOffering ? [SUBPROTOCOL].concat(this.#protocols, returns, this.#places) : this.#protocols;
-    const socket = (this.#socket = new WebSocket(this.url, offer));
+    return [SUBPROTOCOL].concat(this.#protocols, returns, this.#places);
+  }
+
+  #connect(transport = this.#fallback && Date.now() < knownUntil && known) {
+    const socket = (this.#socket = transport
+      ? new Fallback(this.#fallback, () => this.#offer(), transport)
+      : new WebSocket(this.url, this.#isOffering || this.#session ? this.#offer() : this.#protocols));
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       if (socket.protocol === SUBPROTOCOL) return;
@@ -167,7 +196,24 @@ export class Connection extends EventTarget {
     };
     socket.onmessage = (event) => this.#hear(event.data);
     socket.onclose = (event) => this.#lose(event);
-    this.#enter("connecting", HELLO_MS);
+    this.#awaitHello();
+  }
+
+  // The try goes on by another transport.
+  async #fallBack(transport) {
+    this.#drop(AWAY);
+    // As long as it takes to load what makes one.
+    this.#socket = { transport, close: () => (transport = "") };
+    this.#awaitHello();
+    knownUntil = Date.now() + KNOWN_MS;
+    ({ Fallback } = await import("./fallback.js").catch(() => ({})));
+    if (!transport) return;
+    if (Fallback) this.#connect(transport);
+    else this.#lose({ code: CUT });
+  }
+
+  #awaitHello() {
+    this.#enter("connecting", this.#fallback ? HELLO_MS_BY[this.transport] : HELLO_MS);
   }
 
   #awaitDeadline() {
@@ -178,7 +224,7 @@ export class Connection extends EventTarget {
       // If more is left than there was, the clock was set back.
       if (leftMs > 0 && leftMs <= this.#patienceMs) this.#awaitDeadline();
       else if (this.state === "waiting") this.#connect();
-      else this.#lose({ code: CUT });
+      else this.#lose({ code: CUT, isMute: this.transport === "stream" });
     }, Math.min(this.#deadline - Date.now(), GRACE_MS));
   }
 
@@ -201,7 +247,8 @@ export class Connection extends EventTarget {
     const text = typeof data === "string" ? data : String.fromCharCode(...new Uint8Array(data.slice(0, LONGEST_HEAD)));
     const kind = text[0];
     try {
-      if (this.state === "connecting") {
+      // Each poll has one.
+      if (this.state === "connecting" || (kind === "h" && this.transport === "poll")) {
         check(kind === "h");
         const hello = JSON.parse(data.slice(1));
         check(SESSION.test(hello.session ?? "") && (hello.ping ?? 1) > 0);
@@ -238,11 +285,16 @@ export class Connection extends EventTarget {
     }
     this.#acknowledge(received);
     const hasGap = this.#session && !resumed && lost;
+    const isNextPoll = resumed && this.state === "open";
     if (hasGap && !this.#repeat) this.#forget(0);
     this.#session = session;
+    this.#wasOrderly = false;
     this.#doubts = session ? 0 : this.#doubts - 1;
     this.protocol = protocol ?? "";
-    this.#written = this.#untold = this.#untoldBytes = this.#isWell = 0;
+    this.#untold = this.#untoldBytes = this.#isWell = 0;
+    if (!isNextPoll) this.#written = 0;
+    known = this.#socket.transport;
+    this.#socket.begin?.(session, isNextPoll);
     this.#enter("open", (ping || Infinity) * 1000 + GRACE_MS);
     this.#flush();
     if (hasGap) this.#emit("gap", { history: false });
@@ -302,14 +354,19 @@ export class Connection extends EventTarget {
   #flush() {
     if (this.state !== "open") return;
     for (let frame; (frame = this.#kept[this.#written]?.frame); this.#written += 1) {
-      this.#socket.send(this.#session ? frame : frame.slice(1));
+      this.#socket.send(this.#session ? frame : frame.slice(1), this.#acknowledged + this.#written + 1);
     }
     if (!this.#session) this.#acknowledge(this.#acknowledged + this.#written);
   }
 
   // The network connection is lost, or could not be had.
   #lose(event) {
-    if (this.#doubts > 0) this.#isOffering = this.state === "open" || !this.#isOffering;
+    const isTry = this.state === "connecting";
+    const isWebSocket = this.transport === "websocket";
+    if (isWebSocket && this.#doubts > 0) this.#isOffering = !isTry || !this.#isOffering;
+    const next = isWebSocket ? "stream" : event.isMute && "poll";
+    if (isTry && next && this.#fallback && event.code === CUT) return this.#fallBack(next);
+    if (isTry && !isWebSocket) knownUntil = 0;
     if (LOSSES.includes(event.code)) this.#leave(event.code);
     else this.#end(event);
   }
@@ -342,11 +399,12 @@ export class Connection extends EventTarget {
   }
 
   #enter(state, patienceMs) {
+    const isNew = state !== this.state;
     this.state = state;
     this.#patienceMs = patienceMs;
     this.#deadline = Date.now() + patienceMs;
     this.#awaitDeadline();
-    this.#emit("state");
+    if (isNew) this.#emit("state");
   }
 
   // A listener that throws is the page's affair, so no `on…` is called from here.

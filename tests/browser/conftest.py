@@ -35,7 +35,8 @@ class Page:
         return self.playwright.evaluate(script, argument)
 
     def open(self, **options):
-        """Make the connection."""
+        """Make the connection. Over HTTP only if the test is about that."""
+        options = {"fallback": self._peer.is_over_http} | options
         self.run("(options) => page.open(options)", options)
 
     def send(self, message):

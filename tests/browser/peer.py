@@ -19,7 +19,7 @@ from websockets.sync.server import serve
 from tests.deadlines import DEADLINE_S
 
 HERE = Path(__file__).resolve().parent
-CLIENT = HERE.parents[1] / "flask_wshandler" / "browser" / "client.js"
+SCRIPTS = HERE.parents[1] / "flask_wshandler" / "browser"
 #: A page may run this server's files and connect to this server, and nothing else.
 CONTENT_SECURITY_POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'"
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript"}
@@ -98,6 +98,8 @@ class NetworkConnection:
 class Peer:
     """The server; between `with` and the end of its block."""
 
+    is_over_http = False
+
     def __init__(self) -> None:
         self._asked: queue.SimpleQueue[NetworkConnection] = queue.SimpleQueue()
         self._unanswered: list[NetworkConnection] = []
@@ -153,8 +155,14 @@ class Peer:
         return None
 
 
+def file_of(path: str) -> Path:
+    """That which is asked for: the package's, or one of the tests' pages."""
+    script = SCRIPTS / Path(path).name
+    return script if script.is_file() else HERE / "pages" / Path(path).name
+
+
 def _file_response(path: str) -> Response:
-    file = CLIENT if path == "/client.js" else HERE / "pages" / Path(path).name
+    file = file_of(path)
     if not file.is_file():
         return Response(404, "Not Found", Headers(), b"")
     body = file.read_bytes()

@@ -52,9 +52,11 @@ class Run:
             self._connection = self._peer.next()
         else:
             self._connection = self._page.come_back()
-        assert [each for each in self._connection.offer if each != PLAIN] == [
-            *map(with_tokens, offer)
-        ]
+        offered = [each for each in self._connection.offer if each != PLAIN]
+        self._compare(offered, [*map(with_tokens, offer)])
+
+    def _compare(self, offered, expected):
+        assert offered == expected
 
     def _answers(self, subprotocol):
         self._connection.accept(subprotocol or PLAIN)

@@ -1,9 +1,9 @@
 // What a page may do with a connection, and behind @ts-expect-error what it may not: there the
 // compiler fails if it finds nothing wrong. Never run.
 
-import { Connection, type ConnectionOptions, type ConnectionState } from "../../../flask_wshandler/browser/client.js";
+import { Connection, type ConnectionOptions, type ConnectionState, type ConnectionTransport } from "../../../flask_wshandler/browser/client.js";
 
-const options: ConnectionOptions = { protocols: ["chat.v2"], repeat: false, maxBufferedAmount: 1024 };
+const options: ConnectionOptions = { protocols: ["chat.v2"], repeat: false, maxBufferedAmount: 1024, fallback: false };
 const connection = new Connection(new URL("wss://example.org/ws"), options);
 new Connection("/ws");
 new Connection("/ws", {});
@@ -19,6 +19,8 @@ connection.close();
 connection.close(3000, "done");
 
 const state: ConnectionState = connection.state;
+const transport: ConnectionTransport = connection.transport;
+const isOverHttp: boolean = transport === "stream" || transport === "poll";
 const isOpen: boolean = state === "open" && connection.readyState === WebSocket.OPEN;
 const seconds: number | null = connection.retryAt && connection.retryAt / 1000;
 const texts: string[] = [connection.url, connection.protocol];
@@ -43,7 +45,7 @@ class Chat extends Connection {
 }
 const target: EventTarget = new Chat("/chat");
 
-console.log(wasTaken, isOpen, seconds, texts, numbers, target);
+console.log(wasTaken, isOverHttp, isOpen, seconds, texts, numbers, target);
 
 // @ts-expect-error: an address is needed
 new Connection();
@@ -59,6 +61,8 @@ connection.send(1);
 connection.close("1000");
 // @ts-expect-error: the connection's to say
 connection.state = "open";
+// @ts-expect-error: the connection's to find out
+connection.transport = "poll";
 // @ts-expect-error: no state
 connection.state === "closing";
 // @ts-expect-error: neither of both
