@@ -10,16 +10,17 @@ from types import TracebackType
 from ..protocol.errors import CloseCode, check_close
 from ..protocol.frames import as_message
 from . import backoff
-from .dialing import USER_AGENT, Headers, Target
 from .errors import ConnectionClosed
 from .link import ClientLink
 from .patience import Clock, Patience, State
 from .session import AWAY, Gap
+from .target import USER_AGENT, Headers, Target
 
 
 def connect(
     uri: str,
     *,
+    transport: str = "auto",
     subprotocols: Sequence[str] = (),
     on_gap: Callable[[Gap], object] | None = None,
     repeat: bool = True,
@@ -41,6 +42,11 @@ def connect(
     That may take several tries: whatever may pass, such as a network error or a 503, is tried
     again until `open_timeout` seconds are over. Each later try has as much time.
 
+    `transport` is "websocket", "stream", or "auto": a WebSocket first, and where none gets through
+    a stream, which is a response of HTTP that goes on, with a request for what is sent. What has
+    worked comes first when the connection comes back, a stream for ten minutes. With "auto" each of
+    both has half of `open_timeout`.
+
     `subprotocols` are the application's. `on_gap` is called with a `Gap` where messages of the
     server may be missing, by `recv` or the iteration, at that place among the messages. Unless it
     is to `repeat`, what the server has not acknowledged before a `Gap.MESSAGES` is dropped: it
@@ -54,6 +60,7 @@ def connect(
     """
     target = Target(
         uri,
+        transport=transport,
         ssl=ssl,
         server_hostname=server_hostname,
         origin=origin,
@@ -145,6 +152,12 @@ class Connection:
     def protocol(self) -> str | None:
         """The one of `subprotocols` that the server has chosen, or None."""
         return self._link.protocol
+
+    @property
+    def transport(self) -> str | None:
+        """What carries it, or did at last: "websocket" or "stream"."""
+        transport = self._link.transport
+        return None if transport is None else transport.value
 
     @property
     def gaps(self) -> int:

@@ -13,17 +13,19 @@ import ssl
 import threading
 from collections.abc import Sequence
 
+from ..protocol.carrier import Transport
 from ..protocol.errors import MAX_REASON_BYTES, CloseCode
 from ..protocol.frames import Message
 from ..resume.endpoint import ResumeProtocolError
 from ..runtime.threads import BackgroundThread
 from . import backoff
-from .dialing import Target, dial
 from .errors import ConnectionClosed, ConnectTimeout, HandshakeFailed
 from .inbox import Inbox
 from .network import NetworkConnection
 from .patience import Patience, State, Watch
 from .session import ClientSession, Gap
+from .target import Target
+from .ways import Ways
 
 _NOTHING_IS_TAKEN = "there is no room: the server has not taken what was sent before"
 _NOTHING_IS_RECEIVED = "there is no room: receive, for acknowledgements are behind the messages"
@@ -44,7 +46,6 @@ class ClientLink:
         self, target: Target, subprotocols: Sequence[str], repeat: bool, patience: Patience
     ) -> None:
         """Begin to dial."""
-        self._target = target
         self._patience = patience
         self._clock = patience.clock
         self._changed = threading.Condition()
@@ -56,6 +57,7 @@ class ClientLink:
         self._is_served = False
         self._is_draining = False
         self._was_open = False
+        self._transport: Transport | None = None
         self._close: tuple[int, str] | None = None
         self._cause: BaseException | None = None
         self._last_error: BaseException | None = None
@@ -66,6 +68,7 @@ class ClientLink:
         self._alarm.setblocking(False)
         # The thread's own.
         self._backoff = backoff.Backoff(patience.jitter)
+        self._ways = Ways(target, patience)
         self._thread = BackgroundThread("client", self._run, None, is_repeated=False)
         if not self._thread.start():
             self._let_go()
@@ -80,6 +83,11 @@ class ClientLink:
     def protocol(self) -> str | None:
         """The subprotocol that the server has chosen."""
         return self._session.protocol
+
+    @property
+    def transport(self) -> Transport | None:
+        """What carries it now, or did at last; None before the first answer."""
+        return self._transport
 
     @property
     def gaps(self) -> int:
@@ -225,7 +233,7 @@ class ClientLink:
         while self._rest(delay_s):
             retry_after_s = None
             try:
-                network = self._dial()
+                network = self._ways.dial(self._offer)
             except HandshakeFailed as error:
                 retry_after_s = error.retry_after_s
                 self._note_failure(error, is_final=not error.may_pass)
@@ -257,10 +265,9 @@ class ClientLink:
             self._is_woken = False
             self._waker.recv(4096)
 
-    def _dial(self) -> NetworkConnection:
+    def _offer(self) -> list[str]:
         with self._changed:
-            offer = self._session.offer()
-        return dial(self._target, offer, self._clock.real_s(self._patience.open_timeout_s))
+            return self._session.offer()
 
     def _note_failure(self, error: Exception, is_final: bool) -> None:
         with self._changed:
@@ -279,6 +286,7 @@ class ClientLink:
         watch = Watch(self._session, self._patience)
         with self._changed:
             self._is_served = True
+            self._transport = network.transport
             self._session.answered(network.subprotocol, watch.note_life())
         while self._step(network, watch):
             pass
@@ -350,10 +358,10 @@ class ClientLink:
     def _leave(self, network: NetworkConnection, watch: Watch) -> None:
         """The network connection is over, or to be; with the lock held."""
         self._deliver()
+        was_greeted = self._session.is_open
+        self._ways.note_end(network.transport, watch.age_s(), was_greeted=was_greeted)
         if self._session.is_open:
-            was_cut = (
-                self._session.has_exchanged and network.close_code == CloseCode.ABNORMAL_CLOSURE
-            )
+            was_cut = self._session.has_exchanged and network.was_cut
             self._backoff.ended(watch.age_s(), was_cut=was_cut)
         if self._closing is not None and network.is_open:
             return

@@ -433,7 +433,7 @@ class TestHandshakes:
         """With the status, the headers and the body."""
         server.refusals.append((status, {"X-Why": "so"}, "because"))
         with pytest.raises(HandshakeRefused, match=f"{status}: because") as caught:
-            connect(server.uri)
+            connect(server.uri, transport="websocket")
         assert caught.value.status == status
         assert caught.value.headers["x-why"] == "so"
         assert caught.value.body == b"because"
@@ -443,7 +443,7 @@ class TestHandshakes:
     def test_that_may_succeed_later_are_tried_again(self, server, status):
         """Within `open_timeout`."""
         server.refusals += [(status, {}, "")] * 2
-        with connect(server.uri, **AT_ONCE) as client:
+        with connect(server.uri, transport="websocket", **AT_ONCE) as client:
             assert client.state is State.OPEN
         assert len(server.requests) == 3
 
@@ -520,7 +520,7 @@ class TestHandshakes:
     def test_that_are_no_websockets_raise(self, answer):
         """It would be the same next time."""
         with Scripted(answer, is_kept=True) as server, pytest.raises(HandshakeFailed):
-            connect(server.uri)
+            connect(server.uri, transport="websocket")
 
     def test_carry_what_is_said(self, server):
         """At each return, too."""

@@ -256,7 +256,10 @@ class TestCrashes:
         def cut(request):
             return whole(request)[: sizes.pop(0)] if sizes else whole(request)
 
-        with Scripted(cut) as server, connect(server.uri, _jitter=lambda limit_s: 0.001) as client:
+        with (
+            Scripted(cut) as server,
+            connect(server.uri, transport="websocket", _jitter=lambda limit_s: 0.001) as client,
+        ):
             wait_for(lambda: not sizes or client.state is State.CLOSED)
             assert client.recv(DEADLINE_S) == "x"
 
