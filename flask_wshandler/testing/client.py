@@ -12,7 +12,7 @@ import functools
 import html
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -26,6 +26,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wsgi import get_host
 
+from ..client.post_queue import Body
 from ..client.session import ClientSession
 from ..collections import current
 from ..extension import app_initialized
@@ -36,10 +37,11 @@ from ..upgrade.app_state import find_state
 from .app_under_test import Worker, worker_on
 from .errors import HandshakeRefused
 from .failures import Failures
+from .http_protocol import HttpProtocol
 from .patience import DEFAULT_TIMEOUT_S, Patience
 from .resumable_wire import ResumableWire
 from .websocket import Arrival, ClientWebSocket
-from .wire import Wire
+from .wire import AnyProtocol, Wire
 
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
     from .served import Served
 
 _SWITCHING_PROTOCOLS = 101
+_OK = 200
+_ACCEPTED = (_SWITCHING_PROTOCOLS, _OK)
+_ANSWERS_TO_POSTS = (204, 404, 413)
+"""Taken; too late, since the handler has closed; and too large, which is a close with 1009."""
 SAME_ORIGIN = "same-origin"
 _SCHEMES = {"ws": "http", "wss": "https"}
 _MOST_SEARCHED_BYTES = 10_000
@@ -64,6 +70,7 @@ def websocket_connect(
     compression: bool = True,
     headers: Any = None,
     resumable: bool = False,
+    transport: str = "websocket",
     propagate_exceptions: bool | None = None,
     timeout: float = DEFAULT_TIMEOUT_S,
     **options: Any,
@@ -80,6 +87,10 @@ def websocket_connect(
     Another `origin` stands for another site's page, None for what is no browser. `compression`
     offers permessage-deflate, which an app without WSHANDLER_COMPRESSION does not take. A
     `resumable` client is one that can lose the network, by `cut`, and `come_back`.
+
+    With `transport="stream"` it is a client that no WebSocket gets through to: the handshake's
+    answer is a response that goes on, and what is sent is posted by `client`. It is resumable
+    anyway. Where a POST is refused, `send` raises `HandshakeRefused`.
 
     Returns when `on_open` has run. `propagate_exceptions` says whether what the client's
     callbacks raise is raised in the test; by default as Flask does for views: if
@@ -101,8 +112,20 @@ def websocket_connect(
             options[name] = _as_http(options[name])
     failures = Failures(are_raised=bool(propagate_exceptions))
     options["headers"] = headers
-    way = _Way(client, _as_http(path), options, origin, compression, propagate_exceptions, failures)
-    session = ClientSession(subprotocols) if resumable else None
+    if transport not in ("websocket", "stream"):
+        raise ValueError(f'transport is "websocket" or "stream", not {transport!r}')
+    is_stream = transport == "stream"
+    way = _Way(
+        client,
+        _as_http(path),
+        options,
+        origin,
+        compression,
+        propagate_exceptions,
+        failures,
+        is_stream,
+    )
+    session = ClientSession(subprotocols) if resumable or is_stream else None
     arrival = way.go(list(subprotocols) if session is None else session.offer())
     wire = _wire(arrival, session)
     websocket = ClientWebSocket(wire, arrival, way, failures)
@@ -183,18 +206,44 @@ class _Way:
     #: None is for each app's own rule.
     propagates: bool | None
     failures: Failures
+    is_stream: bool
 
     def go(self, subprotocols: list[str], client: FlaskClient | None = None) -> Arrival:
         """Make the handshake, by `client` if that is given. Raises what a refused one does."""
         client = client or self.client
-        protocol = _protocol(subprotocols, self.compression)
-        options = {**self.options, "headers": self._headers(protocol, client)}
+        asked: list[tuple[str, str]]
+        if self.is_stream:
+            protocol: AnyProtocol = HttpProtocol(functools.partial(self._post, client))
+            asked = [
+                ("Accept", "text/event-stream"),
+                ("X-WSHandler", "stream"),
+                ("X-WSHandler-Offer", ", ".join(subprotocols)),
+            ]
+        else:
+            protocol = _protocol(subprotocols, self.compression)
+            asked = [*protocol.connect().headers.raw_items()]
+        options = {**self.options, "headers": self._headers(asked, client)}
         handshake = functools.partial(_Handshake, client.application, self)
         return _handshake(client, self.path, options, protocol, handshake)
 
-    def _headers(self, protocol: ClientProtocol, client: FlaskClient) -> Headers:
+    def _post(self, client: FlaskClient, path: str, session: str, body: Body) -> int:
+        """Post what a client says that has no WebSocket."""
+        asked = [("X-WSHandler-Session", session), ("Content-Type", "application/json")]
+        if body.first is not None:
+            asked.append(("X-WSHandler-First", str(body.first)))
+        of_request = ("base_url", "url_scheme", "environ_base", "environ_overrides", "auth")
+        options = {name: self.options[name] for name in of_request if name in self.options}
+        headers = self._headers(asked, client)
+        response = client.post(path, headers=headers, data=body.data, **options)
+        if response.status_code not in _ANSWERS_TO_POSTS:
+            reason = f"what was sent was answered with {response.status}"
+            raise HandshakeRefused(response, reason + _said_by(response))
+        response.close()
+        return response.status_code
+
+    def _headers(self, asked: Iterable[tuple[str, str]], client: FlaskClient) -> Headers:
         wanted = Headers(self.options["headers"])
-        for name, value in protocol.connect().headers.raw_items():
+        for name, value in asked:
             if name != "Host":  # the test client's matter, as is the rest of the address
                 wanted.set(name, value)
         if self.origin == SAME_ORIGIN:
@@ -261,7 +310,7 @@ def _handshake(
     client: FlaskClient,
     path: str,
     options: dict[str, Any],
-    protocol: ClientProtocol,
+    protocol: AnyProtocol,
     expecting: Callable[[socket.socket], _Handshake],
 ) -> Arrival:
     """Make the request; what is at the client's end then, if it was accepted."""
@@ -272,7 +321,7 @@ def _handshake(
             options["environ_overrides"] = overrides
             response = client.open(path, method="GET", **options)
             accepted = handshake.accepted_by()
-            if response.status_code != _SWITCHING_PROTOCOLS or accepted is None:
+            if response.status_code not in _ACCEPTED or accepted is None:
                 raise _refusal(response, servers)
             response.close()
             worker, served = accepted

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidState
 from websockets.protocol import OPEN
 
@@ -19,7 +18,7 @@ from ..client.session import ClientSession, Gap, comes_back
 from ..protocol.errors import CloseCode
 from ..protocol.frames import Message
 from ..resume.endpoint import PROBE, SUBPROTOCOL
-from .wire import Wire
+from .wire import AnyProtocol, Wire
 
 if TYPE_CHECKING:
     import socket
@@ -33,9 +32,7 @@ class ResumableWire(Wire):
     With a server that does not agree to `wshandler.1` the messages are as in a `Wire`.
     """
 
-    def __init__(
-        self, sock: socket.socket, protocol: ClientProtocol, session: ClientSession
-    ) -> None:
+    def __init__(self, sock: socket.socket, protocol: AnyProtocol, session: ClientSession) -> None:
         """`session` has made the offer of the handshake, and is this one's from now on."""
         super().__init__(sock, protocol)
         # Guarded by _lock.
@@ -113,7 +110,7 @@ class ResumableWire(Wire):
             super().hang_up()
             self._session.lost(self._code_of_loss)
 
-    def go_on(self, sock: socket.socket, protocol: ClientProtocol) -> None:
+    def go_on(self, sock: socket.socket, protocol: AnyProtocol) -> None:
         """Go on over another socket, in which is the answer to a handshake with `next_offer`."""
         sock.setblocking(False)
         with self._lock:

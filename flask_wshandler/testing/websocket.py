@@ -17,7 +17,6 @@ import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidState
 
 from ..protocol.errors import CloseCode, check_close
@@ -26,7 +25,7 @@ from .errors import HandshakeRefused, TimedOut
 from .patience import DEFAULT_TIMEOUT_S, Patience
 from .resumable_wire import ResumableWire
 from .waiting import Process, Waiting
-from .wire import Wire
+from .wire import AnyProtocol, Wire
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -58,7 +57,7 @@ class Arrival:
 
     #: The client's end, in which is the answer; with what has asked for it.
     sock: socket.socket
-    protocol: ClientProtocol
+    protocol: AnyProtocol
     #: The answer, as Flask's test client returns it.
     response: TestResponse
     #: The server's side.
@@ -83,7 +82,7 @@ class ClientWebSocket:
     """
 
     def __init__(self, wire: Wire, arrival: Arrival, way: Way, failures: Failures) -> None:
-        #: The answer to the last handshake, as Flask's test client returns it: status 101.
+        #: The answer to the last handshake, of Flask's test client: status 101, or a stream's 200.
         self.response = arrival.response
         #: The server's side.
         self.served = arrival.served
@@ -107,6 +106,11 @@ class ClientWebSocket:
         return finalizer
 
     # What has become of it.
+
+    @property
+    def transport(self) -> str:
+        """What it speaks: "websocket" or "stream"."""
+        return self._wire.transport.value
 
     @property
     def subprotocol(self) -> str | None:

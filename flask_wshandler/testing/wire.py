@@ -14,9 +14,13 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import OPEN
 
+from ..protocol.carrier import Transport
 from ..protocol.errors import CloseCode
 from ..protocol.frames import Message
 from ..transports.readiness import READABLE, WRITABLE, new_watch
+from .http_protocol import HttpProtocol
+
+AnyProtocol = ClientProtocol | HttpProtocol
 
 _READ_BYTES = 65536
 _READS_AT_ONCE = 1000
@@ -26,7 +30,7 @@ _REMEMBERED_MESSAGES = 5
 class Wire:
     """One client's connection. Any thread."""
 
-    def __init__(self, sock: socket.socket, protocol: ClientProtocol) -> None:
+    def __init__(self, sock: socket.socket, protocol: AnyProtocol) -> None:
         """`sock` is ours from now on; the answer to the handshake is in it."""
         sock.setblocking(False)
         # Guarded by _lock where another one can follow.
@@ -59,6 +63,12 @@ class Wire:
     def protocol_error(self) -> Exception | None:
         """How the server has broken the protocol."""
         return self._protocol.parser_exc
+
+    @property
+    def transport(self) -> Transport:
+        """What it speaks."""
+        is_stream = isinstance(self._protocol, HttpProtocol)
+        return Transport.STREAM if is_stream else Transport.WEBSOCKET
 
     @property
     def subprotocol(self) -> str | None:
