@@ -110,7 +110,7 @@ def is_installed(peer):
 
 
 class TestLosses:
-    @pytest.mark.parametrize("peer", filter(is_installed, RETURNING), ids=lambda peer: peer.key)
+    @pytest.mark.parametrize("peer", [*filter(is_installed, RETURNING)], ids=lambda peer: peer.key)
     def test_are_counted(self, environment, peer):
         """On a connection that is cut; this package has none.
 
