@@ -135,6 +135,7 @@ _CONNECTION_COLUMNS = (
     Column("path", "Path"),
     Column("age_s", "Age", duration, True),
     Column("is_away", "State", lambda is_away: "away" if is_away else "open"),
+    Column("transport", "Transport"),
     count("received", "Received"),
     count("sent", "Sent"),
     count("queued_bytes", "Queued bytes"),

@@ -196,14 +196,14 @@ class TestRight:
 
 
 def tls(directory):
-    """What follows the port of nginx's `listen`, for a certificate of 127.0.0.1."""
+    """What follows the port of nginx's `listen`, for a certificate of 127.0.0.1. With HTTP/2."""
     key, cert = directory / "key.pem", directory / "cert.pem"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1"
     command += " -addext subjectAltName=IP:127.0.0.1"
     subprocess.run(
         [*command.split(), "-keyout", key, "-out", cert], check=True, capture_output=True
     )
-    return f" ssl; ssl_certificate {cert}; ssl_certificate_key {key}"
+    return f" ssl http2; ssl_certificate {cert}; ssl_certificate_key {key}"
 
 
 class TestTheIssuesTen:
@@ -220,8 +220,18 @@ class TestTheIssuesTen:
             and "proxy_set_header Connection" not in line
         )
         with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
-            assert site.findings(http(front)) == {"no-upgrade-headers": "error"}
+            assert site.findings(http(front)) == {"no-upgrade-headers": "warning"}
             assert "Upgrade: websocket" in site.text
+            assert "go on over HTTP, by streams" in site.text
+
+    def test_no_upgrade_headers_and_nothing_else(self, site, nginx_executable):
+        """Where there is no way over HTTP nobody is served."""
+        site.write(PROXY_FIX, WSHANDLER_FALLBACK=False)
+        [gone] = [line for line in SITE.splitlines(True) if "proxy_set_header Upgrade" in line]
+        broken = SITE.replace(gone, "")
+        with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
+            assert site.findings(http(front)) == {"no-upgrade-headers": "error"}
+            assert "over HTTP" not in site.text
 
     @pytest.mark.parametrize(
         "line", ["proxy_http_version", "proxy_set_header Upgrade", "proxy_set_header Connection"]
@@ -232,7 +242,7 @@ class TestTheIssuesTen:
         [gone] = [each for each in SITE.splitlines(True) if line in each]
         broken = SITE.replace(gone, "")
         with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
-            assert site.findings(http(front)) == {"no-upgrade-headers": "error"}
+            assert site.findings(http(front)) == {"no-upgrade-headers": "warning"}
 
     def test_http2_only(self, site, haproxy_executable):
         """A frontend that takes nothing else."""
@@ -491,6 +501,84 @@ def resumable(server):
     """A client that can come back."""
     url = f"ws://{server.netloc}/rooms/1/ws"
     return connect(url, subprotocols=["wshandler.1"])
+
+
+HOLDING = (
+    "proxy_ignore_headers X-Accel-Buffering; gzip on; gzip_types text/event-stream; "
+    "gzip_min_length 0; gzip_proxied any;"
+)
+
+
+class TestStreams:
+    """What clients have where no WebSocket gets through."""
+
+    def test_a_proxy_that_holds_them(self, site, nginx_executable):
+        """nginx that compresses, and does not listen to what the app says of buffering."""
+        site.write(PROXY_FIX)
+        holding = SITE.replace("proxy_read_timeout", f"{HOLDING} proxy_read_timeout")
+        with site.serve() as server, site.nginx(nginx_executable, server, holding) as front:
+            assert site.findings(http(front)) == {"stream-held": "warning"}
+            assert "`proxy_buffering off;`" in site.text
+
+    def test_upgrades_are_stripped_and_streams_held(self, site, nginx_executable):
+        """It is said what clients go on with."""
+        site.write(PROXY_FIX)
+        [gone] = [line for line in SITE.splitlines() if "proxy_set_header Upgrade" in line]
+        broken = SITE.replace(gone, HOLDING)
+        with site.serve() as server, site.nginx(nginx_executable, server, broken) as front:
+            found = {"no-upgrade-headers": "warning", "stream-held": "warning"}
+            assert site.findings(http(front)) == found
+            assert "go on over HTTP, by polls" in site.text
+
+    def test_a_proxy_that_ends_them(self, site, haproxy_executable):
+        """HAProxy has a time of its own for WebSockets."""
+        site.write(PROXY_FIX)
+        page = MarkdownPage(ROOT / "docs" / "operations.md")
+        [configuration] = page.code("HAProxy", "haproxy")
+        impatient = re.sub(r"timeout server +\w+", "timeout server 1s", configuration)
+        assert impatient != configuration
+        with (
+            site.serve() as server,
+            haproxy(haproxy_executable, impatient, "", server, site.directory) as front,
+        ):
+            found = site.findings_at_leisure(http(front), "--idle", "2")
+            assert found == {"stream-cut-off": "warning"}
+            assert "`timeout server 90s`" in site.text
+
+    def test_a_response_that_something_replaces(self, site):
+        """An `after_request` function that has something against event streams."""
+        site.write(
+            "@app.after_request\n"
+            "def replace(response):\n"
+            "    if response.mimetype == 'text/event-stream':\n"
+            "        return app.response_class('replaced', 418)\n"
+            "    return response\n"
+        )
+        with site.serve() as server:
+            assert site.findings(http(server)) == {"stream-lost": "warning"}
+            assert "an answer of 418" in site.text
+
+    def test_they_are_turned_off(self, site, nginx_executable):
+        """Nobody asks for one."""
+        site.write(PROXY_FIX, WSHANDLER_FALLBACK=False)
+        holding = SITE.replace("proxy_read_timeout", f"{HOLDING} proxy_read_timeout")
+        with site.serve() as server, site.nginx(nginx_executable, server, holding) as front:
+            assert site.findings(http(front)) == {}
+
+    def test_without_http2(self, site, nginx_executable):
+        """Tabs share six connections."""
+        site.write(PROXY_FIX)
+        listen = tls(site.directory).replace(" http2", "")
+        with site.serve() as server, site.nginx(nginx_executable, server, SITE, listen) as front:
+            found = site.findings_at_leisure(f"https://{front.netloc}", "--insecure")
+            assert found == {"no-http2": "note"}
+
+    def test_posts_without_a_bus(self, site):
+        """They come to any worker, and can't be handed over."""
+        site.write(WSHANDLER_BUS="none")
+        with site.serve() as server:
+            assert site.findings(http(server)) == {"workers-without-bus": "error"}
+            assert "refused with 503" in " ".join(site.text.split())
 
 
 class TestVisit:
@@ -794,7 +882,10 @@ class TestOthers:
             assert "X-Forwarded-For" not in site.text
 
     def test_the_scheme_is_overwritten(self, site, nginx_executable):
-        """TLS ends in the outer one of two proxies, and the inner one says what it has seen."""
+        """TLS ends in the outer one of two proxies, and the inner one says what it has seen.
+
+        It also keeps to itself what the app says of buffering.
+        """
         site.write(PROXY_FIX.replace("x_for=1", "x_for=2"))
         listen = tls(site.directory)
         with (
@@ -803,7 +894,7 @@ class TestOthers:
             site.nginx(nginx_executable, inner, SITE, listen) as front,
         ):
             found = site.findings(f"https://{front.netloc}", "--insecure")
-            assert found == {"forwarded-headers-missing": "error"}
+            assert found == {"forwarded-headers-missing": "error", "stream-held": "warning"}
             assert "told wrongly: X-Forwarded-Proto is 'http'" in site.text
             assert "$http_x_forwarded_proto" in site.text
 
@@ -879,11 +970,14 @@ class TestOthers:
             "    return response\n"
         )
         with site.serve() as server:
-            assert site.findings(http(server)) == {"upgrade-lost": "error"}
+            assert site.findings(http(server)) == {"upgrade-lost": "warning"}
 
     @pytest.mark.parametrize(
         ("waits_s", "ping_interval", "idle_s", "found"),
-        [(1, 20.0, 30, {"idle-cut-off": "error"}), (5, 0.5, 6, {})],
+        [
+            (1, 20.0, 30, {"idle-cut-off": "error", "stream-cut-off": "warning"}),
+            (2, 0.5, 3, {}),  # takes six seconds, for it waits twice
+        ],
     )
     def test_a_proxy_with_little_patience(
         self, site, nginx_executable, waits_s, ping_interval, idle_s, found
@@ -953,7 +1047,7 @@ class TestOthers:
             broken = SITE.replace("    location / {\n", location + "    location / {\n")
             with site.nginx(nginx_executable, server, broken) as front:
                 found = site.findings_at_leisure(http(front) + end)
-        assert found == ({} if "rooms" in end else {"no-upgrade-headers": "error"})
+        assert found == ({} if "rooms" in end else {"no-upgrade-headers": "warning"})
         assert ("Of /zoo: The proxy does not pass" in site.text) is ("rooms" not in end)
 
     def test_a_websocket_at_the_root(self, site):

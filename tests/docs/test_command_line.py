@@ -13,7 +13,13 @@ import pytest
 from websockets.sync.client import connect
 
 from flask_wshandler.cli.commands import COMMANDS
-from flask_wshandler.cli.doctor import app_checks, history_checks, proxy_checks, server_checks
+from flask_wshandler.cli.doctor import (
+    app_checks,
+    history_checks,
+    proxy_checks,
+    server_checks,
+    stream_checks,
+)
 from flask_wshandler.cli.doctor.findings import Finding, Severity
 
 from .markdown_page import MarkdownPage
@@ -22,7 +28,7 @@ from .programs import gunicorn, nginx
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGE = MarkdownPage(DOCS / "command-line.md")
-MODULES = (app_checks, server_checks, proxy_checks, history_checks)
+MODULES = (app_checks, server_checks, stream_checks, proxy_checks, history_checks)
 
 _ANCHORED_LINK = re.compile(r"\]\(([^)\s#]*)#([^)\s]+)\)")
 

@@ -25,6 +25,7 @@ WALKED = {
     "docs/howto/blueprints.md": "test_howto.py",
     "docs/howto/celery.md": "test_howto.py",
     "docs/howto/every-second.md": "test_howto.py",
+    "docs/howto/fallback.md": "test_howto.py",
     "docs/howto/files.md": "test_howto.py",
     "docs/howto/from-aspnet.md": "test_howto.py",
     "docs/howto/from-flask-sock.md": "test_howto.py",

@@ -4,7 +4,9 @@ import ast
 import contextlib
 import http.client
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -19,12 +21,13 @@ from tests.deadlines import DEADLINE_S, PAGE_DEADLINE_MS
 
 from .chat import greeting
 from .markdown_page import MarkdownPage
-from .programs import gunicorn
+from .programs import gunicorn, nginx
 from .walk import Walk, file_name
 
 ROOT = Path(__file__).resolve().parents[2]
 HOWTO = ROOT / "docs" / "howto"
 DOCKER = MarkdownPage(HOWTO / "docker.md")
+NGINX = MarkdownPage(HOWTO / "nginx.md")
 QUICK_START = MarkdownPage(ROOT / "docs" / "quickstart.md")
 
 
@@ -101,6 +104,7 @@ def redis_server(tmp_path):
     "page",
     [
         "blueprints.md",
+        "fallback.md",
         "from-aspnet.md",
         "from-flask-sock.md",
         "history.md",
@@ -209,6 +213,27 @@ def test_clients_that_come_back(walk, browser):
         reader.type_in("pkill -KILL -P $(cat lobby.pid)")
         page.wait_for_function("!window.isTheSame && document.body.innerText.includes('is here.')")
         robot.wait_for("something is missing: MESSAGES")
+
+
+def test_where_no_websocket_gets_through(walk, browser, tmp_path):
+    """Behind nginx without the line that the page names, it is a stream."""
+    executable = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if executable is None:
+        pytest.skip("nginx is missing: apt install nginx")
+    reader = walk("fallback.md")
+    reader.read_on()
+    [site] = NGINX.code("The site", "nginx")
+    site = re.sub(r"^ *proxy_set_header Upgrade.*\n", "", site, flags=re.MULTILINE)
+    with (
+        nginx(executable, site, "", reader, tmp_path) as front,
+        contextlib.closing(browser.new_page()) as page,
+    ):
+        page.set_default_timeout(PAGE_DEADLINE_MS)
+        for netloc, transport in ((reader.netloc, "websocket"), (front.netloc, "stream")):
+            page.goto(f"http://{netloc}/")
+            page.fill("input", "hello")
+            page.press("input", "Enter")
+            page.get_by_text(f"hello, by {transport}").wait_for()
 
 
 def test_sqlalchemy(walk):

@@ -13,7 +13,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from flask_wshandler.protocol.event_stream import message_event
 from flask_wshandler.resume.endpoint import Hello, Offer, Return, parse_hello, parse_offer
+from flask_wshandler.resume.posts import parse_entries
 from tests.deadlines import DEADLINE_S
 
 from .markdown_page import MarkdownPage
@@ -70,6 +72,21 @@ class Echo(WebSocketHandler):
     def on_away(self):
         self.send("due")
 """
+
+
+def test_the_events_are_what_is_sent():
+    """Each as it is shown, and the hello is one."""
+    [events] = PAGE.code("Over HTTP", "text")
+    texts = [line.partition(": ")[2] for line in events.splitlines() if line]
+    assert parse_hello(texts[0]) == Hello(SESSION, 0, False, ping=20)
+    sent = b"".join(message_event(text.encode(), is_text=True) for text in texts)
+    assert events.rstrip() == sent.decode().rstrip()
+
+
+def test_the_list_is_one():
+    """Of what a client may post."""
+    [posted] = PAGE.code("Over HTTP", "json")
+    assert parse_entries(posted.encode()) == ["mhello", b"m\0\1", "a12", "p", "c1000 bye"]
 
 
 class TestExample:

@@ -123,7 +123,13 @@ def workers_without_bus(facts: Facts) -> Finding | None:
         "workers-without-bus",
         Severity.ERROR,
         f'{count} workers, and WSHANDLER_BUS is "none": each has its own members of every '
-        "collection, and a broadcast reaches those of one worker only.",
+        "collection, and a broadcast reaches those of one worker only."
+        + (
+            " What clients post over HTTP is refused with 503 if it comes to another worker than "
+            "that of their handler."
+            if facts.setup["fallback"]
+            else ""
+        ),
         'Set WSHANDLER_BUS to "local", or to a redis:// address for several machines; or start '
         "one worker.",
     )
@@ -303,6 +309,7 @@ _SETTINGS = {
     "compression": "WSHANDLER_COMPRESSION",
     "max_message_size": "WSHANDLER_MAX_MESSAGE_SIZE",
     "ping_interval": "WSHANDLER_PING_INTERVAL",
+    "fallback": "WSHANDLER_FALLBACK",
     "max_connections": "WSHANDLER_MAX_CONNECTIONS",
     "history_size": "WSHANDLER_HISTORY_SIZE",
     "bus": "WSHANDLER_BUS",

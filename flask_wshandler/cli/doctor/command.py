@@ -15,13 +15,13 @@ from flask.cli import with_appcontext
 from ...monitoring.process_report import ProcessFacts
 from ..tables import json_option, print_json, print_paragraph
 from ..workers import hush_the_log
-from . import app_checks, history_checks, proxy_checks, server_checks
+from . import app_checks, history_checks, proxy_checks, server_checks, stream_checks
 from .evidence import Facts
 from .findings import Finding, Severity
 from .inspection import examine
 from .site_url import Address
 
-OF_VISITS = (*server_checks.CHECKS, *proxy_checks.CHECKS)
+OF_VISITS = (*server_checks.CHECKS, *stream_checks.CHECKS, *proxy_checks.CHECKS)
 CHECKS = (*OF_VISITS, *app_checks.CHECKS, *history_checks.CHECKS)
 
 
@@ -43,7 +43,7 @@ CHECKS = (*OF_VISITS, *app_checks.CHECKS, *history_checks.CHECKS)
     type=click.FloatRange(0, 3600),
     default=0.0,
     metavar="SECONDS",
-    help="With --url: keep a WebSocket silent so long, and see whether something cuts it off.",
+    help="With --url: keep a WebSocket and a stream silent so long; does something cut them off?",
 )
 @json_option
 @with_appcontext
@@ -51,7 +51,7 @@ def doctor(url: str | None, insecure: bool, timeout_s: float, idle_s: float, as_
     """Say what is wrong with this app's WebSockets, and what to do.
 
     With --url the running server is looked at, too, through whatever proxies stand before it: by
-    two requests that are answered before the app's own code. The exit status is 1 if there are
+    requests that are answered before the app's own code. The exit status is 1 if there are
     errors or warnings.
     """
     hush_the_log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import time
@@ -22,6 +23,7 @@ from .history_look import look_at_history
 from .server_config import configured_workers
 from .site_probe import Visit, Visitor
 from .site_url import Address
+from .stream_visit import Outcome
 
 _MOST_VISITS = 10
 _LOOK_AGAIN_S = 0.1
@@ -36,7 +38,10 @@ def examine(
     idle_s: float = 0,
     checks_certificate: bool = True,
 ) -> Facts:
-    """See all there is to see; `timeout_s` bounds each step. One WebSocket is idle for `idle_s`."""
+    """See all there is to see; `timeout_s` bounds each step.
+
+    One WebSocket and one stream over HTTP are idle for `idle_s` each.
+    """
     state = state_of(app)
     addresses, left_out = ([], 0) if address is None else _addresses(app, address)
     visits = _visit_all(app, addresses, timeout_s, idle_s, checks_certificate)
@@ -85,18 +90,21 @@ def _visit_all(
     idle_s: float,
     checks_certificate: bool,
 ) -> list[Visit]:
-    """Go to one after the other; not further if nobody is there. The first WebSocket is idle."""
+    """Go to one after the other; not further if nobody is there. The first connections are idle."""
     visits: list[Visit] = []
     for address in addresses:
+        visitor = functools.partial(
+            Visitor,
+            address,
+            timeout_s=timeout_s,
+            idle_s=0 if visits else idle_s,
+            checks_certificate=checks_certificate,
+        )
         with operator_proof.proof(app) as proof:
-            visitor = Visitor(
-                address,
-                proof,
-                timeout_s,
-                idle_s=0 if visits else idle_s,
-                checks_certificate=checks_certificate,
-            )
-            visits.append(visitor.visit())
+            visit = visitor(proof=proof).visit()
+        # Another one: a proof holds for a minute, and a connection may have been idle for longer.
+        with operator_proof.proof(app) as proof:
+            visits.append(visitor(proof=proof).visit_stream(visit))
         if visits[-1].is_nobody_there:
             break
     return visits
@@ -106,6 +114,8 @@ def _expected_on_bus(visit: Visit | None) -> ProcessFacts | None:
     """The visited worker, if it is one that can be asked by others."""
     if visit is None or visit.upgrade is None or not visit.has_exchanged:
         return None
+    if visit.stream is not None and visit.stream.outcome is Outcome.REFUSED:
+        return None  # workers end just now, perhaps that one
     report = visit.upgrade
     # Else there is no bus that it could be on, which is another finding.
     is_on_a_bus = report["setup"]["bus"] != "none" and not report["bus_trouble"]

@@ -6,6 +6,7 @@ from ...transports.capacity import RefusalReason
 from .evidence import Facts
 from .findings import Finding, Severity
 from .site_probe import Trouble
+from .stream_visit import Outcome
 
 
 def unreachable(facts: Facts) -> Finding | None:
@@ -141,12 +142,26 @@ def no_upgrade_headers(facts: Facts) -> Finding | None:
         lost.append(f"HTTP/1.1 (it is {upgrade['protocol']})")
     return Finding(
         "no-upgrade-headers",
-        Severity.ERROR,
+        _severity_without_websockets(facts),
         f"The proxy does not pass the upgrade on: {', '.join(lost)} of the request did not reach "
-        "the app, which takes it for one of a page.",
+        f"the app, which takes it for one of a page.{_who_goes_on(facts)}",
         "In nginx: `proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
         "proxy_set_header Connection $connection_upgrade;` in this location.",
     )
+
+
+def _severity_without_websockets(facts: Facts) -> Severity:
+    stream = None if facts.visit is None else facts.visit.stream
+    return Severity.WARNING if stream is not None and stream.is_served else Severity.ERROR
+
+
+def _who_goes_on(facts: Facts) -> str:
+    """Of clients that have no WebSocket."""
+    stream = None if facts.visit is None else facts.visit.stream
+    if stream is None or not stream.is_served:
+        return ""
+    how = "streams" if stream.outcome is Outcome.STREAM else "polls"
+    return f" Clients by this package's client.js go on over HTTP, by {how}; others do not."
 
 
 def handshake_refused(facts: Facts) -> Finding | None:
@@ -186,8 +201,9 @@ def upgrade_lost(facts: Facts) -> Finding | None:
     answer = f"an answer of {visit.upgrade_status}" if visit.upgrade_status else visit.detail
     return Finding(
         "upgrade-lost",
-        Severity.ERROR,
-        f"The app is reached, but a WebSocket to it fails: {answer or 'no message came back'}.",
+        _severity_without_websockets(facts),
+        f"The app is reached, but a WebSocket to it fails: {answer or 'no message came back'}."
+        + _who_goes_on(facts),
         "Look into the proxy's log. An `after_request` function or a middleware that replaces the "
         "response does this, too.",
     )

@@ -1,10 +1,10 @@
-"""A visit to the running server: two requests with the operator's proof, as a browser would come.
+"""A visit to the running server: requests with the operator's proof, as a browser would come.
 
-The first asks for a page. Only if the app answers it with its report comes the second, which asks
-for a WebSocket: so a server that does not know the proof is never asked to open one of the app's.
-That one says of itself that it comes from elsewhere, as anybody may; see `FORGED_ADDRESS`.
-Nothing but the address that was given is connected to; environment variables for proxies don't
-count.
+The first asks for a page. Only if the app answers it with its report come the others, which ask
+for a WebSocket, and for a stream over HTTP where the app has such: so a server that does not know
+the proof is never asked to open one of the app's. The request for a WebSocket says of itself that
+it comes from elsewhere, as anybody may; see `FORGED_ADDRESS`. Nothing but the address that was
+given is connected to; environment variables for proxies don't count.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ...transports.capacity import RefusalReason
 from ..json_shape import has_shape
 from .protocol_probe import speaks_http2, speaks_plainly, speaks_tls, tls_context
 from .site_url import Address
+from .stream_visit import StreamVisit, StreamVisitor
 
 FORGED_ADDRESS = "192.0.2.77"
 """Sent as X-Forwarded-For with the second request. RFC 5737: of documentation, nobody's."""
@@ -83,6 +84,15 @@ class Visit:
     has_exchanged: bool = False
     #: After so many silent seconds the connection was lost, without a close; None if it was not.
     cut_off_after_s: float | None = None
+    #: What came of a stream over HTTP; None if none was asked for.
+    stream: StreamVisit | None = None
+    #: Whether the proxy speaks HTTP/2 to who asks for it by TLS; None if that was not asked.
+    has_http2: bool | None = None
+
+    @property
+    def may_connect(self) -> bool:
+        """Whether a client could be served, as far as a page tells."""
+        return self.page is not None and not self.page["socket_obstacle"]
 
     @property
     def is_nobody_there(self) -> bool:
@@ -132,7 +142,7 @@ class Visitor:
         idle_s: float = 0,
         checks_certificate: bool = True,
     ) -> None:
-        """For `idle_s` the WebSocket stays open and silent, as a client's does."""
+        """For `idle_s` a connection stays open and silent, as a client's does."""
         self._address = address
         self._headers = {HEADER: proof}
         if address.authorization:
@@ -142,9 +152,9 @@ class Visitor:
         self._checks_certificate = checks_certificate
 
     def visit(self) -> Visit:
-        """Make both requests. Never raises for what the other side does."""
+        """Ask for a page and a WebSocket. Never raises for what the other side does."""
         visit = self._get()
-        if visit.page is None or visit.page["socket_obstacle"]:
+        if not visit.may_connect:
             return visit
         for _ in range(_MOST_RETRIES):
             found = self._upgrade(visit)
@@ -152,6 +162,25 @@ class Visitor:
                 return found
             time.sleep(_RETRY_S)
         return self._upgrade(visit)
+
+    def visit_stream(self, visit: Visit) -> Visit:
+        """Ask for a stream as well, where the app that was visited has such. Never raises."""
+        page = visit.page
+        if page is None or not visit.may_connect or not page["setup"]["fallback"]:
+            return visit
+        visitor = StreamVisitor(
+            self._address, self._headers, self._http_connection, MEDIA_TYPE, self._timeout_s
+        )
+        with contextlib.closing(visitor):
+            stream = visitor.look(self._idle_s)
+        return dataclasses.replace(visit, stream=stream, has_http2=self._has_http2())
+
+    def _has_http2(self) -> bool | None:
+        address = self._address
+        if not address.is_secure:
+            return None
+        checks = self._checks_certificate
+        return speaks_http2(address, self._timeout_s, checks_certificate=checks)
 
     def _get(self) -> Visit:
         own_port = None
