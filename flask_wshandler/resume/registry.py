@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..protocol.carrier import Transport
-from .door import Door, is_owner
+from .door import Door, is_owner, obstacle
 from .endpoint import Endpoint, Offer, ResumeProtocolError, Return
 from .passing import Answer, Passed
 from .postbox import Posted
@@ -244,7 +244,13 @@ class Resumables:
         owner = _owner_of(session)
         if owner == self._door.name:
             return self._find_by(session) is not None
-        return self._letters is not None and is_owner(owner)
+        letters = self._letters
+        if letters is None or not is_owner(owner):
+            return False
+        if letters.knows(owner) or self._door.has(owner):
+            return True
+        # On this machine all have a door, unless that can't be.
+        return self._reaches_far or bool(obstacle())
 
     def post(self, post: Post) -> Posted:
         """Have the process take it that has the client's connection. Waits two seconds at most."""

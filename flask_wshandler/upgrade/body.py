@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _PATIENCE_S = 5.0
 """Beside what `SLOWEST_BYTES_PER_S` takes."""
 _WAIT_FOR_SEAT_S = 0.25
+_A_MOMENT_S = 0.05
 _MOST_SEATS = 100
+_MOST_THROWN_AWAY_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 
 
@@ -44,9 +46,9 @@ class Bodies:
 
     def read(self, environ: Mapping[str, Any], max_bytes: int) -> bytes:
         """The body of `max_bytes` at most. Raises `BodyTooLarge`, `BodyTooSlow` or `NoSeat`."""
-        declared = environ.get("CONTENT_LENGTH") or ""
-        size = int(declared) if declared.isascii() and declared.isdigit() else None
+        size = _size_of(environ)
         if size is not None and size > max_bytes:
+            self._throw_away(environ, size)
             raise BodyTooLarge
         if size is None and not environ.get("wsgi.input_terminated"):
             return b""
@@ -55,7 +57,7 @@ class Bodies:
         if not seats.acquire(timeout=_WAIT_FOR_SEAT_S):
             raise NoSeat
         try:
-            body = _read(environ, wanted)
+            body = _read(environ, wanted, _PATIENCE_S + wanted / SLOWEST_BYTES_PER_S)
         finally:
             seats.release()
         if size is None and len(body) > max_bytes:
@@ -64,14 +66,45 @@ class Bodies:
             raise BodyTooSlow  # the client has gone
         return body
 
+    def _throw_away(self, environ: Mapping[str, Any], size: int) -> None:
+        """Read on, for a client that would not hear the answer before it has said all."""
+        seats = self._seats
+        if size > _MOST_THROWN_AWAY_BYTES or not seats.acquire(timeout=_WAIT_FOR_SEAT_S):
+            raise BodyTooLarge
+        try:
+            _read(environ, size, _PATIENCE_S)
+        except BodyTooSlow:
+            raise BodyTooLarge from None
+        finally:
+            seats.release()
+
 
 def _seat_count() -> int:
     threads = server_process().request_threads
     return _MOST_SEATS if threads is None else max(1, threads // 2)
 
 
-def _read(environ: Mapping[str, Any], wanted: int) -> bytes:
-    until_s = time.monotonic() + _PATIENCE_S + wanted / SLOWEST_BYTES_PER_S
+def is_thrown_away(environ: Mapping[str, Any]) -> bool:
+    """Read a body that is of no use, if it is short and here already; whether that is all of it.
+
+    A server that serves several requests on a connection would wait for the rest.
+    """
+    size = _size_of(environ)
+    if size is None or size > _READ_BYTES:
+        return size is None and not environ.get("wsgi.input_terminated")
+    try:
+        return len(_read(environ, size, _A_MOMENT_S)) == size
+    except BodyTooSlow:
+        return False
+
+
+def _size_of(environ: Mapping[str, Any]) -> int | None:
+    declared = environ.get("CONTENT_LENGTH") or ""
+    return int(declared) if declared.isascii() and declared.isdigit() else None
+
+
+def _read(environ: Mapping[str, Any], wanted: int, seconds: float) -> bytes:
+    until_s = time.monotonic() + seconds
     sock = find_socket(environ)
     before = None if sock is None else sock.gettimeout()
     body = bytearray()

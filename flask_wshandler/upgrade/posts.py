@@ -8,6 +8,7 @@ but what opens its session.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import weakref
@@ -26,7 +27,7 @@ from ..transports.handoff import find_socket
 from .admission import is_of_foreign_page
 from .answer import SEND_PATH
 from .app_state import find_state
-from .body import Bodies, BodyTooLarge, BodyTooSlow, NoSeat
+from .body import Bodies, BodyTooLarge, BodyTooSlow, NoSeat, is_thrown_away
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,6 +90,8 @@ class _Posts:
             status, outcome = _STATUS_OF[posted], posted.value
         except _Refused as refused:
             status, outcome = refused.status, refused.outcome
+            if not is_thrown_away(environ):
+                _read_no_more(environ)
         state.engine.posts.add(outcome)
         response = _response(status)
         return response(environ, start_response)
@@ -112,7 +115,7 @@ class _Posts:
         except ResumeProtocolError:
             raise _Refused(400, "invalid") from None
         if not state.resumables.may_have(session):
-            return Posted.UNKNOWN
+            raise _Refused(404, Posted.UNKNOWN.value)
         body = self._read(state, environ, session)
         return state.resumables.post(Post(session, _user_of(app, environ), first, body))
 
@@ -127,13 +130,10 @@ class _Posts:
         try:
             return self._bodies.read(environ, most)
         except BodyTooLarge:
-            _read_no_more(environ)
             raise _Refused(413, Posted.TOO_LARGE.value) from None
         except NoSeat:
-            _read_no_more(environ)
             raise _Refused(429, Posted.FULL.value) from None
         except BodyTooSlow:
-            _read_no_more(environ)
             raise _Refused(408, "slow") from None
         finally:
             with self._lock:
@@ -151,8 +151,9 @@ def _read_no_more(environ: WSGIEnvironment) -> None:
     """Have the server not wait for the rest of the body, to find the next request behind it."""
     sock = find_socket(environ)
     if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RD)
+        # Not by its own method: with TLS that would have the answer go out without.
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as plain:
+            plain.shutdown(socket.SHUT_RD)
 
 
 def _response(status: int) -> Response:

@@ -1,5 +1,6 @@
 """Where no WebSocket gets through, on every kind of server: the same handlers."""
 
+import contextlib
 import itertools
 import json
 import signal
@@ -461,7 +462,8 @@ def test_a_stop_says_what_was_taken(start, id, server_kind):
         for number in range(5):
             assert client.ask("count").startswith(f"{number + 1} ")
     [stream, poll] = clients
-    poll.come_back(resumed=True)
+    assert poll.stream.read_event() is None
+    poll.come_back(resumed=True)  # and has nothing to wait for
     server.signal(signal.SIGINT if server_kind == "werkzeug" else signal.SIGTERM)
     code, _ = stream.read_close()
     assert code in (1001, 1012)
@@ -470,3 +472,19 @@ def test_a_stop_says_what_was_taken(start, id, server_kind):
         client.leave()  # as who has been told that this is the connection's end
         assert server.wait_for_event("close", f"{id}-{client.transport}")["code"] == code
     server.wait_for_end()
+
+
+def test_slow_posts_of_nobody_hold_no_thread(start):
+    """Refused at once; and the server does not wait for what has not come, either."""
+    server = start("gthread", "--threads", "2", "--keep-alive", "30")
+    with contextlib.ExitStack() as slow:
+        for _ in range(6):
+            client = slow.enter_context(RawClient(server.host))
+            client.send(
+                b"POST /wshandler/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"X-WSHandler-Session: 00000000~a~b\r\nContent-Length: 9000\r\n\r\n["
+            )
+            assert client.read_response() == 404
+            client.send(b'"')
+        assert server.get("/stats").status == 200
+        assert Streaming(server, "/echo").ask("x") == "x"
