@@ -24,8 +24,11 @@ from urllib.parse import parse_qsl, unquote
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as Unreachable
-from redis.exceptions import MovedError, RedisError
+from redis.exceptions import RedisError
 from redis.retry import Retry
+
+_MOVED = re.compile(r"(?:MOVED )?\d+ (\S+:\d+)")
+"""What redis-py keeps of a node's answer, by its release with the first word or without."""
 
 _SCHEMES = {
     "redis": "redis",
@@ -275,10 +278,11 @@ class RedisAddress:
 
 def reason_of(error: Exception) -> str:
     """What a line of the log says of one of `LOST`, as a part of a sentence."""
-    if isinstance(error, MovedError):  # of which redis-py keeps the number and the address
+    moved = _MOVED.fullmatch(str(error))
+    if moved is not None:
         return (
             "it is a node of a cluster that has other names than this app's; write the address "
-            f"of the one that has them, now {_joined(error.host, error.port)}"
+            f"of the one that has them, now {moved[1]}"
         )
     return str(error).rstrip(".") or type(error).__name__
 
