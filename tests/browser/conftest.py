@@ -16,7 +16,7 @@ from .peer import Peer
 STEP_MS = 500
 
 
-# Not for the session: there can be one Playwright at a time, and tests/site has its own.
+# Not for the session: there can be one Playwright at a time in a process, and others have theirs.
 @pytest.fixture(scope="module")
 def browser():
     with chromium() as browser:

@@ -55,7 +55,7 @@ def proxied_chat(tmp_path: Path) -> Iterator[Program]:
         yield running
 
 
-# Not for the session: there can be one Playwright at a time, and tests/site has its own.
+# Not for the session: there can be one Playwright at a time in a process, and others have theirs.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with chromium() as browser:

@@ -241,7 +241,8 @@ class Visitors:
             self.faults.append(f"console {message.type}: {message.text}")
 
 
-@pytest.fixture(scope="session")
+# Not for the session: there can be one Playwright at a time in a process, and others have theirs.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with chromium() as browser:
         from playwright.sync_api import expect  # not everybody has it
