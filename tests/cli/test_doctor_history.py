@@ -81,8 +81,8 @@ def test_a_worker_can_not_use_the_log(site, commands, runtime):
     send(commands, "hello")
     with site.serve() as server:
         url = f"ws://{server.netloc}/chat"
+        log_of(site, runtime).chmod(0o640)  # it is looked at when a process opens it
         with connect(url, open_timeout=DEADLINE_S, max_size=None) as ws:
-            log_of(site, runtime).chmod(0o640)
             ws.send("x")
             assert ws.recv(DEADLINE_S) == "x"
             log_of(site, runtime).chmod(0o600)

@@ -33,7 +33,7 @@ class Listener:
         self._thread.start()
 
     def _listen(self):
-        with contextlib.suppress(OSError):  # the test has ended
+        with contextlib.suppress(OSError, ValueError):  # the test has ended, and closed it
             self._listen_to_all()
 
     def _listen_to_all(self):

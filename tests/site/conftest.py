@@ -116,8 +116,9 @@ class Site:
         with contextlib.ExitStack() as stack:
             while len(clients) < 2:
                 assert time.monotonic() < deadline_s, "all connections are one worker's"
+                # It reads on, whatever it is told: else it would not see the answer to its close.
                 client = stack.enter_context(
-                    connect(f"ws://127.0.0.1:{self.port}{path}", **options)
+                    connect(f"ws://127.0.0.1:{self.port}{path}", max_queue=None, **options)
                 )
                 # One that is not wanted goes: a game has few places.
                 if clients.setdefault(self.worker_of(client), client) is not client:
