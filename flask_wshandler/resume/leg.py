@@ -135,6 +135,10 @@ class Leg(Connection):
         #: Of what it belongs to, from its start on.
         self._endpoint = lasting.endpoint
         self._stop_reading(PAUSED_UNTIL_STARTED)
+        self._begin(carrier)
+
+    def _begin(self, carrier: Carrier) -> None:
+        """Set what a derived class has besides."""
 
     @property
     def lasting(self) -> LastingConnection:

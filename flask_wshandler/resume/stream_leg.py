@@ -23,11 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..protocol.carrier import Carrier
-    from ..protocol.connection import Callbacks
     from ..protocol.frames import Message
-    from ..protocol.limits import ClientSettings
-    from ..protocol.send_queue import QueueBudget
-    from .leg import LastingConnection
 
 _OPEN = State.OPEN
 
@@ -46,17 +42,7 @@ class StreamLeg(Leg):
 
     __slots__ = ("_is_chunked", "_stray_bytes")
 
-    def __init__(
-        self,
-        lasting: LastingConnection,
-        callbacks: Callbacks,
-        settings: ClientSettings,
-        carrier: Carrier,
-        budget: QueueBudget | None,
-        *,
-        is_first: bool,
-    ) -> None:
-        super().__init__(lasting, callbacks, settings, carrier, budget, is_first=is_first)
+    def _begin(self, carrier: Carrier) -> None:
         self._is_chunked = carrier.is_chunked
         self._stray_bytes = 0  # the turn's
 
@@ -194,17 +180,8 @@ class PollLeg(StreamLeg):
 
     __slots__ = ("_ends_at_s", "_is_ending", "_may_be_silent", "is_answered")
 
-    def __init__(
-        self,
-        lasting: LastingConnection,
-        callbacks: Callbacks,
-        settings: ClientSettings,
-        carrier: Carrier,
-        budget: QueueBudget | None,
-        *,
-        is_first: bool,
-    ) -> None:
-        super().__init__(lasting, callbacks, settings, carrier, budget, is_first=is_first)
+    def _begin(self, carrier: Carrier) -> None:
+        super()._begin(carrier)
         self.is_answered = False
         # Guarded by _lock.
         self._is_ending = False

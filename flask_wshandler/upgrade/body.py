@@ -6,6 +6,7 @@ one slowly; others wait for a moment, and are told to come again.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from ..transports.handoff import find_socket
 from ..transports.wsgi_server import server_process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _PATIENCE_S = 5.0
 """Beside what `SLOWEST_BYTES_PER_S` takes."""
@@ -53,13 +54,8 @@ class Bodies:
         if size is None and not environ.get("wsgi.input_terminated"):
             return b""
         wanted = max_bytes + 1 if size is None else size
-        seats = self._seats
-        if not seats.acquire(timeout=_WAIT_FOR_SEAT_S):
-            raise NoSeat
-        try:
+        with self._seat():
             body = _read(environ, wanted, _PATIENCE_S + wanted / SLOWEST_BYTES_PER_S)
-        finally:
-            seats.release()
         if size is None and len(body) > max_bytes:
             raise BodyTooLarge
         if size is not None and len(body) < size:
@@ -68,13 +64,17 @@ class Bodies:
 
     def _throw_away(self, environ: Mapping[str, Any], size: int) -> None:
         """Read on, for a client that would not hear the answer before it has said all."""
+        if size <= _MOST_THROWN_AWAY_BYTES:
+            with contextlib.suppress(BodyTooSlow, NoSeat), self._seat():
+                _read(environ, size, _PATIENCE_S)
+
+    @contextlib.contextmanager
+    def _seat(self) -> Iterator[None]:
         seats = self._seats
-        if size > _MOST_THROWN_AWAY_BYTES or not seats.acquire(timeout=_WAIT_FOR_SEAT_S):
-            raise BodyTooLarge
+        if not seats.acquire(timeout=_WAIT_FOR_SEAT_S):
+            raise NoSeat
         try:
-            _read(environ, size, _PATIENCE_S)
-        except BodyTooSlow:
-            raise BodyTooLarge from None
+            yield
         finally:
             seats.release()
 
