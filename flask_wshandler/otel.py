@@ -94,7 +94,7 @@ class _Spans:
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
-    def handshake_came(self) -> None:
+    def request_came(self) -> None:
         """Its span is the server's or Flask's."""
 
     def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Interceptor:
@@ -151,7 +151,7 @@ class _Durations:
             explicit_bucket_boundaries_advisory=BOUNDS_S,
         )
 
-    def handshake_came(self) -> None:
+    def request_came(self) -> None:
         """There is nothing to prepare."""
 
     def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Interceptor:

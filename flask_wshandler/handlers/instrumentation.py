@@ -30,8 +30,11 @@ _KEY = "wshandler.observers"
 class Instrumentation(Protocol):
     """What wants to know of an app's WebSockets."""
 
-    def handshake_came(self) -> None:
-        """A handshake is about to be accepted or refused. In its request; must not wait."""
+    def request_came(self) -> None:
+        """A client's handshake, or what it posts, is about to be accepted or refused.
+
+        In the request's thread; must not wait.
+        """
 
     def accepted(self, handler: WebSocketHandler, snapshot: RequestSnapshot) -> Interceptor:
         """A handshake is accepted, in this request. Returns what goes around each callback."""

@@ -56,7 +56,7 @@ class Measured:
 
     # What an instrumentation is told.
 
-    def handshake_came(self) -> None:
+    def request_came(self) -> None:
         """From now on this process has something to tell."""
         self._ledger.join()
 

@@ -133,7 +133,7 @@ def admit(
     `accept_websocket_request`.
     """
     for instrumentation in instrumentations_of(app):
-        instrumentation.handshake_came()
+        instrumentation.request_came()
     refusals = state.engine.refusals
     transport = requested_transport(state.settings)
     answer: Answer

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from flask import Flask, Request, Response
 from werkzeug.exceptions import HTTPException, default_exceptions
 
+from ..handlers.instrumentation import instrumentations_of
 from ..handlers.request_snapshot import user_in
 from ..protocol.origins import is_origin_allowed
 from ..resume.endpoint import ResumeProtocolError
@@ -85,6 +86,8 @@ class _Posts:
         state = None if app is None else find_state(app)
         if app is None or state is None or not state.settings.fallback:
             return self._wsgi_app(environ, start_response)
+        for instrumentation in instrumentations_of(app):
+            instrumentation.request_came()
         try:
             posted = self._take(app, state, environ)
             status, outcome = _STATUS_OF[posted], posted.value

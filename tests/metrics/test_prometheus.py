@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import contextlib
 import http.client
+import json
 import signal
 import tempfile
 import threading
@@ -118,6 +119,28 @@ def test_what_clients_do_is_in_the_next_scrape(start):
     assert now.value("flask_wshandler_failures_total", callback="on_message") == 1
     assert now.value("flask_wshandler_received_bytes_total") >= 5 * (2 + 4 + 5)
     assert now.value("flask_wshandler_sent_bytes_total") >= 5 * (2 + 5)
+
+
+def test_a_worker_that_was_only_posted_to_has_something_to_tell(start):
+    """Whoever has had a WebSocket is asked, and so is who has had but posts of other workers'."""
+    server = start("gthread", "--workers", "2")
+    headers = {"X-WSHandler-Session": "of-nobody", "Content-Type": "application/json"}
+    posts = collections.Counter()
+    with contextlib.ExitStack() as open_ones:
+
+        def post():
+            connection = http.client.HTTPConnection(server.host)
+            open_ones.enter_context(contextlib.closing(connection))
+            connection.request("GET", "/page")
+            pid = json.load(connection.getresponse())["pid"]
+            connection.request("POST", "/wshandler/send", "[]", headers)
+            assert connection.getresponse().status == 404
+            posts[pid] += 1
+            return len(posts) == 2
+
+        server.wait_for(post, "a post to each worker", DEADLINE_S)
+    posted = scrape(server).value("flask_wshandler_posts_total", outcome="unknown")
+    assert posted == posts.total()
 
 
 def test_a_killed_worker_takes_its_gauges_and_leaves_its_counters(start):
