@@ -303,6 +303,11 @@ class HandlerCallbacks:
             failures.append(error)
 
 
+def callbacks_class_of(handler: WebSocketHandler) -> type[HandlerCallbacks]:
+    """What calls handlers of this kind."""
+    return handler._callbacks_class or HandlerCallbacks
+
+
 def _advice_about(error: BaseException) -> str:
     """What to do about an exception that would have been an answer in a view; else empty."""
     if isinstance(error, HTTPException):

@@ -20,7 +20,6 @@ from ..protocol.frames import Message, OutgoingMessage
 from .callbacks import HandlerCallbacks
 from .flask_internals import tell_teardown
 from .handler import WebSocketHandler
-from .instrumentation import InstrumentedCallbacks
 from .signals import message_received, websocket_connected, websocket_disconnected
 
 if TYPE_CHECKING:
@@ -310,7 +309,4 @@ class FunctionCallbacks(HandlerCallbacks):
         return None
 
 
-class InstrumentedFunctionCallbacks(InstrumentedCallbacks, FunctionCallbacks):
-    """Calls this package's own part of a function, through interceptors."""
-
-    __slots__ = ()
+FunctionHandler._callbacks_class = FunctionCallbacks  # which needs what the handler has

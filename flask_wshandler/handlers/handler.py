@@ -164,6 +164,9 @@ class WebSocketHandler:
     #: Of a handler that has joined a collection, or has ended.
     _as_member: Member | None = None
 
+    # What runs the callbacks, if not `callbacks.HandlerCallbacks`, which is above this module.
+    _callbacks_class: ClassVar[Any] = None
+
     # The method that takes each kind of message, None where nothing is overridden.
     _text_callback: ClassVar[str | None] = None
     _binary_callback: ClassVar[str | None] = None

@@ -51,23 +51,36 @@ def instrumentations_of(app: Flask) -> Sequence[Instrumentation]:
     return instrumentations
 
 
-class InstrumentedCallbacks(HandlerCallbacks):
+class _Instrumented(HandlerCallbacks):
     """Calls one handler through interceptors."""
 
-    __slots__ = ("_interceptors",)
+    _interceptors: Sequence[Interceptor]
+
+    __slots__ = ()
 
     def __init__(
         self,
         handler: WebSocketHandler,
         snapshot: RequestSnapshot,
         running: Running,
-        interceptors: Sequence[Interceptor],
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         super().__init__(handler, snapshot, running)
-        self._interceptors = interceptors
+        self._interceptors = interceptors  # type: ignore[misc]  # a slot of the derived class
 
     def call(self, callback: Callable[..., object], message: Message | None = None) -> int | None:
         """Call `callback` through each of the interceptors."""
         for interceptor in self._interceptors:
             callback = around(callback, functools.partial(interceptor, callback))
         return super().call(callback, message)
+
+
+def instrumented(kind: type[HandlerCallbacks]) -> Callable[..., HandlerCallbacks]:
+    """A class like `kind`, which is given interceptors, too, and calls the handler through them."""
+    return _instrumented(kind)  # type: ignore[arg-type]  # a class is hashable
+
+
+@functools.lru_cache(16)
+def _instrumented(kind: type[HandlerCallbacks]) -> Callable[..., HandlerCallbacks]:
+    name = f"Instrumented{kind.__name__}"
+    return type(name, (_Instrumented, kind), {"__slots__": ("_interceptors",)})

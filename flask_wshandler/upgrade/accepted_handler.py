@@ -10,17 +10,18 @@ from flask import Flask, Request, g, has_request_context, request, session
 from flask.sessions import SessionMixin
 
 from ..handlers.callback_context import ACCEPTED_KEY, copied_variables, kept_globals
-from ..handlers.callbacks import HandlerCallbacks
+from ..handlers.callbacks import callbacks_class_of
 from ..handlers.context import WebSocketContext, user_id_of
-from ..handlers.flask_sock import FunctionCallbacks, FunctionHandler, InstrumentedFunctionCallbacks
+from ..handlers.flask_sock import FunctionHandler
 from ..handlers.handler import WebSocketHandler, accept_handler, end_handler, find_member
-from ..handlers.instrumentation import InstrumentedCallbacks, instrumentations_of
+from ..handlers.instrumentation import instrumentations_of, instrumented
 from ..handlers.request_snapshot import RequestSnapshot, user_in
 from ..resume.registry import Client, Who
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..handlers.callbacks import HandlerCallbacks
     from ..handlers.slow_callbacks import Running
     from .takeover import Upgrade
 
@@ -51,16 +52,14 @@ class AcceptedHandler:
     def callbacks(self, running: Running) -> HandlerCallbacks:
         """What calls the handler, with what observes it around."""
         handler, snapshot = self._handler, self._snapshot
+        kind = callbacks_class_of(handler)
         instrumentations = instrumentations_of(snapshot.app)
-        is_function = isinstance(handler, FunctionHandler)
         if not instrumentations:
-            kind = FunctionCallbacks if is_function else HandlerCallbacks
             return kind(handler, snapshot, running)
         interceptors = [
             instrumentation.accepted(handler, snapshot) for instrumentation in instrumentations
         ]
-        instrumented = InstrumentedFunctionCallbacks if is_function else InstrumentedCallbacks
-        return instrumented(handler, snapshot, running, interceptors)
+        return instrumented(kind)(handler, snapshot, running, interceptors)
 
     def take_request(self) -> None:
         """Make the current request the handler's, and no other's."""
