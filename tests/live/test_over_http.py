@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import select
 import signal
 import time
 
@@ -360,13 +361,22 @@ def test_a_post_that_does_not_come(start):
     """It is waited for a while, and holds nobody else up for longer."""
     server = start("gthread")
     client = Streaming(server, "/echo")
-    with RawClient(server.host) as slow:
-        slow.send(
-            f"POST /wshandler/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            f"X-WSHandler-Session: {client.session}\r\nContent-Length: 9\r\n\r\n[".encode()
-        )
-        server.wait_for(lambda: client.post(["p"]) == 429, "reading of it")
-        assert slow.read_response() == 408
+    begun = (
+        f"POST /wshandler/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"X-WSHandler-Session: {client.session}\r\nContent-Length: 9\r\n\r\n[".encode()
+    )
+    with contextlib.ExitStack() as open_ones:
+        slow_ones = []
+
+        def is_waited_for():
+            # One that has come while another was read was refused itself.
+            if not slow_ones or select.select([slow_ones[-1].socket], [], [], 0)[0]:
+                slow_ones.append(open_ones.enter_context(RawClient(server.host)))
+                slow_ones[-1].send(begun)
+            return client.post(["p"]) == 429
+
+        server.wait_for(is_waited_for, "reading of it")
+        assert slow_ones[-1].read_response() == 408
     assert client.ask("x") == "x"
 
 
