@@ -15,7 +15,7 @@ MODULES = {
 FLOORS = (
     ("runtime", "protocol"),
     ("settings", "bus", "handlers"),
-    ("transports", "history", "resume"),
+    ("transports", "history", "resume", "calls"),
     ("collections",),
     ("upgrade",),
     ("monitoring",),
@@ -24,7 +24,7 @@ FLOORS = (
 )
 FLOOR_OF = {place: floor for floor, places in enumerate(FLOORS) for place in places}
 WITHOUT_FLASK = {"runtime", "protocol", "bus", "transports", "history", "resume"}
-HAVE_AN_API = {"__init__", "bus.__init__", "client.__init__", "testing.__init__"}
+HAVE_AN_API = {"__init__", "bus.__init__", "calls.__init__", "client.__init__", "testing.__init__"}
 
 
 def place_of(name):
