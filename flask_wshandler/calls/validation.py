@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import types
 from collections.abc import Sequence
 from inspect import Parameter as Kinds
 from typing import Any, Union
@@ -27,13 +28,15 @@ class ArgumentsDecoder:
         placed = [each for each in named if each.kind is not Kinds.KEYWORD_ONLY]
         self._placed_names = [each.name for each in placed]
         rest = [each.type for each in signature.parameters if each.kind is Kinds.VAR_POSITIONAL]
-        self._rest_type: Any = list[rest[0]] if rest else None
+        self._rest_type: Any = types.GenericAlias(list, rest[0]) if rest else None
         self._has_defaults = any(each.default is not REQUIRED for each in placed)
         #: Whether it can be called without any, and by places at all.
         self._needs_none = all(each.default is not REQUIRED for each in named)
         self._can_be_placed = all(
             each.default is not REQUIRED for each in named if each.kind is Kinds.KEYWORD_ONLY
         )
+        self._by_place: msgspec.json.Decoder[Any]
+        self._by_name: msgspec.json.Decoder[Any]
         self._by_place = msgspec.json.Decoder(self._struct(placed, is_array=True))
         self._by_name = msgspec.json.Decoder(self._struct(named, is_array=False))
 

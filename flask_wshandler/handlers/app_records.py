@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from ..runtime.counter import KeyedCounter
+    from ..runtime.timer import Timer
 
 EXTENSION_KEY = "wshandler"
 
@@ -22,6 +23,10 @@ class AppRecords(Protocol):
     @property
     def reasons_logged(self) -> set[str]:
         """What the log has been told of once, and is not told of again."""
+
+    @property
+    def timer(self) -> Timer:
+        """Wakes what is to happen later to a client of the app."""
 
 
 def records_of(app: Flask) -> AppRecords:

@@ -50,7 +50,7 @@ _CLIENT_ERRORS = (400, 499)
 """The statuses of HTTP that say whose mistake it was."""
 
 
-def _run(
+def run(
     callbacks: HandlerCallbacks,
     variables: Context,
     callback: Callable[..., object],
@@ -201,7 +201,7 @@ class HandlerCallbacks:
         Returns None, or the close code for what it has raised, which `on_error` has been told.
         """
         variables = self._snapshot.variables or Context()
-        error = variables.run(_run, self, variables, callback, message)
+        error = variables.run(run, self, variables, callback, message)
         return None if error is None else self.failed(error)
 
     def log_returned(self, callback: Callable[..., object], returned: object) -> None:

@@ -16,6 +16,8 @@ from .member import Member, Receiver
 from .near_misses import check_callbacks, warn_of_near_misses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..protocol.carrier import Transport
     from ..protocol.limits import QueuePolicy, RatePolicy
     from .context import WebSocketContext
@@ -55,6 +57,10 @@ class Peer(Receiver, Protocol):
     def transport(self) -> Transport: ...
 
     def send(self, message: Sendable) -> bool: ...
+
+    def in_turn(self, do: Callable[[], object]) -> None: ...
+
+    def when_ready(self, do: Callable[[], object]) -> None: ...
 
 
 _CALLBACKS = (

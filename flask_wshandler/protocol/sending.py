@@ -100,6 +100,7 @@ class SendingHalf:
         "_settings",
         "_state",
         "_transport",
+        "_waiting",
         "close_code",
         "close_reason",
         "dropped_messages",
@@ -135,6 +136,8 @@ class SendingHalf:
         #: What the peer has not taken yet. For the transport: to look at.
         self.send_queue = SendQueue(settings.max_queue_size, budget)
         self._drained: threading.Event | None = None
+        #: To be done in a turn when all that is queued is written. None for nothing.
+        self._waiting: list[Callable[[], object]] | None = None
         self.sent_messages = 0
         #: What the system has taken of the frames; the transport counts it, in `write`.
         self.sent_bytes = 0
@@ -296,6 +299,23 @@ class SendingHalf:
                 drained = self._drained
             drained.wait()
 
+    def in_turn(self, do: Callable[[], object]) -> None:
+        """Have `do` called in a turn, unless the last one comes before. It must not raise."""
+        self._put_off(do)
+
+    def when_ready(self, do: Callable[[], object]) -> None:
+        """Have `do` called in another turn, when all that is queued has been written.
+
+        Also when it never will be, unless the last turn comes before. It must not raise.
+        """
+        with self._lock:
+            if self.send_queue.queued_bytes and self._state is _OPEN:
+                if self._waiting is None:
+                    self._waiting = []
+                self._waiting.append(do)
+                return
+        self._put_off(do)
+
     # For want of _lock.
 
     def _wait_for_lock(self) -> bool:
@@ -428,6 +448,10 @@ class SendingHalf:
     def _wake_waiting(self) -> None:
         if self._drained is not None:
             self._drained.set()
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            for do in waiting:
+                self._put_off(do)
 
     def _write(self, data: bytes | memoryview) -> int:
         if self._is_lost:

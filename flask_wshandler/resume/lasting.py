@@ -5,6 +5,7 @@ Invariant: nothing here takes it from one phase to another. That is in `resumabl
 
 from __future__ import annotations
 
+import collections
 import enum
 import threading
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from .postbox import Postbox
 from .succession import Succession
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..protocol.connection import Place
     from ..protocol.frames import Message, OutgoingMessage, Sendable
     from ..protocol.limits import ClientSettings
@@ -39,6 +42,9 @@ class Phase(enum.Enum):
 
 
 LASTING = (Phase.HERE, Phase.AWAY)
+
+_MOST_UNDER_WAY_BYTES = 2**18
+"""What the client may not have acknowledged when whoever sends without end sends on."""
 
 
 class Lasting:
@@ -63,6 +69,7 @@ class Lasting:
         "_postbox",
         "_settings",
         "_slot",
+        "_steps",
         "_was_lost",
         "due_tick",
         "former_id",
@@ -116,6 +123,8 @@ class Lasting:
         self._places: Places | None = None
         #: Of a client whose leg is no WebSocket.
         self._postbox: Postbox | None = None
+        #: To be done in a turn of the leg that the client is served by. None for nothing.
+        self._steps: collections.deque[Callable[[], object]] | None = None
 
     # What the handler sends.
 
@@ -140,6 +149,39 @@ class Lasting:
         """Send or keep messages that came together."""
         for message in messages:
             self.deliver(message)
+
+    def in_turn(self, do: Callable[[], object]) -> None:
+        """Have `do` called in a turn, when the client is here. It must not raise."""
+        with self._lock:
+            self._add_step(do)
+            leg = self._outbox.leg
+        if leg is not None:
+            leg.in_turn(leg.take_steps)
+
+    def when_ready(self, do: Callable[[], object]) -> None:
+        """Have `do` called in another turn, when the client is here and has taken most of it all.
+
+        It must not raise.
+        """
+        with self._lock:
+            self._add_step(do)
+            leg = self._outbox.leg
+            if leg is not None and self.endpoint.kept_bytes <= _MOST_UNDER_WAY_BYTES:
+                leg.when_ready(leg.take_steps)
+
+    def _add_step(self, do: Callable[[], object]) -> None:
+        if self._steps is None:
+            self._steps = collections.deque()
+        self._steps.append(do)
+
+    def take_steps(self, leg: Leg) -> None:
+        """Do what waits for a turn of the client's. In that of `leg`."""
+        for _ in range(len(self._steps or ())):
+            with self._lock:
+                if leg is not self._outbox.leg or self._in_turn or not self._steps:
+                    return
+                do = self._steps.popleft()
+            do()
 
     @property
     def session(self) -> str:
@@ -285,7 +327,10 @@ class Lasting:
         Raises `ResumeProtocolError` if it can't be.
         """
         with self._lock:
-            return self._outbox.acknowledged(leg, number)
+            is_new = self._outbox.acknowledged(leg, number)
+            if self._steps and self.endpoint.kept_bytes <= _MOST_UNDER_WAY_BYTES:
+                leg.when_ready(leg.take_steps)
+            return is_new
 
     def first_posted(self) -> Message | None:
         """The oldest of what the client has posted that is not taken yet."""

@@ -82,6 +82,9 @@ class LastingConnection(Protocol):
         Raises `ResumeProtocolError` if it can't be.
         """
 
+    def take_steps(self, leg: Leg) -> None:
+        """Do what waits for a turn of the client's. In that of `leg`."""
+
     def first_posted(self) -> Message | None:
         """The oldest of what the client has posted that is not taken yet."""
 
@@ -228,6 +231,10 @@ class Leg(Connection):
     def go_on_with(self, endpoint: Endpoint[bytes]) -> None:
         """Go on where a connection has been let go that another process had. Before it starts."""
         self._lasting.go_on_with(endpoint)
+
+    def take_steps(self) -> None:
+        """Do what waits for a turn of the client's. In this one."""
+        self._lasting.take_steps(self)
 
     def run_in_turn(self) -> None:
         """Have `leg_opened` called again, in a turn."""

@@ -221,6 +221,8 @@ class ResumableConnection(Lasting):
             code = self._callbacks.came_back()
         if code is not None:
             self.close(code)
+        if self._steps:
+            leg.when_ready(leg.take_steps)
 
     def leg_ended(self, leg: Leg) -> None:
         """Go on without `leg`, or end with it. In its last turn."""
@@ -354,7 +356,7 @@ class ResumableConnection(Lasting):
             assert self._close is not None
             code, reason = self._close
             self._outbox.clear()
-            self._postbox = None
+            self._postbox = self._steps = None
         if following is not None:
             is_lost = code in (CloseCode.ABNORMAL_CLOSURE, CloseCode.NO_STATUS_RECEIVED)
             following.close(CloseCode.TRY_AGAIN_LATER if is_lost else code, reason)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..resume.registry import Resumables
     from ..runtime.counter import KeyedCounter
     from ..runtime.log_throttle import LogThrottle
+    from ..runtime.timer import Timer
     from ..transports.engine import Engine
 
 
@@ -61,6 +62,11 @@ class AppState:
         lambda state: state._services.slow_callbacks
     )
     resumables = MadeOnFirstUse["Resumables"](lambda state: state._services.resumables)
+
+    @property
+    def timer(self) -> Timer:
+        """The one of the engine."""
+        return self.engine.timer
 
     @property
     def failures(self) -> KeyedCounter[str]:
