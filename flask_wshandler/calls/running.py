@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -33,9 +33,16 @@ if TYPE_CHECKING:
     from ..handlers.request_snapshot import RequestSnapshot
     from ..handlers.slow_callbacks import Running
     from ..protocol.frames import Message
-    from .hub import Hub
 
 logger = logs.logger(__package__)
+
+
+class CallableHandler(Protocol):
+    """What a hub is to its callbacks."""
+
+    max_calls: int
+
+    def use_answers(self, answers: Answers) -> None: ...
 
 
 def _run_apart(callbacks: HubCallbacks, callback: Callable[..., object]) -> BaseException | None:
@@ -103,8 +110,8 @@ class HubCallbacks(HandlerCallbacks):
         self._hub.use_answers(self.answers)
 
     @property
-    def _hub(self) -> Hub[Any]:
-        return self._handler  # type: ignore[return-value]  # whose callbacks these are
+    def _hub(self) -> CallableHandler:
+        return self._handler  # type: ignore[return-value]  # of no other kind
 
     def _timer(self) -> Any:
         return records_of(self._snapshot.app).timer

@@ -87,8 +87,9 @@ def test_a_folder_is_a_place_and_no_module(name):
 
 
 def test_the_root_can_be_read_at_a_glance():
-    """A new capability is a folder."""
-    entries = [path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    """A new capability is a folder. The marker for type checkers is nothing to read."""
+    no_entries = ("__pycache__", "py.typed")
+    entries = [path.name for path in PACKAGE.iterdir() if path.name not in no_entries]
     assert len(entries) <= 20, entries
 
 
