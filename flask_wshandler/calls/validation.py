@@ -54,7 +54,7 @@ class ArgumentsDecoder:
             struct = msgspec.defstruct(
                 "Arguments", fields, array_like=is_array, forbid_unknown_fields=True, rename=names
             )
-            msgspec.json.Decoder(struct)
+            msgspec.json.schema(struct)  # which has no place for what is no type of JSON's
         except Exception as error:
             raise Unreadable(
                 f"{self._signature.shown_name} has a parameter of a type that can't be read from "
@@ -121,6 +121,7 @@ class ResultChecker:
         self.decoder: msgspec.json.Decoder[Any]
         try:
             self.decoder = msgspec.json.Decoder(self._type)
+            msgspec.json.schema(self._type)
         except Exception as error:
             raise Unreadable(
                 f"{signature.shown_name} returns a type that can't be written as JSON: {error}"
