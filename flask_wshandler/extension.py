@@ -21,6 +21,7 @@ from .bus.node import BusNode
 from .bus.rpc import Replies
 from .collections.history_stats import HistoryStats
 from .collections.registry import CollectionRegistry
+from .handlers.middleware import Middleware, add_middleware, checked_middleware
 from .handlers.slow_callbacks import SlowCallbackWatch
 from .history.choice import log_on
 from .history.log import Log
@@ -52,6 +53,7 @@ app_initialized = blinker.Namespace().signal(
 )
 
 Routed = TypeVar("Routed", bound=Callable[..., Any])
+Around = TypeVar("Around", bound=Middleware)
 
 
 class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
@@ -71,6 +73,7 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
         self._own_apps: weakref.WeakSet[Flask] = weakref.WeakSet()
         # Each adds a route to an app.
         self._later_routes: list[Callable[[Flask], None]] = []
+        self._later_middlewares: list[Middleware] = []
         super().__init__(app)
 
     def init_app(self, app: Flask) -> None:
@@ -108,6 +111,8 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
             )
         for add in self._later_routes:
             add(app)
+        for middleware in self._later_middlewares:
+            add_middleware(app, middleware)
 
     def route(
         self,
@@ -154,6 +159,24 @@ class WebSockets(Sock):  # type: ignore[misc]  # flask-sock has no types
             return routed
 
         return decorate
+
+    def middleware(self, middleware: Around) -> Around:
+        """Have a function around every callback: `@sockets.middleware`.
+
+        `def audited(handler, call, message=None): return call(message)` is called in the place of
+        each callback of each client of all apps that this object serves, and of each call of a hub,
+        in the client's contexts: `call.__name__` is the callback's name, `call()` calls it, and
+        `call(message)` with another message. The first one that is registered is the outermost. One
+        that does not call has the callback not happen; what it raises counts as raised by the
+        callback; what it returns goes nowhere. A flask-sock function has it around the whole of it.
+
+        Connections that are accepted later have it. Raises TypeError for what can't be called so.
+        """
+        checked_middleware(middleware)
+        for app in list(self._own_apps):
+            add_middleware(app, middleware)
+        self._later_middlewares.append(middleware)
+        return middleware
 
     def stats(self) -> Stats:
         """The figures of this process, of the current app or of the one given at first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -132,7 +133,8 @@ class Answers:
         self.due_tick: int | None = None  # the timer's
         self.lock = locks.Lock()
         # Guarded by lock.
-        self._last = 0
+        # By chance: what a client answers to the last handler, before a restart, is not for this one.
+        self._last = random.getrandbits(40)
         self._pending: dict[int, tuple[Answer[Any], ResultChecker | None]] = {}
         self._is_over = False
 
@@ -209,8 +211,8 @@ class Answers:
             due = [n for n, (answer, _) in self._pending.items() if answer.due_s <= now_s]
             rest = [answer.due_s for n, (answer, _) in self._pending.items() if n not in due]
         for number in due:
-            self._fail(number, call_error(CallErrorCode.TIMED_OUT))
             self._handler.send(messages.notification(messages.CANCEL, {"id": number}))
+            self._fail(number, call_error(CallErrorCode.TIMED_OUT))
         return min(rest) - now_s if rest else None
 
     def end(self) -> list[Answer[Any]]:

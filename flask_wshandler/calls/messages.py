@@ -55,7 +55,8 @@ class Invalid(msgspec.Struct):
     error: CallError
 
 
-Batch = list[Incoming | Invalid]
+Batch = list[tuple[Incoming | Invalid, str]]
+"""The entries, each with its own text."""
 
 _decoder = msgspec.json.Decoder(Incoming)
 _batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
@@ -123,7 +124,7 @@ def _parse_batch(text: str) -> Invalid | Batch:
     if len(entries) > MOST_IN_BATCH:
         reason = f"a batch has at most {MOST_IN_BATCH} entries"
         return Invalid(call_error(CallErrorCode.INVALID_REQUEST, reason))
-    return [_parse_one(entry) for entry in entries]
+    return [(_parse_one(entry), bytes(entry).decode()) for entry in entries]
 
 
 def id_in(params: msgspec.Raw) -> Id:

@@ -37,7 +37,7 @@ class Request:
         handler: WebSocketHandler,
         callee: Callee,
         incoming: messages.Incoming,
-        text: str | None,
+        text: str,
         send: Send,
     ) -> None:
         """`send` takes the response. `text` is the message that `incoming` was read from."""
@@ -80,7 +80,7 @@ class Request:
         A middleware may have made another message of it.
         """
         incoming = self._incoming
-        if text is not None and text is not self._text and self._text is not None:
+        if text is not None and text is not self._text:
             found = messages.parse(text)
             if isinstance(found, messages.Incoming):
                 incoming = found
@@ -224,9 +224,9 @@ class ThreadedCall:
         self._may_go_on.set()
         self._is_ready.set()
 
-    def run(self) -> None:
+    def run(self, text: str | None = None) -> None:
         """Call the method, and answer. What it raises is let out."""
-        returned = self.request.invoke()
+        returned = self.request.invoke(text)
         if not self.request.callee.signature.is_stream:
             self.request.answer(returned)
             return

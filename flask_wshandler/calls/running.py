@@ -45,7 +45,9 @@ class CallableHandler(Protocol):
     def use_answers(self, answers: Answers) -> None: ...
 
 
-def _run_apart(callbacks: HubCallbacks, callback: Callable[..., object]) -> BaseException | None:
+def _run_apart(
+    callbacks: HubCallbacks, callback: Callable[..., object], message: Message | None
+) -> BaseException | None:
     """Call `callback` in Flask's contexts, beside the client's callbacks.
 
     Returns what it or a teardown function raises.
@@ -54,7 +56,7 @@ def _run_apart(callbacks: HubCallbacks, callback: Callable[..., object]) -> Base
     fault: BaseException | None = None
     context = entered(ContextApart, callbacks.snapshot)
     try:
-        callback()
+        callback(message)
     except BaseException as raised:
         error = raised
         callbacks.report(callback, raised)
@@ -140,17 +142,17 @@ class HubCallbacks(HandlerCallbacks):
         return self._take_batch(found)
 
     def _take_batch(self, batch: messages.Batch) -> int | None:
-        expected = sum(isinstance(each, messages.Invalid) or _is_call(each) for each in batch)
+        expected = sum(isinstance(each, messages.Invalid) or _is_call(each) for each, _ in batch)
         gathered = _Gathered(expected, self._handler.send)
         code = None
-        for each in batch:
+        for each, text in batch:
             if isinstance(each, messages.Invalid):
                 gathered.add(messages.error(None, each.error))
             else:
-                code = code or self._take(each, None, gathered.add)
+                code = code or self._take(each, text, gathered.add)
         return code
 
-    def _take(self, incoming: messages.Incoming, text: str | None, send: Send) -> int | None:
+    def _take(self, incoming: messages.Incoming, text: str, send: Send) -> int | None:
         method = incoming.method
         if not isinstance(method, str):
             answer = self.answers.answered(incoming)
@@ -168,7 +170,7 @@ class HubCallbacks(HandlerCallbacks):
         if self._under_way and self._refuses(request, send):
             return None
         if callee.signature.in_thread:
-            self._start_thread(request)
+            self._start_thread(request, text)
         else:
             self._serve(request, text)
         return None
@@ -213,7 +215,7 @@ class HubCallbacks(HandlerCallbacks):
 
     # Calls.
 
-    def _serve(self, request: Request, text: str | None) -> None:
+    def _serve(self, request: Request, text: str) -> None:
         if request.callee.signature.is_stream:
             stream = Stream(self._handler, request, self._run_stream)
 
@@ -232,7 +234,7 @@ class HubCallbacks(HandlerCallbacks):
         callback: Any = request.callback(call)
         if message_received.receivers:
             callback = with_message_signal(callback, self._handler, self._snapshot.app)
-        self._call_for(request, callback, "" if text is None else text)
+        self._call_for(request, callback, text)
         if not request.is_answered and request.id not in self._under_way:
             # A middleware has kept it from the call, and has raised nothing.
             request.fail(call_error(CallErrorCode.INTERNAL_ERROR, "it was not let through"))
@@ -259,7 +261,7 @@ class HubCallbacks(HandlerCallbacks):
             return super().call(callback, message)
         variables = self._snapshot.variables or Context()
         if request.callee.signature.in_thread:
-            error = variables.copy().run(_run_apart, self, callback)
+            error = variables.copy().run(_run_apart, self, callback, message)
         else:
             error = variables.run(run, self, variables, callback, message)
         if error is not None:
@@ -284,7 +286,7 @@ class HubCallbacks(HandlerCallbacks):
 
     # In threads of their own.
 
-    def _start_thread(self, request: Request) -> None:
+    def _start_thread(self, request: Request, text: str) -> None:
         seat = take_seat()
         if seat is None:
             error = call_error(CallErrorCode.TOO_MANY_CALLS, "the server has no thread for it")
@@ -294,7 +296,7 @@ class HubCallbacks(HandlerCallbacks):
 
         def run_apart() -> None:
             try:
-                self._call_for(request, request.callback(threaded.run))
+                self._call_for(request, request.callback(threaded.run), text)
             finally:
                 seat.release()
                 self._in_turn(lambda: self._forget(threaded))

@@ -9,7 +9,7 @@ import collections
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import request
@@ -20,6 +20,7 @@ from ..protocol.frames import Message, OutgoingMessage
 from .callbacks import HandlerCallbacks
 from .flask_internals import tell_teardown
 from .handler import WebSocketHandler
+from .middleware import Middleware, wrapped
 from .signals import message_received, websocket_connected, websocket_disconnected
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class FunctionHandler(WebSocketHandler):
         # The thread's.
         self._snapshot: RequestSnapshot
         self._end_code: int = CloseCode.NORMAL_CLOSURE
+        self._middlewares: Sequence[Middleware] = ()
         #: Whether it is called, or its request's teardown functions are. Written by one at a time.
         self.is_running = False
         if options.get("max_message_size") is not None:
@@ -230,6 +232,10 @@ class FunctionHandler(WebSocketHandler):
                 self.connection.resume()
             return message
 
+    def use_middlewares(self, middlewares: Sequence[Middleware]) -> None:
+        """Have them around the function."""
+        self._middlewares = middlewares
+
     # The request's thread.
 
     def stay(self, upgrade: Upgrade, snapshot: RequestSnapshot) -> None:
@@ -246,7 +252,7 @@ class FunctionHandler(WebSocketHandler):
         """Call the function, inside its request."""
         threading.current_thread().name = f"wshandler-{self._shown_name}"
         try:
-            self.function()
+            wrapped(self.function, self, self._middlewares)()
         except BaseException as error:
             # Also what is no Exception, as of a callback: nobody is above to deal with it.
             callbacks = self._callbacks()

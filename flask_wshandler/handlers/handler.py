@@ -13,10 +13,11 @@ from ..runtime.first_use import ModuleLock
 from ..runtime.identity import new_connection_id
 from .json_text import written_by
 from .member import Member, Receiver
+from .middleware import checked_middlewares
 from .near_misses import check_callbacks, warn_of_near_misses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..protocol.carrier import Transport
     from ..protocol.limits import QueuePolicy, RatePolicy
@@ -85,6 +86,7 @@ _SETTINGS = (
     "recheck_session_s",
     "resume_s",
     "resume_buffer",
+    "middleware",
 )
 
 
@@ -152,6 +154,10 @@ class WebSocketHandler:
     #: Bytes that are kept for it meanwhile. Default: the app's setting.
     resume_buffer: int
 
+    #: What goes around each callback, inside of the app's: functions as `sockets.middleware` takes.
+    #: Those of base classes go around those of a class.
+    middleware: ClassVar[Sequence[Callable[..., object]]] = ()
+
     #: Seconds between two calls of `check_session`, None for none.
     recheck_session_s: float | None = None
 
@@ -183,6 +189,7 @@ class WebSocketHandler:
         cls._binary_callback = _overridden(cls, "on_binary", "on_message")
         warn_of_near_misses(cls, (*_CALLBACKS, *_SETTINGS))
         check_callbacks(cls, _CALLBACKS)
+        checked_middlewares(cls, vars(cls).get("middleware", ()))
 
     # Callbacks.
 

@@ -331,9 +331,14 @@ class SendingHalf:
         return True
 
     def do_pending(self) -> None:
-        """Do what was put off. In the turn that was asked for then."""
-        while self._pending:
-            self._pending.popleft()()
+        """Do what was put off. In the turn that was asked for then.
+
+        What puts itself off again waits for the next one: others' turns, and the peer's messages,
+        come in between.
+        """
+        for _ in range(len(self._pending or ())):
+            if self._pending:
+                self._pending.popleft()()
 
     # With _lock held: of derived classes.
 

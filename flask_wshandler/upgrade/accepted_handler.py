@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from ..handlers.callbacks import callbacks_class_of
 from ..handlers.context import WebSocketContext, user_id_of
 from ..handlers.flask_sock import FunctionHandler
 from ..handlers.handler import WebSocketHandler, accept_handler, end_handler, find_member
-from ..handlers.instrumentation import instrumentations_of, instrumented
+from ..handlers.instrumentation import Interceptor, instrumentations_of, instrumented
+from ..handlers.middleware import around_callback, middlewares_of
 from ..handlers.request_snapshot import RequestSnapshot, user_in
 from ..resume.registry import Client, Who
 
@@ -54,11 +56,18 @@ class AcceptedHandler:
         handler, snapshot = self._handler, self._snapshot
         kind = callbacks_class_of(handler)
         instrumentations = instrumentations_of(snapshot.app)
-        if not instrumentations:
+        middlewares = middlewares_of(snapshot.app, type(handler))
+        if isinstance(handler, FunctionHandler):
+            handler.use_middlewares(middlewares)  # for the function itself
+            middlewares = ()
+        if not instrumentations and not middlewares:
             return kind(handler, snapshot, running)
-        interceptors = [
-            instrumentation.accepted(handler, snapshot) for instrumentation in instrumentations
+        # The innermost first.
+        interceptors: list[Interceptor] = [
+            functools.partial(around_callback, middleware, handler)
+            for middleware in reversed(middlewares)
         ]
+        interceptors += [each.accepted(handler, snapshot) for each in instrumentations]
         return instrumented(kind)(handler, snapshot, running, interceptors)
 
     def take_request(self) -> None:

@@ -60,9 +60,18 @@ def client(app):
     return app.test_client()
 
 
-@pytest.fixture(params=["plain", "resumable", "stream"])
+WAYS = {"plain": {}, "resumable": {"resumable": True}, "stream": {"transport": "stream"}}
+
+
+@pytest.fixture(params=WAYS)
 def peer(request, client):
     """Over a WebSocket, a resumable connection, and HTTP."""
-    options = {"plain": {}, "resumable": {"resumable": True}, "stream": {"transport": "stream"}}
-    with websocket_connect(client, "/board", **options[request.param]) as ws:
+    with websocket_connect(client, "/board", **WAYS[request.param]) as ws:
+        yield Peer(ws)
+
+
+@pytest.fixture(params=["plain", "resumable"])
+def endless_peer(request, client):
+    """For streams without an end: a test client's post waits for the app to come to rest."""
+    with websocket_connect(client, "/board", **WAYS[request.param]) as ws:
         yield Peer(ws)
