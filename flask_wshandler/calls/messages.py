@@ -153,10 +153,10 @@ def encoded(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
-def request(number: int, method: str, arguments: Iterable[Any]) -> str:
-    """A call that is answered."""
-    head = f'{{"jsonrpc":"2.0","id":{number},"method":{encoded(method).decode()},"params":'
-    return f"{head}{encoded(list(arguments)).decode()}}}"
+def request(number: int | str, method: str, arguments: Any) -> str:
+    """A call that is answered: `arguments` are a list, or a dict by their names."""
+    head = f'{{"jsonrpc":"2.0","id":{encoded(number).decode()},"method":{encoded(method).decode()}'
+    return f'{head},"params":{encoded(arguments).decode()}}}'
 
 
 def notification(method: str, arguments: Any) -> str:

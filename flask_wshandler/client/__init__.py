@@ -8,6 +8,7 @@ with connect("wss://chat.example.org/ws.ashx?name=Ada") as chat:
 
 from __future__ import annotations
 
+from .calls import calls
 from .connection import Connection, connect
 from .errors import ConnectionClosed, ConnectTimeout, HandshakeFailed, HandshakeRefused
 from .patience import State
@@ -21,5 +22,6 @@ __all__ = [
     "HandshakeFailed",
     "HandshakeRefused",
     "State",
+    "calls",
     "connect",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ssl as ssl_module
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -190,3 +191,18 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.state.value}>"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Inside:
+    """What a connection is made of, for others of this package that receive from it."""
+
+    link: ClientLink
+    on_gap: Callable[[Gap], object] | None
+
+
+def inside_of(connection: Connection) -> Inside:
+    """What `connection` is made of. Raises TypeError for what is none."""
+    if not isinstance(connection, Connection):
+        raise TypeError(f"a connection of flask_wshandler.client.connect, not {connection!r}")
+    return Inside(connection._link, connection._on_gap)

@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..protocol.carrier import Transport
 from ..protocol.errors import MAX_REASON_BYTES, CloseCode
@@ -135,11 +135,17 @@ class ClientLink:
             self._session.send(message)
             self._wake()
 
-    def receive(self, timeout_s: float | None) -> Message | Gap:
-        """The next message, or a gap. Raises `ConnectionClosed`, TimeoutError."""
+    def receive(
+        self, timeout_s: float | None, has_given_up: Callable[[], bool] = lambda: False
+    ) -> Message | Gap:
+        """The next message, or a gap. Raises `ConnectionClosed`, TimeoutError.
+
+        TimeoutError also when who waits `has_given_up`, which `wake_receivers` has it look at.
+        """
         self._check_process()
         with self._changed:
-            if not self._changed.wait_for(lambda: self._inbox or self._close, timeout_s):
+            self._changed.wait_for(lambda: has_given_up() or self._inbox or self._close, timeout_s)
+            if has_given_up() or not (self._inbox or self._close):
                 raise TimeoutError("no message has come in time")
             if not self._inbox:
                 raise self._closed()
@@ -148,6 +154,11 @@ class ClientLink:
             if was_full and not self._inbox.is_full:
                 self._wake()
             return message
+
+    def wake_receivers(self) -> None:
+        """Have those that wait for a message look whether they have given up."""
+        with self._changed:
+            self._changed.notify_all()
 
     def close(self, code: int, reason: str, *, is_patient: bool) -> None:
         """End it. If that `is_patient`, the server has first taken what was sent."""
