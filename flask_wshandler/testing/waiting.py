@@ -78,6 +78,11 @@ class Waiting:
         wire = self._wire
         self._until(lambda: wire.has_message or wire.is_over, patience, "no message came")
 
+    def until_said(self, is_there: Callable[[], bool], patience: Patience, what: str) -> None:
+        """Wait for a message of a kind, or until none can come any more."""
+        wire = self._wire
+        self._until(lambda: is_there() or wire.is_over, patience, what)
+
     def until_handled(self, patience: Patience, what: str) -> None:
         """Wait until the server has handled all that it was sent."""
         served = self._served

@@ -4,7 +4,7 @@ It has no thread: it reads, and answers pings and closes, inside its own calls a
 clock is moved or everything is waited for. Who does not call it is a client that takes nothing.
 
 It is long by its docstrings, which are the reference documentation of one public class. Bytes and
-messages are in `wire`, what is waited for in `waiting`.
+messages are in `wire`, what is waited for in `waiting`, what is called in `calls`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from websockets.exceptions import InvalidState
 
 from ..protocol.errors import CloseCode, check_close
 from ..protocol.frames import Message, as_message
+from .calls import CallingClient
 from .errors import HandshakeRefused, TimedOut
 from .patience import DEFAULT_TIMEOUT_S, Patience
 from .resumable_wire import ResumableWire
@@ -72,7 +73,7 @@ class Way(Protocol):
         """Make the handshake, by `client` if that is given. Raises what a refused one does."""
 
 
-class ClientWebSocket:
+class ClientWebSocket(CallingClient):
     """One client of an app under test. In a `with` block it is closed at the end.
 
     One thread at a time. What a callback of this client's handler has raised is raised by the

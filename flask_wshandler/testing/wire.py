@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import socket
 import threading
+from collections.abc import Callable
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -121,6 +122,15 @@ class Wire:
         """The next message; None if there is none."""
         with self._lock:
             return self._inbox.popleft() if self._inbox else None
+
+    def take_first(self, is_wanted: Callable[[Message], bool]) -> Message | None:
+        """The first message that is wanted; the others stay. None if there is none."""
+        with self._lock:
+            for place, message in enumerate(self._inbox):
+                if is_wanted(message):
+                    del self._inbox[place]
+                    return message
+            return None
 
     def take_all(self) -> list[Message]:
         """All messages that have come."""
