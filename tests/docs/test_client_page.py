@@ -3,6 +3,8 @@
 import threading
 from pathlib import Path
 
+from tests.calls.app import create_app
+from tests.calls.serving import served
 from tests.deadlines import DEADLINE_S
 from tests.resume.server import ResumableServer
 
@@ -48,4 +50,18 @@ def test_the_program_with_gaps_tells_them_apart(capsys):
         "the server has crashed: what it was about to say is gone",
         "away for too long: the history does not reach back so far",
         "and on",
+    ]
+
+
+def test_the_program_with_calls(capsys):
+    """It prints what it is told, and what is refused."""
+    [program, _] = PAGE.code("Calls", "python")
+    with served(create_app()) as port:
+        exec(program.replace("wss://game.example.org", f"ws://127.0.0.1:{port}"), {})
+    printed = capsys.readouterr().out.splitlines()
+    printed.remove("robot has moved to 1")  # by another thread
+    assert printed == [
+        "1",
+        *(str({"x": number}) for number in range(7)),
+        "-32602 Expected `int` <= 99 - at `move.x`",
     ]
