@@ -35,6 +35,8 @@ class Calls(Generic[Contract]):
         on_message: Callable[[Message], object] | None,
     ) -> None:
         """Raises TypeError for handlers or a contract that can't be used."""
+        if of is not None and not isinstance(of, type):
+            raise TypeError(f"a contract is a class, not {of!r}")
         self._reader = CallReader(connection, handlers_of(handlers), on_message)
         self._caller = Caller(self._reader, timeout_s)
         self._proxy = Proxy(self._caller, of)

@@ -32,7 +32,7 @@ def calls(
     connection: Connection,
     handlers: Mapping[str, Callable[..., Any]] | object | None = None,
     *,
-    of: type[Contract],
+    of: Callable[..., Contract],  # a class; mypy refuses protocols as type[Contract]
     timeout: float | None = 30.0,
     on_message: OnMessage | None = None,
 ) -> Calls[Contract]: ...
@@ -42,7 +42,7 @@ def calls(
     connection: Connection,
     handlers: Mapping[str, Callable[..., Any]] | object | None = None,
     *,
-    of: type | None = None,
+    of: Any = None,
     timeout: float | None = 30.0,
     on_message: OnMessage | None = None,
 ) -> Calls[Any]:

@@ -501,6 +501,12 @@ class TestHandlers:
             calls(peer.connection, {"f": later})
 
 
+def test_something_else_than_a_contract(peer):
+    """TypeError."""
+    with pytest.raises(TypeError, match="a contract is a class, not 1"):
+        calls(peer.connection, of=1)
+
+
 def test_something_else_than_a_connection():
     """TypeError."""
     with pytest.raises(TypeError, match=r"a connection of flask_wshandler.client.connect"):
