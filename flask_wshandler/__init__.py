@@ -22,6 +22,7 @@ Run it with `gunicorn --threads 4 chat:app`, and test it with
 - Of one client: `WebSocketHandler` and its `context`, a `WebSocketContext`.
 - Of many: `WebSocketCollection`, `WebSocketGroups`, `Presence`; of their history `LoggedMessage`,
   `LogUnavailable`, `HistoryStats`.
+- To a service behind a socket: `TcpGateway`.
 - Outside of the app: `flask_wshandler.bus`. In tests: `flask_wshandler.testing`. Figures:
   `WebSockets.stats`, `flask_wshandler.prometheus`, `flask_wshandler.otel`. In a shell:
   `flask websockets --help`.
@@ -37,6 +38,7 @@ from .collections.history import LoggedMessage
 from .collections.history_stats import HistoryStats
 from .collections.presence import Presence
 from .extension import WebSockets
+from .gateway.tcp_gateway import TcpGateway
 from .handlers.context import WebSocketContext
 from .handlers.handler import WebSocketHandler
 from .handlers.signals import message_received, websocket_connected, websocket_disconnected
@@ -61,6 +63,7 @@ __all__ = [
     "SettingError",
     "SocketUnreachable",
     "Stats",
+    "TcpGateway",
     "UpgradeRequired",
     "WebSocketCollection",
     "WebSocketContext",

@@ -25,6 +25,7 @@ class CloseCode(enum.IntEnum):
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
     TRY_AGAIN_LATER = 1013
+    BAD_GATEWAY = 1014
     SESSION_ENDED = 4401
     """Of the range for applications, after HTTP's 401: the login of the handshake does not hold."""
 

@@ -62,6 +62,13 @@ class SocketWriter(Protocol):
         """Tell operators of a fault of this package's, for which the connection was closed."""
 
 
+class Drained(Protocol):
+    """Who waits for the peer to take what is queued."""
+
+    def set(self) -> None:
+        """It has, or is not waited for any more. With a lock of the connection held: only quick."""
+
+
 class _NoTransport:
     """Before `attach` and after `detach`: takes everything, for nobody."""
 
@@ -135,7 +142,7 @@ class SendingHalf:
         self._corked_frame: bytes | None = None
         #: What the peer has not taken yet. For the transport: to look at.
         self.send_queue = SendQueue(settings.max_queue_size, budget)
-        self._drained: threading.Event | None = None
+        self._drained: Drained | None = None
         #: To be done in a turn when all that is queued is written. None for nothing.
         self._waiting: list[Callable[[], object]] | None = None
         self.sent_messages = 0
@@ -293,10 +300,10 @@ class SendingHalf:
                     return False
                 if not self.send_queue.is_over(size):
                     return True
-                if self._drained is None:
-                    self._drained = threading.Event()
-                self._drained.clear()
                 drained = self._drained
+                if not isinstance(drained, threading.Event):
+                    drained = self._drained = threading.Event()
+                drained.clear()
             drained.wait()
 
     def in_turn(self, do: Callable[[], object]) -> None:
@@ -315,6 +322,19 @@ class SendingHalf:
                 self._waiting.append(do)
                 return
         self._put_off(do)
+
+    def is_drained(self, drained: Drained) -> bool:
+        """Whether it is open and nothing is queued. Else `drained` is told when that may be so."""
+        with self._lock:
+            if self._state is _OPEN and not self.send_queue.queued_bytes:
+                return True
+            self._drained = drained
+            return False
+
+    def has_all_been_taken(self, drained: Drained) -> bool:
+        """Whether a close loses nothing that was sent. Else `drained` is told when to ask again."""
+        del drained  # a close comes behind all of it
+        return True
 
     # For want of _lock.
 

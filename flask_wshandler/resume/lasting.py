@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..protocol.frames import Message, OutgoingMessage, Sendable
     from ..protocol.limits import ClientSettings
     from ..protocol.send_queue import QueueBudget
+    from ..protocol.sending import Drained
     from .endpoint import Endpoint
     from .home import Home, ResumableCallbacks
 
@@ -294,6 +295,16 @@ class Lasting:
         Only for threads that nobody else waits for.
         """
         return self._outbox.wait_until_writable(size)
+
+    def is_drained(self, drained: Drained) -> bool:
+        """Whether the client is here and nothing is queued. Else `drained` is told when to ask."""
+        with self._lock:
+            return self._outbox.is_drained(drained)
+
+    def has_all_been_taken(self, drained: Drained) -> bool:
+        """Whether a close loses nothing that was sent. Else `drained` is told when to ask again."""
+        with self._lock:
+            return self._outbox.has_all_been_taken(drained)
 
     # What collections need: see `handlers.member.Positions`.
 

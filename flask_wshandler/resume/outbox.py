@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..protocol.frames import OutgoingMessage
     from ..protocol.limits import ClientSettings
     from ..protocol.send_queue import QueueBudget
+    from ..protocol.sending import Drained
     from .leg import Leg
 
 _MOST_ON_THE_WAY_BYTES = 4 * 2**20
@@ -54,6 +55,7 @@ class Outbox:
         "_budget",
         "_changed",
         "_charged_bytes",
+        "_drained",
         "_is_sending",
         "_later",
         "_lock",
@@ -91,6 +93,8 @@ class Outbox:
         self._charged_bytes = 0
         #: Tells of another leg, or of none; None until somebody waits.
         self._changed: threading.Condition | None = None
+        #: Who waits until there is a leg that has taken all, or the client has.
+        self._drained: Drained | None = None
         #: Those for which the buffer had no room.
         self.dropped_messages = 0
 
@@ -119,6 +123,16 @@ class Outbox:
                 self._changed.wait()
 
     # With the connection's lock held.
+
+    def is_drained(self, drained: Drained) -> bool:
+        """Whether there is a leg that has nothing queued. Else `drained` is told when it may be."""
+        self._drained = drained
+        return self.leg is not None and self.leg.is_drained(drained)
+
+    def has_all_been_taken(self, drained: Drained) -> bool:
+        """Whether the client has said that it has all. Else `drained` is told when it has."""
+        self._drained = drained
+        return not len(self.endpoint)
 
     def send(self, frame: bytes, message: OutgoingMessage | None) -> bool:
         """Give a message its number, and to the leg if there is one. False if it is not sent.
@@ -239,6 +253,8 @@ class Outbox:
         self.leg = leg
         if self._changed is not None:
             self._changed.notify_all()
+        if self._drained is not None:
+            self._drained.set()
 
     def go_on_with(self, endpoint: Endpoint[bytes]) -> None:
         """Take the numbers of another connection, and what it has kept. Before the first leg."""
@@ -267,6 +283,8 @@ class Outbox:
         self.endpoint.acknowledge(number)
         if self._charged_bytes - self.endpoint.kept_bytes > _CHARGE_STEP_BYTES:
             self._charge()
+        if self._drained is not None and not len(self.endpoint):
+            self._drained.set()
         return True
 
     def clear(self) -> None:
@@ -274,6 +292,7 @@ class Outbox:
         self.endpoint = Endpoint(self.endpoint.sent, self.endpoint.received)
         self._charge()
         self._set_leg(None)
+        self._drained = None
 
     def _charge(self) -> None:
         """Have the budget know what is kept."""

@@ -23,6 +23,8 @@ from ..settings import Settings, TransportChoice
 from . import wsgi_server
 from .blocking import BlockingServer
 from .capacity import Capacity, RefusalReason, most_descriptors
+from .link import Link
+from .link_thread import LinkThread
 from .pollers import Pollable
 from .shutdown import (
     ANSWERS_AT_STOP_S,
@@ -36,12 +38,13 @@ from .stats import ReturnOutcome, Stats, Totals
 from .turn_thread import TurnThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..protocol.connection import Callbacks, Connection
     from .channel import Channel
     from .epoll import EpollServer
     from .handoff import ServerSocket
+    from .link import Address, Client
 
 logger = logs.logger(__package__)
 
@@ -103,6 +106,8 @@ class Engine:
         self._away: set[Away] = set()
         #: Those that were, until their new socket is among the open ones: the end waits for them.
         self._coming_back: set[Away] = set()
+        #: To services.
+        self._links: set[Link] = set()
         self._accepted = 0
         self._ended = Totals()
         #: Counts of ends by close code, refusals by reason, exceptions by callback, returns by
@@ -301,6 +306,9 @@ class Engine:
             each.end_away(code)
         with self._lock:
             left = [*self._open, *self._lingering]
+            links = list(self._links)
+        for link in links:
+            link.abort()
         for channel in left:
             try:
                 channel.connection.abort()
@@ -322,7 +330,7 @@ class Engine:
             wait_until(self._is_empty, self._has_one_gone, most_s, self._must_hurry)
 
     def _is_empty(self) -> bool:
-        left = self._open, self._lingering, self._away, self._coming_back
+        left = self._open, self._lingering, self._away, self._coming_back, self._links
         return not any(left)
 
     # What connections need whose clients can come back: see `resume.home.Home`.
@@ -365,6 +373,49 @@ class Engine:
             self._turns.put(away)
         else:
             epoll.request_turn(away, 0)
+
+    # What gateways need.
+
+    def link(
+        self,
+        client: Client,
+        addresses: Sequence[Address],
+        *,
+        connect_timeout_s: float,
+        max_buffer_size: int,
+        max_read_size: int,
+    ) -> Link:
+        """The other socket of a gateway; it begins with `start`.
+
+        On the pollers where these serve clients, else in a thread of its own. Raises OSError or
+        RuntimeError where the system has no descriptor or thread for it now.
+        """
+        epoll = self._epoll
+        thread = LinkThread(self._started_timer()) if epoll is None else None
+        link = Link(
+            thread or epoll,  # type: ignore[arg-type]  # one of them is there
+            self,
+            client,
+            addresses,
+            connect_timeout_s,
+            max_buffer_size,
+            max_read_size,
+        )
+        with self._lock:
+            self._links.add(link)
+        if thread is not None:
+            try:
+                thread.start(link)
+            except BaseException:
+                self.link_released(link)
+                raise
+        return link
+
+    def link_released(self, link: Link) -> None:
+        """A link is over."""
+        with self._has_one_gone:
+            self._links.discard(link)
+            self._has_one_gone.notify_all()
 
     # Called by channels.
 
@@ -431,6 +482,8 @@ class Engine:
         """Start anew in a forked child, without what the parent has."""
         if self._epoll is not None:
             self._epoll.reset_after_fork()
+        for link in list(self._links):
+            link.close_after_fork()
         self._start_afresh()
 
 

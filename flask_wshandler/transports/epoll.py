@@ -18,14 +18,28 @@ from .pollers import Pollable, Pollers
 
 if TYPE_CHECKING:
     import socket
+    from typing import Protocol
 
     from ..protocol.connection import Connection
     from ..runtime.timer import Timer
     from .channel import Owner
 
+    class _Socket(Protocol):
+        def fileno(self) -> int: ...
+
+        def close(self) -> None: ...
+
+    class OnSocket(Pollable, Protocol):
+        """A channel, or the other socket of a gateway."""
+
+        @property
+        def socket(self) -> _Socket: ...
+
+
 _BATCH = 128
 """Sockets taken from the set at once. What waits in a batch is open to all pollers."""
 _WAKE_AGAIN_S = 0.1
+_EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
 
 class EpollServer:
@@ -53,7 +67,7 @@ class EpollServer:
         self._pollers = Pollers(self, max_threads)
         # Guarded by its own atomic operations: a key is added when the socket is adopted and
         # removed by the turn that releases it, before the descriptor can be used again.
-        self._channels: dict[int, Channel] = {}
+        self._channels: dict[int, OnSocket] = {}
 
     @property
     def thread_count(self) -> int:
@@ -86,10 +100,7 @@ class EpollServer:
         self._channels[sock.fileno()] = channel
         owner.started(channel)
         try:
-            self._epoll.register(
-                sock.fileno(),
-                select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET,
-            )
+            self._epoll.register(sock.fileno(), _EVENTS)
         except BaseException:
             owner.finished(channel)
             channel.release()
@@ -98,18 +109,35 @@ class EpollServer:
             self._pollers.put(channel, RECHECK)
         return channel
 
+    def watch(self, pollable: OnSocket) -> None:
+        """Serve a socket beside that of its client. It is in its turn, or has not begun.
+
+        Raises OSError or RuntimeError for lack of something.
+        """
+        self.start()
+        fd = pollable.socket.fileno()
+        self._channels[fd] = pollable
+        try:
+            self._epoll.register(fd, _EVENTS)
+        except BaseException:
+            self._channels.pop(fd, None)
+            raise
+
+    def wants_changed(self, pollable: Pollable) -> None:
+        """Do nothing: all sockets are watched for everything."""
+
     def request_turn(self, pollable: Pollable, events: int) -> None:
         """Have a poller take the turn of a channel, or of what is like one."""
         self._pollers.put(pollable, events)
 
-    def release(self, channel: Channel) -> None:
+    def release(self, channel: OnSocket) -> None:
         """Take the channel's socket out of the set."""
         fd = channel.socket.fileno()
         if self._channels.pop(fd, None) is not None:
             with contextlib.suppress(OSError):  # the kernel forgets it when it is closed
                 self._epoll.unregister(fd)
 
-    def poll(self, seconds: float | None) -> list[tuple[Channel, int]]:
+    def poll(self, seconds: float | None) -> list[tuple[OnSocket, int]]:
         """Wait for sockets that are ready."""
         get = self._channels.get
         polled = self._epoll.poll(seconds, _BATCH)

@@ -18,7 +18,7 @@ FLOORS = (
     ("transports", "history", "resume", "calls"),
     ("collections",),
     ("upgrade",),
-    ("monitoring",),
+    ("monitoring", "gateway"),
     ("extension", "cli", "client", "prometheus", "otel"),
     ("__init__", "testing"),
 )

@@ -1,0 +1,1 @@
+"""WebSockets that lead to a service behind a TCP or Unix socket."""
