@@ -2,10 +2,11 @@
 
 import json
 import os
+import resource
 
 from flask import Flask, request
 
-from flask_wshandler import TcpGateway, WebSockets, accept_websocket_request
+from flask_wshandler import TcpGateway, WebSocketHandler, WebSockets, accept_websocket_request
 from tests.notes import note
 
 app = Flask(__name__)
@@ -40,6 +41,28 @@ def gateway(name):
 @sockets.route("/routed")
 class Routed(TcpGateway):
     address = ADDRESSES.get("routed", "/nowhere")
+
+
+@sockets.route("/starved")
+class Starved(TcpGateway):
+    """Begins in a process that has no descriptor left."""
+
+    address = ADDRESSES.get("echo", "/nowhere")
+
+    def on_open(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = {int(name) for name in os.listdir("/proc/self/fd")}
+        free = next(n for n in range(len(used) + 1) if n not in used)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            super().on_open()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@sockets.route("/idle")
+class Idle(WebSocketHandler):
+    """No gateway."""
 
 
 @app.get("/stats")

@@ -34,6 +34,14 @@ class Service:
         self._taken.append(connection)
         return connection
 
+    def end_connections(self):
+        """Close those that were taken."""
+        while self._taken:
+            connection = self._taken.pop()
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
     def _serve_all(self, serve):
         while True:
             try:
