@@ -197,6 +197,12 @@ class Leg(Connection):
                     self._lasting.endpoint.forget(1, len(self._late) - 1)
                 self._late.popleft()
 
+    def ask(self) -> None:
+        """Have the client say at once what it has taken."""
+        with self._lock:
+            if self._state is _OPEN:
+                self._put_ping()
+
     def take_posted(self) -> None:
         """Have a turn take what the client has posted."""
         self._transport.request_turn()

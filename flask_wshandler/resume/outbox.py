@@ -52,6 +52,7 @@ class Outbox:
     """The messages to one client, over all its legs."""
 
     __slots__ = (
+        "_asked",
         "_budget",
         "_changed",
         "_charged_bytes",
@@ -95,6 +96,8 @@ class Outbox:
         self._changed: threading.Condition | None = None
         #: Who waits until there is a leg that has taken all, or the client has.
         self._drained: Drained | None = None
+        #: The leg whose client was asked what it has.
+        self._asked: Leg | None = None
         #: Those for which the buffer had no room.
         self.dropped_messages = 0
 
@@ -132,7 +135,12 @@ class Outbox:
     def has_all_been_taken(self, drained: Drained) -> bool:
         """Whether the client has said that it has all. Else `drained` is told when it has."""
         self._drained = drained
-        return not len(self.endpoint)
+        if not len(self.endpoint):
+            return True
+        if self.leg is not None and self.leg is not self._asked:
+            self._asked = self.leg
+            self.leg.ask()
+        return False
 
     def send(self, frame: bytes, message: OutgoingMessage | None) -> bool:
         """Give a message its number, and to the leg if there is one. False if it is not sent.
@@ -292,7 +300,7 @@ class Outbox:
         self.endpoint = Endpoint(self.endpoint.sent, self.endpoint.received)
         self._charge()
         self._set_leg(None)
-        self._drained = None
+        self._drained = self._asked = None
 
     def _charge(self) -> None:
         """Have the budget know what is kept."""
