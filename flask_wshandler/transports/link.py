@@ -208,11 +208,6 @@ class Link:
         self.socket.close()
 
     @property
-    def is_idle(self) -> bool:
-        """Whether it neither connects nor is in a turn, nor has anything to write."""
-        return self._is_connected and not self._in_turn and not self._unsent
-
-    @property
     def wanted_events(self) -> int:
         """What its socket is to be watched for, where that has to be said."""
         events = 0

@@ -35,6 +35,7 @@ WALKED = {
     "docs/howto/resume.md": "test_howto.py",
     "docs/howto/rooms.md": "test_howto.py",
     "docs/howto/sqlalchemy.md": "test_howto.py",
+    "docs/howto/tcp-gateway.md": "test_howto.py",
 }
 #: Pages all of whose blocks one test takes, in its own way.
 TAKEN_WHOLE = {
@@ -59,6 +60,7 @@ NOT_RUN = {
         "three lines, of which the page below is the whole",
     ],
     "docs/howto/systemd.md": 2 * ["needs root on a machine with systemd, and would change it"],
+    "docs/howto/tcp-gateway.md": ["a page's script, which needs the two packages"],
     "docs/performance.md": [
         "takes a minute and both cores; a test runs the same programs for a moment"
     ],

@@ -111,6 +111,7 @@ def redis_server(tmp_path):
         "json-messages.md",
         "resume.md",
         "rooms.md",
+        "tcp-gateway.md",
     ],
 )
 def test_the_page_works_as_printed(walk, page):

@@ -29,6 +29,7 @@ def receive_bytes(client, size):
 
 
 @pytest.mark.parametrize("transport", ["websocket", "stream"])
+@pytest.mark.parametrize("module_server", ["gthread", "gevent"], indirect=True)  # not TLS
 def test_a_stream_goes_on_over_cuts(module_server, transport):
     """Both ways at once, however much was on its way; then the service's end comes last."""
     chance = random.Random(7)
@@ -38,8 +39,6 @@ def test_a_stream_goes_on_over_cuts(module_server, transport):
     ]
     data = pattern(ECHOED)
     server = module_server.server
-    if server.kind == "tls":
-        pytest.skip("the proxy between speaks no TLS")
     with CuttingProxy(server.port, plan) as proxy:
         uri = f"ws://127.0.0.1:{proxy.port}/to/echo"
         with connect(uri, transport=transport, **AT_ONCE) as client:
