@@ -114,7 +114,38 @@ class Owner(Protocol):
 class Link:
     """A stream to a service."""
 
-    is_corked = False
+    __slots__ = (
+        "_addresses",
+        "_client",
+        "_connected_socket",
+        "_deadline_s",
+        "_discarded_bytes",
+        "_end_error",
+        "_events",
+        "_has_ended",
+        "_has_ended_stream",
+        "_host",
+        "_in_turn",
+        "_is_aborted",
+        "_is_client_paused",
+        "_is_connected",
+        "_is_end_told",
+        "_is_lingering",
+        "_is_readable",
+        "_last_error",
+        "_lock",
+        "_max_buffer_size",
+        "_max_read_size",
+        "_owner",
+        "_unsent",
+        "_unsent_at_look",
+        "_write_error",
+        "due_tick",
+        "is_corked",
+        "is_released",
+        "slow_turns",
+        "socket",
+    )
 
     def __init__(
         self,
@@ -135,6 +166,7 @@ class Link:
         #: The timer's and the pollers'.
         self.due_tick: int | None = None
         self.slow_turns = 0
+        self.is_corked = False
 
         # Reentrant: a `__del__` or a signal handler may send something amid a write.
         self._lock = threading.RLock()

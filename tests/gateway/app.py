@@ -51,9 +51,7 @@ class Starved(TcpGateway):
 
     def on_open(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        used = {int(name) for name in os.listdir("/proc/self/fd")}
-        free = next(n for n in range(len(used) + 1) if n not in used)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # whatever is closed meanwhile
         try:
             super().on_open()
         finally:

@@ -10,6 +10,7 @@ from tests.live.wire import close, frame
 from .services import read_exactly, read_to_end, reset
 
 BINARY = 2
+GATEWAYS = 60
 SIZE = 32 * 2**20
 """More than the kernel keeps for two connections."""
 
@@ -134,3 +135,19 @@ def test_a_client_that_vanishes_ends_the_service(served):
     assert read_exactly(service, 10) == b"last words"
     client.reset()
     assert read_to_end(service) == b""
+
+
+def test_a_gateway_has_no_thread_of_its_own(serve):
+    """Where clients have none: its sockets are in the pollers' set."""
+    served = serve("gthread")
+    server = served.server
+    with server.raw("/to/echo") as client:
+        client.send(frame(BINARY, b"x"))
+        assert read_bytes(client, 1) == b"x"
+    before = server.threads_of(server.worker_pid)
+    clients = [server.raw("/to/echo") for _ in range(GATEWAYS)]
+    for client in clients:
+        client.send(frame(BINARY, b"x"))
+        assert read_bytes(client, 1) == b"x"
+    assert server.threads_of(server.worker_pid) < before + GATEWAYS // 4
+    server.end_clients()

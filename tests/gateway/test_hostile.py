@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import threading
@@ -17,6 +18,9 @@ from .test_gateway import BINARY, SIZE, read_bytes
 
 KINDS = ["gthread", "gevent", "tls"]
 """Each way of serving: on the pollers, in a greenlet, in a thread."""
+
+
+MAX_GROWTH_BYTES = 16 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,11 @@ def links_of(served, pid):
     return found & inodes
 
 
+def memory_of(pid):
+    """What of its memory is there, in bytes."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
+
+
 def check_serves(served):
     """Another client is served meanwhile."""
     with served.server.raw("/to/echo") as client:
@@ -77,6 +86,8 @@ def test_a_service_that_never_reads_holds_up_its_client_only(quiet):
 
 def test_a_service_that_floods_fills_no_memory(quiet):
     """Neither while its client reads nothing nor behind the client's end."""
+    pid = quiet.server.worker_pid
+    before_bytes = memory_of(pid)
     client = quiet.server.raw("/to/played")
     service = quiet.services["played"].accept()
     sent = []
@@ -89,6 +100,8 @@ def test_a_service_that_floods_fills_no_memory(quiet):
     flooding = threading.Thread(target=flood)
     flooding.start()
     check_serves(quiet)
+    quiet.server.wait_for(lambda: sum(sent) > 2**20, "flood")
+    assert memory_of(pid) < before_bytes + MAX_GROWTH_BYTES
     client.reset()
     flooding.join(DEADLINE_S)
     assert not flooding.is_alive()
