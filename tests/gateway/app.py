@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 
 from flask import Flask, request
 
@@ -41,21 +40,6 @@ def gateway(name):
 @sockets.route("/routed")
 class Routed(TcpGateway):
     address = ADDRESSES.get("routed", "/nowhere")
-
-
-@sockets.route("/starved")
-class Starved(TcpGateway):
-    """Begins in a process that has no descriptor left."""
-
-    address = ADDRESSES.get("echo", "/nowhere")
-
-    def on_open(self):
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # whatever is closed meanwhile
-        try:
-            super().on_open()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @sockets.route("/idle")

@@ -195,17 +195,6 @@ def test_a_unix_service_may_be_busy_for_a_while(serve, tmp_path):
     busy.close()
 
 
-def test_a_lack_of_descriptors_is_one_client_s_matter(quiet):
-    """It is closed with 1013, and the others are served."""
-    with quiet.server.raw("/to/played") as first:
-        service = quiet.services["played"].accept()
-        with quiet.server.raw("/starved") as client:
-            assert client.read_close() == (1013, "too many connections")
-        first.send(frame(BINARY, b"first"))
-        assert read_exactly(service, 5) == b"first"
-    check_serves(quiet)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_ends_gateways_in_time(serve, kind, number):

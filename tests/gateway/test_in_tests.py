@@ -1,6 +1,7 @@
 """Gateways in the test client, on the pollers and on threads, and what a fork leaves of them."""
 
 import os
+import resource
 
 import pytest
 from flask import Flask
@@ -107,3 +108,30 @@ def test_an_unknown_host_closes_with_1014(app, service, caplog):
     with websocket_connect(app.test_client(), "/unknown") as client:
         assert client.wait_closed(20) == 1014
     assert [each for each in caplog.messages if "can't reach the service" in each]
+
+
+class Starved(TcpGateway):
+    """Begins in a process that may open nothing more."""
+
+    def on_open(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            super().on_open()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_lack_of_descriptors_is_one_client_s_matter(app, service):
+    """It is closed with 1013, and another goes on."""
+
+    @app.get("/starved")
+    def starved():
+        return accept_websocket_request(Starved(tuple(service.address)))
+
+    with websocket_connect(app.test_client(), "/") as other:
+        connection = service.accept()
+        with websocket_connect(app.test_client(), "/starved") as client:
+            assert client.wait_closed() == 1013
+        other.send(b"on")
+        assert read_exactly(connection, 2) == b"on"
