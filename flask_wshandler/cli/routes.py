@@ -15,6 +15,7 @@ from typing import Any
 
 from flask import Flask
 from flask.views import View
+from werkzeug.routing import Rule
 
 from ..handlers.handler import WebSocketHandler
 from ..protocol.errors import SettingError
@@ -50,14 +51,23 @@ class Route:
 
 def routes_of(app: Flask) -> list[Route]:
     """All of them, in the order of their URLs."""
-    found = []
+    found = [_route(app, rule.rule, rule.endpoint, view) for rule, view in _views_of(app)]
+    return sorted(found, key=lambda route: (route.url, route.endpoint))
+
+
+def handlers_by_rule(app: Flask) -> list[tuple[Rule, list[Any]]]:
+    """The classes and functions that speak WebSocket, in the order of their URLs."""
+    found = [(rule, view.handlers) for rule, view in _views_of(app)]
+    return sorted(found, key=lambda each: (each[0].rule, each[0].endpoint))
+
+
+def _views_of(app: Flask) -> Iterator[tuple[Rule, _View]]:
     for rule in app.url_map.iter_rules():
         view = app.view_functions.get(rule.endpoint)
         if view is not None:
             looked_at = _look_at(view, is_websocket=bool(rule.websocket))
             if looked_at is not None:
-                found.append(_route(app, rule.rule, rule.endpoint, looked_at))
-    return sorted(found, key=lambda route: (route.url, route.endpoint))
+                yield rule, looked_at
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

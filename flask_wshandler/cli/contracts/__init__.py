@@ -1,0 +1,1 @@
+"""What pages and their handlers call of each other, told to other tools."""
