@@ -16,7 +16,7 @@ from flask.cli import with_appcontext
 from ..bus.rpc import DEFAULT_TIMEOUT_S
 from ..protocol.errors import CloseCode, check_close
 from ..upgrade.app_state import state_of
-from .contracts.command import types
+from .contracts.command import asyncapi, types
 from .doctor.command import doctor
 from .history import history
 from .routes import Route, routes_of
@@ -259,5 +259,15 @@ def close_connection(connection_id: str, code: int, reason: str, timeout_s: floa
 
 COMMANDS: dict[str, click.Command] = {
     each.name or "": each
-    for each in (routes, list_connections, stats, send, history, close_connection, types, doctor)
+    for each in (
+        routes,
+        list_connections,
+        stats,
+        send,
+        history,
+        close_connection,
+        types,
+        asyncapi,
+        doctor,
+    )
 }

@@ -30,6 +30,7 @@ DOCS = ROOT / "docs"
 PAGE = MarkdownPage(DOCS / "command-line.md")
 MODULES = (app_checks, server_checks, stream_checks, proxy_checks, history_checks)
 
+_COMMAND = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _ANCHORED_LINK = re.compile(r"\]\(([^)\s#]*)#([^)\s]+)\)")
 
 
@@ -133,7 +134,7 @@ class Game(WebSocketHandler):
 def example(heading: str) -> list[tuple[str, str]]:
     """The commands below a heading, each with what is printed."""
     [console] = [block.code for block in PAGE.blocks if block.heading == heading]
-    return re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", console, re.MULTILINE)
+    return _COMMAND.findall(console)
 
 
 def shape(printed: str) -> str:
@@ -181,6 +182,15 @@ def test_the_examples_of_routes_are_what_is_printed(chat):
     """To the letter."""
     [(command, printed)] = example("routes")
     assert chat.print(command) == printed
+
+
+def test_the_examples_of_typed_calls_are_what_is_printed(chat, tmp_path):
+    """To the letter: what is declared, and what differs."""
+    [program] = PAGE.code("types", "python")
+    (tmp_path / "game.py").write_text(program)
+    for console in (*PAGE.code("types", "console"), *PAGE.code("asyncapi", "console")):
+        for command, printed in _COMMAND.findall(console):
+            assert chat.print(command) == printed
 
 
 def test_the_other_examples_are_what_is_printed(chat, tmp_path):

@@ -4,40 +4,33 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_OPTIONS = (
-    click.argument("names", nargs=-1, metavar="[NAME]..."),
-    click.option(
-        "--class",
-        "paths",
-        multiple=True,
-        metavar="MODULE:NAME",
-        help="A hub that no route shows; may be repeated.",
-    ),
-    click.option("--out", type=_FILE, help="Write it to a file."),
-    click.option("--check", type=_FILE, help="Say what differs in a file; exit with 1 if it does."),
+_out = click.option("--out", type=_FILE, help="Write it to a file.")
+_check = click.option(
+    "--check", type=_FILE, help="Say what differs in a file; exit with 1 if it does."
 )
 
 
-def _with_options(command: Command) -> Command:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command("types")
-@_with_options
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--class",
+    "paths",
+    multiple=True,
+    metavar="MODULE:NAME",
+    help="A hub that no route shows; may be repeated.",
+)
+@_out
+@_check
 @click.option(
     "--import",
     "calls_module",
@@ -63,6 +56,29 @@ def types(
     _deliver(_made(lambda: typescript(hubs_of(_app(), names, paths), calls_module)), out, check)
 
 
+@click.command("asyncapi")
+@click.option("--title", help="Of the document; the app's name if not given.")
+@click.option("--version", default="0.0.0", show_default=True, help="Of the app.")
+@click.option("--server", metavar="URL", help="Where it is served, such as wss://example.org.")
+@_out
+@_check
+@with_appcontext
+def asyncapi(
+    title: str | None, version: str, server: str | None, out: Path | None, check: Path | None
+) -> None:
+    """Describe the app's WebSockets as an AsyncAPI 3.0 document, in JSON."""
+    _need_msgspec()
+    from .asyncapi import asyncapi as described
+
+    app = _app()
+
+    def make() -> str:
+        document = described(app, title=title or app.name, version=version, server=server)
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+    _deliver(_made(make), out, check)
+
+
 def _app() -> Flask:
     return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
 
@@ -78,7 +94,7 @@ def _made(make: Callable[[], str]) -> str:
 
     try:
         return make()
-    except (NotFound, TypeError, NameError) as error:
+    except (NotFound, TypeError, NameError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     except RecursionError:
         raise click.ClickException("an alias that names itself can't be told apart") from None

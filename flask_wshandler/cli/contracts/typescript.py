@@ -14,6 +14,8 @@ from .type_names import parameter_name, property_name
 from .typescript_types import TypeScriptTypes, comment, documentation, grouped
 
 _HEAD = "// Made by `flask websockets types`: what is changed here is lost.\n"
+_LEFT_ALONE = ("then", "toJSON")
+"""What JavaScript looks for in any object; calls.js has nothing there."""
 _STREAM = (
     "/** What a stream gives: its items by `for await`, its end by `await`. */\n"
     "export type Stream<Item> = AsyncIterable<Item> & PromiseLike<null>;\n"
@@ -60,8 +62,9 @@ def _interface(interface: Interface, types: TypeScriptTypes) -> str:
 
 def _methods(interface: Interface, types: TypeScriptTypes) -> Iterator[str]:
     for name, call in interface.calls.items():
-        if not interface.is_page and _needs_names(call):
-            yield f"  // {property_name(name)} takes parameters by name only.\n"
+        obstacle = None if interface.is_page else _obstacle(call)
+        if obstacle is not None:
+            yield f"  // {property_name(name)} can't be called by calls.js: {obstacle}.\n"
             continue
         parameters = ", ".join(_parameters(call, types, interface.is_page))
         returned = (_offered if interface.is_page else _answered)(call, types)
@@ -69,10 +72,14 @@ def _methods(interface: Interface, types: TypeScriptTypes) -> Iterator[str]:
         yield f"{text}  {property_name(name)}({parameters}): {returned};\n"
 
 
-def _needs_names(call: Signature) -> bool:
-    return any(
+def _obstacle(call: Signature) -> str | None:
+    if call.name in _LEFT_ALONE:
+        return "it is JavaScript's own"
+    if any(
         each.kind is Kinds.KEYWORD_ONLY and each.default is REQUIRED for each in call.parameters
-    )
+    ):
+        return "it takes parameters by name"
+    return None
 
 
 def _parameters(call: Signature, types: TypeScriptTypes, is_page: bool) -> Iterator[str]:
