@@ -106,7 +106,7 @@ export function calls(socket, handlers = {}, { timeout = 30_000 } = {}) {
     serving.add(id);
     let answer;
     try {
-      if (!Object.hasOwn(handlers, method)) throw new CallError(METHOD_NOT_FOUND, undefined, method);
+      if (!Object.hasOwn(handlers, method) || !handlers[method].call) throw new CallError(METHOD_NOT_FOUND, undefined, method);
       const result = await handlers[method](...(Array.isArray(params) ? params : [params]));
       answer = { result: result ?? null };
     } catch (error) {
