@@ -72,9 +72,10 @@ export function calls(socket, handlers = {}, { timeout = 30_000 } = {}) {
         watch();
         wake?.();
       }
+      // First: what can't be written as JSON is not under way.
+      if (!send({ id, method, params })) return end({ error: { code: CONNECTION_LOST } });
       underWay.set(id, { take, end });
       watch();
-      if (!send({ id, method, params })) end({ error: { code: CONNECTION_LOST } });
     });
 
     promise[Symbol.asyncIterator] = async function* () {
@@ -103,22 +104,22 @@ export function calls(socket, handlers = {}, { timeout = 30_000 } = {}) {
   }
 
   async function serve({ id, method, params = [] }) {
+    // Unless it was cancelled, or is not to be answered.
+    const answer = (answer) => serving.has(id) && id !== undefined && send({ id, ...answer });
     serving.add(id);
-    let answer;
     try {
       if (!Object.hasOwn(handlers, method) || !handlers[method].call) throw new CallError(METHOD_NOT_FOUND, undefined, method);
       const result = await handlers[method](...(Array.isArray(params) ? params : [params]));
-      answer = { result: result ?? null };
+      answer({ result: result ?? null });
     } catch (error) {
       if (!(error instanceof CallError)) {
         reportError(error);
         error = new CallError(INTERNAL_ERROR);
       }
       const { code, message, data } = error;
-      answer = { error: { code, message, data } };
+      answer({ error: { code, message, data } });
     }
-    // Unless it was cancelled, or is not to be answered.
-    if (serving.delete(id) && id !== undefined) send({ id, ...answer });
+    serving.delete(id);
   }
 
   function lose() {

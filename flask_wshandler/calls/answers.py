@@ -133,7 +133,7 @@ class Answers:
         self.due_tick: int | None = None  # the timer's
         self.lock = locks.Lock()
         # Guarded by lock.
-        # By chance: what a client answers to the last handler, before a restart, is not for this one.
+        # By chance: what a client answers to the handler before a restart is not for this one.
         self._last = random.getrandbits(40)
         self._pending: dict[int, tuple[Answer[Any], ResultChecker | None]] = {}
         self._is_over = False

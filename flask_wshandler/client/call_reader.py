@@ -146,7 +146,7 @@ class CallReader:
         if isinstance(found, messages.Incoming):
             self._take(found, len(text))
         elif isinstance(found, list):
-            for each in found:
+            for each, _ in found:
                 if isinstance(each, messages.Incoming):
                     self._take(each, len(text))
         elif not self._take_wrong_answer(text, found.error):
