@@ -1,32 +1,29 @@
 """Game: one handler object per player, built in the view with the name from a cookie."""
 
 import inspect
-from dataclasses import asdict
+from typing import Protocol
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from example_site.extensions import game_store
 from example_site.game import MAX_FENCED_TILES, GameFull
-from example_site.game_state import Change, Direction
+from example_site.game_state import Change, Direction, Snapshot
 from example_site.names import MAX_NAME_LENGTH, clean_name
 from flask_wshandler import (
     CloseCode,
     Presence,
     UpgradeRequired,
     WebSocketCollection,
-    WebSocketHandler,
     accept_websocket_request,
     is_websocket_request,
 )
+from flask_wshandler.calls import Hub, call
 
 bp = Blueprint("game", __name__, url_prefix="/game")
 
 NAME_COOKIE = "player"
 NAME_COOKIE_MAX_AGE_S = 180 * 24 * 3600
-
-#: What a page says that has missed a change; all else are steps.
-AGAIN = "again"
 
 
 class Players(WebSocketCollection):
@@ -43,11 +40,25 @@ class Players(WebSocketCollection):
 players = Players("game")
 
 
-class PlayerHandler(WebSocketHandler):
+class Page(Protocol):
+    """What is called in the player's page."""
+
+    def entered(self, you: int, state: Snapshot) -> None:
+        """Show all of the board; `you` is the player's own slot."""
+
+    def changed(self, change: Change) -> None:
+        """Show what is different."""
+
+    def full(self, reason: str) -> None:
+        """Say that there is no place on the board."""
+
+
+class PlayerHandler(Hub[Page]):
     """One player: what they press comes in, what happens on the board goes out to all."""
 
-    max_message_size = 16
-    # A page that has missed changes asks for the whole: see AGAIN.
+    # A call has about 70 bytes.
+    max_message_size = 128
+    # A page that has missed changes enters again, and is sent the whole.
     queue_policy = "drop_oldest"
 
     def __init__(self, name: str) -> None:
@@ -56,15 +67,9 @@ class PlayerHandler(WebSocketHandler):
     def on_open(self) -> None:
         self.enter()
 
-    def on_text(self, message: str) -> None:
-        if message == AGAIN:
-            self.enter()
-            return
-        try:
-            direction = Direction(message)
-        except ValueError:
-            self.close(CloseCode.POLICY_VIOLATION, "A step is up, down, left or right.")
-            return
+    @call
+    def step(self, direction: Direction) -> None:
+        """Go to the next tile; all that is no direction is answered with an error."""
         here = present()
         with game_store.change() as game:
             changes = game.expire(here), game.step(self.context.connection_id, direction)
@@ -75,6 +80,7 @@ class PlayerHandler(WebSocketHandler):
             change = game.leave(self.context.connection_id)
         tell(change)
 
+    @call
     def enter(self) -> None:
         """Send the whole state, and take a place on the board unless there is one already."""
         own_id = self.context.connection_id
@@ -85,12 +91,11 @@ class PlayerHandler(WebSocketHandler):
                 changes.append(game.join(own_id, self.name))
             except GameFull as full:
                 # A page that comes back by itself is not told reasons.
-                self.send_json({"kind": "full", "text": str(full)})
+                self.client.full(str(full))
                 self.close(CloseCode.TRY_AGAIN_LATER, str(full))
             else:
                 # Before another change is possible: this player hears of all that follow.
-                state = asdict(game.snapshot())
-                self.send_json({"kind": "state", "you": game.slot_of(own_id), **state})
+                self.client.entered(game.slot_of(own_id), game.snapshot())
                 players.add(self, name=self.name)
         tell(*changes)
 
@@ -107,7 +112,7 @@ def tell(*changes: Change | None) -> None:
     """
     for change in changes:
         if change is not None:
-            players.broadcast_json({"kind": "change", **asdict(change)})
+            PlayerHandler.to(players).changed(change)
 
 
 @bp.get("/ws.ashx")
@@ -156,5 +161,5 @@ def _render(name: str, error: str = "") -> str:
         error=error,
         max_name_length=MAX_NAME_LENGTH,
         max_fenced_tiles=MAX_FENCED_TILES,
-        source=inspect.getsource(PlayerHandler) + "\n\n" + inspect.getsource(socket),
+        source="\n\n".join(inspect.getsource(each) for each in (Page, PlayerHandler, socket)),
     )

@@ -1,6 +1,7 @@
 // The game's page: steps go out, the board's changes come in.
 
 import { Board } from "./board.js";
+import { calls } from "./calls.js";
 import { Connection } from "./connection.js";
 import { wireLamp } from "./lamp.js";
 import { Scores } from "./scores.js";
@@ -10,8 +11,6 @@ import { Steering } from "./steering.js";
 const RESULT_MS = 4_000;
 const AWAY = "Off air. Your place is kept for a minute.";
 const NEW_PLACE = "Your place was lost. This is a new one.";
-// What the server answers with the whole state, and with a place on the board if we have none.
-const AGAIN = "again";
 const NAMES = new Intl.ListFormat("en");
 
 const page = document.querySelector("[data-game]");
@@ -21,9 +20,27 @@ const board = new Board(surface);
 const scores = new Scores(page.querySelector("[data-scores]"));
 // Steps are of the moment: a new handler is not told old ones.
 const connection = new Connection(page.dataset.socket, { repeat: false });
-const changes = new Sequence(show, () => connection.send(AGAIN));
+const server = calls(connection, {
+  entered(you, state) {
+    say(hasGap ? NEW_PLACE : "", RESULT_MS);
+    hasGap = false;
+    ownSlot = you;
+    board.reset(state);
+    scores.reset(state);
+    changes.restart(state.number);
+  },
+  changed(change) {
+    changes.take(change);
+  },
+  full(reason) {
+    say(reason);
+    hasGap = false;
+    ownSlot = 0;
+  },
+});
+const changes = new Sequence(show, enter);
 const steering = new Steering((direction) => {
-  if (connection.state === "open") connection.send(direction);
+  if (connection.state === "open") server.step(direction).catch(letGo);
 });
 // 0 without a place on the board.
 let ownSlot = 0;
@@ -37,6 +54,14 @@ function measure() {
 }
 
 new ResizeObserver(measure).observe(document.body);
+
+// Whether a call has arrived is seen on the board: one that a cut has lost is not missed.
+function letGo() {}
+
+// The server answers with the whole state, and with a place on the board if we have none.
+function enter() {
+  server.enter().catch(letGo);
+}
 
 function say(text, forMs = Infinity) {
   clearTimeout(resultTimer);
@@ -54,32 +79,9 @@ function show(change) {
   scores.apply(change);
   if (change.result) announce(change.result);
   // The server took us for gone.
-  if (change.left.includes(ownSlot)) connection.send(AGAIN);
+  if (change.left.includes(ownSlot)) enter();
 }
 
-const RECEIVE = {
-  state(state) {
-    say(hasGap ? NEW_PLACE : "", RESULT_MS);
-    hasGap = false;
-    ownSlot = state.you;
-    board.reset(state);
-    scores.reset(state);
-    changes.restart(state.number);
-  },
-  change(change) {
-    changes.take(change);
-  },
-  full({ text }) {
-    say(text);
-    hasGap = false;
-    ownSlot = 0;
-  },
-};
-
-connection.addEventListener("message", (event) => {
-  const message = JSON.parse(event.data);
-  RECEIVE[message.kind](message);
-});
 connection.addEventListener("state", () => {
   page.dataset.state = connection.state;
   // Else the line says why there is none.

@@ -68,13 +68,18 @@ def step(page, keys=("ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight")):
     return target
 
 
+def arguments(client):
+    """Return what the next call of a player's page is given."""
+    return json.loads(client.recv(timeout=10))["params"]
+
+
 @contextlib.contextmanager
 def player_without_browser(site):
     """A connected player, and the state it was sent."""
     with connect(
         f"ws://127.0.0.1:{site.port}/game/ws.ashx", additional_headers={"Cookie": ROBOT}
     ) as client:
-        yield client, json.loads(client.recv(timeout=10))
+        yield client, arguments(client)[1]
 
 
 def test_players_see_each_other(visit):
@@ -108,13 +113,14 @@ def test_board_spans_all_workers(visit, site):
     """Players see each other, whichever worker process serves them."""
     robots = site.clients_on_two_workers("/game/ws.ashx", additional_headers={"Cookie": ROBOT})
     with robots as clients:
-        slots = [json.loads(client.recv(timeout=10))["you"] for client in clients]
+        slots = [arguments(client)[0] for client in clients]
         ada = play(visit, "Ada")
         expect(ada.locator(".token")).to_have_count(3)
         for client, slot in zip(clients, slots, strict=True):
             # One of these at least is free, and paints a second tile.
             for direction in ("up", "down", "left"):
-                client.send(direction)
+                step = {"jsonrpc": "2.0", "method": "step", "params": [direction]}
+                client.send(json.dumps(step))
             expect(ada.locator(f".scores .p{slot} .score")).not_to_have_text("1")
     expect(ada.locator(".token")).to_have_count(1)
 

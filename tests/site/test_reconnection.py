@@ -203,15 +203,27 @@ def test_crash_is_told(visit, site):
     expect(game.locator(".token.own")).to_have_count(1)
 
 
+def entered(client):
+    """Return the slot of a player who is told the whole state next."""
+    return json.loads(client.recv(timeout=DEADLINE_S))["params"][0]
+
+
+def who_left(client, timeout_s=DEADLINE_S):
+    """Return the slots that the next message says are free."""
+    message = json.loads(client.recv(timeout=timeout_s))
+    return message["params"][0]["left"] if message.get("method") == "changed" else ()
+
+
 def wait_for_leave(client, slot):
     """Receive changes until that player left; meanwhile walk, since only changes are told."""
     deadline_s = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline_s:
-        client.send("left")
-        client.send("right")
+        for direction in ("left", "right"):
+            step = {"jsonrpc": "2.0", "method": "step", "params": [direction]}
+            client.send(json.dumps(step))
         with contextlib.suppress(TimeoutError):
             while True:
-                if slot in json.loads(client.recv(timeout=0.2)).get("left", ()):
+                if slot in who_left(client, 0.2):
                     return
     pytest.fail(f"the player in slot {slot} is still there after {DEADLINE_S} s")
 
@@ -219,21 +231,21 @@ def wait_for_leave(client, slot):
 def test_killed_worker_takes_its_players_along(site):
     """Nobody says good-bye for them, but the other workers notice."""
     with site.clients_on_two_workers(GAME, **ROBOT) as clients:
-        first, second = (json.loads(client.recv(timeout=DEADLINE_S)) for client in clients)
+        first, second = (entered(client) for client in clients)
         os.kill(site.worker_of(clients[0]), signal.SIGKILL)
-        while first["you"] not in json.loads(clients[1].recv(timeout=DEADLINE_S)).get("left", ()):
+        while first not in who_left(clients[1]):
             pass
-        assert first["you"] != second["you"]
+        assert first != second
 
 
 def test_players_of_a_killed_server_are_gone(site):
     """The board is in a database, but those on it when all was killed do not stay."""
     with connect(f"ws://127.0.0.1:{site.port}{GAME}", **ROBOT) as ghost:
-        slot = json.loads(ghost.recv(timeout=DEADLINE_S))["you"]
+        slot = entered(ghost)
         site.kill()
     site.start()
     with connect(f"ws://127.0.0.1:{site.port}{GAME}", **ROBOT) as robot:
-        if json.loads(robot.recv(timeout=DEADLINE_S))["you"] != slot:
+        if entered(robot) != slot:
             wait_for_leave(robot, slot)
 
 

@@ -7,7 +7,7 @@ import pytest
 from example_site import create_app
 from example_site.game import MAX_PLAYERS
 from example_site.pages.game import PlayerHandler
-from flask_wshandler.testing import ConnectionClosed, HandshakeRefused
+from flask_wshandler.testing import HandshakeRefused
 
 GAME = "/game/ws.ashx"
 
@@ -133,31 +133,60 @@ def test_game_wants_a_name(client, cookie):
     assert status_of(client, GAME) == 403
 
 
+def step(direction, **rest):
+    """A player's step; a notification without an `id`."""
+    return json.dumps({"jsonrpc": "2.0", "method": "step", "params": [direction], **rest})
+
+
+def heard(player, name):
+    """The arguments of each call of `name` that the player's page has had."""
+    calls = [json.loads(text) for text in player.receive_all()]
+    return [call["params"] for call in calls if call.get("method") == name]
+
+
+def entered(player):
+    """The slot of a player who is told the whole state next."""
+    call = player.receive_json()
+    assert call["method"] == "entered"
+    return call["params"][0]
+
+
 def test_speed_is_the_servers(robot):
     """A client that sends faster gets no further."""
     with robot.websocket_connect(GAME) as player:
-        state = player.receive_json()
+        slot = entered(player)
         for _ in range(30):
-            player.send("left")
-            player.send("right")
-        player.send("nowhere")
-        assert player.wait_closed() == 1008
-        moves = 0
-        with pytest.raises(ConnectionClosed):
-            while True:
-                change = player.receive_json()
-                moves += any(each["slot"] == state["you"] for each in change["players"])
-        assert moves < 10
+            player.send(step("left"))
+            player.send(step("right"))
+        changes = [change for change, in heard(player, "changed")]
+        moves = [each for change in changes for each in change["players"] if each["slot"] == slot]
+        assert 0 < len(moves) < 10
 
 
-@pytest.mark.parametrize(("message", "code"), [("x" * 17, 1009), (b"left", 1003)])
+@pytest.mark.parametrize("direction", ["nowhere", 1, None])
+def test_wrong_direction_is_answered(robot, direction):
+    """With an error of that call; the player stays on the board."""
+    with robot.websocket_connect(GAME) as player:
+        entered(player)
+        player.receive_all()
+        player.send(step(direction, id=1))
+        answer = player.receive_json()
+        assert (answer["id"], answer["error"]["code"]) == (1, -32602)
+        player.send(step("left", id=2))
+        player.send(step("right", id=3))
+        answers = [json.loads(text) for text in player.receive_all()]
+        assert [each["result"] for each in answers if "id" in each] == [None, None]
+
+
+@pytest.mark.parametrize(("message", "code"), [("x" * 129, 1009), (b"left", 1003)])
 def test_oversized_and_binary_messages_are_refused(robot, message, code):
-    """A step is a short text; all else ends the connection, and the player vanishes."""
+    """A call is a short text; all else ends the connection, and the player vanishes."""
     with robot.websocket_connect(GAME) as player, robot.websocket_connect(GAME) as other:
-        slot = player.receive_json()["you"]
+        slot = entered(player)
         player.send(message)
         assert player.wait_closed() == code
-        while slot not in other.receive_json().get("left", ()):
+        entered(other)
+        while slot not in other.receive_json()["params"][0]["left"]:
             pass
 
 
@@ -169,7 +198,7 @@ def test_full_game_says_so(robot):
         assert late.close_reason == "The game is full: 8 are playing."
     players[0].close()
     with robot.websocket_connect(GAME) as late:
-        assert late.receive_json()["kind"] == "state"
+        assert entered(late)
 
 
 def test_watcher_has_nothing_to_say(client):
@@ -183,11 +212,12 @@ def test_who_comes_back_keeps_the_place(robot, monkeypatch):
     """However much was missed: what was dropped is asked for."""
     monkeypatch.setattr(PlayerHandler, "resume_buffer", 1, raising=False)
     with robot.websocket_connect(GAME, resumable=True) as player:
-        slot = player.receive_json()["you"]
+        slot = entered(player)
         player.receive_all()
         player.cut()
         with robot.websocket_connect(GAME) as other:
-            assert slot in [each["slot"] for each in other.receive_json()["players"]]
+            ((_, state),) = heard(other, "entered")
+            assert slot in [each["slot"] for each in state["players"]]
         assert player.come_back()
-        player.send("again")
-        assert player.receive_json()["you"] == slot
+        player.send(json.dumps({"jsonrpc": "2.0", "method": "enter"}))
+        assert entered(player) == slot
