@@ -45,7 +45,7 @@ export class Board {
   }
 
   // Starts afresh from a whole state.
-  reset({ width, height, tiles, players, drops, you }) {
+  reset(you, { width, height, tiles, players, drops }) {
     this.#width = width;
     this.#ownSlot = you;
     this.#tokens.clear();

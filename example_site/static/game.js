@@ -25,8 +25,8 @@ const server = calls(connection, {
     say(hasGap ? NEW_PLACE : "", RESULT_MS);
     hasGap = false;
     ownSlot = you;
-    board.reset(state);
-    scores.reset(state);
+    board.reset(you, state);
+    scores.reset(you, state);
     changes.restart(state.number);
   },
   changed(change) {

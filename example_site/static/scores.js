@@ -12,7 +12,7 @@ export class Scores {
     this.#list = list;
   }
 
-  reset({ width, height, players, you }) {
+  reset(you, { width, height, players }) {
     this.#players.clear();
     this.#ownSlot = you;
     this.#tiles = width * height;
