@@ -1,6 +1,6 @@
 """What the game is made of: the values that are kept, and those that the players' pages are told.
 
-All of them become JSON: by `dataclasses.asdict` where they are kept, by msgspec in the calls of a page.
+All of them become JSON: by `dataclasses.asdict` where they are kept, by msgspec in calls of pages.
 """
 
 from dataclasses import dataclass

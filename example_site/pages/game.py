@@ -95,7 +95,9 @@ class PlayerHandler(Hub[Page]):
                 self.close(CloseCode.TRY_AGAIN_LATER, str(full))
             else:
                 # Before another change is possible: this player hears of all that follow.
-                self.client.entered(game.slot_of(own_id), game.snapshot())
+                slot = game.slot_of(own_id)
+                assert slot is not None  # it has joined
+                self.client.entered(slot, game.snapshot())
                 players.add(self, name=self.name)
         tell(*changes)
 

@@ -158,7 +158,7 @@ def test_speed_is_the_servers(robot):
         for _ in range(30):
             player.send(step("left"))
             player.send(step("right"))
-        changes = [change for change, in heard(player, "changed")]
+        changes = [change for (change,) in heard(player, "changed")]
         moves = [each for change in changes for each in change["players"] if each["slot"] == slot]
         assert 0 < len(moves) < 10
 
