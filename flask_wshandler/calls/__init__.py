@@ -4,7 +4,7 @@ try:
     import msgspec as _msgspec  # noqa: F401
 except ImportError:
     raise ImportError(
-        "flask_wshandler.calls needs msgspec: pip install flask-wshandler[calls]"
+        "flask_wshandler.calls needs msgspec: pip install flask-wshandler[calls]", name="msgspec"
     ) from None
 
 from .answers import Answer
