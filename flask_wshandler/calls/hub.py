@@ -32,7 +32,8 @@ def call(
     """Mark a method of a `Hub` that its client may call; nothing else can be.
 
     `@call`, or `@call("name", thread=True)`: by another name; in a thread of its own, beside the
-    client's other callbacks, for what blocks for long. A process has at most 32 such threads.
+    client's other callbacks, for what blocks for long. A process has at most 32 such threads, a
+    client 8 of them.
 
     Arguments are held to the annotations, and so is what the method returns: what msgspec reads
     and writes, such as dataclasses, TypedDicts, its structs, and the standard library's types. What

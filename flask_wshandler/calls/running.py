@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 logger = logs.logger(__package__)
 
+_MOST_THREADS_OF_A_CLIENT = 8
+"""Of those of the process, so that one client leaves some to others."""
+
 
 class CallableHandler(Protocol):
     """What a hub is to its callbacks."""
@@ -97,7 +100,7 @@ def _is_call(incoming: messages.Incoming) -> bool:
 class HubCallbacks(HandlerCallbacks):
     """Calls one hub. In the connection's turn, except where noted."""
 
-    __slots__ = ("_callees", "_requests", "_under_way", "answers")
+    __slots__ = ("_callees", "_requests", "_thread_count", "_under_way", "answers")
 
     def __init__(
         self, handler: WebSocketHandler, snapshot: RequestSnapshot, running: Running
@@ -108,6 +111,8 @@ class HubCallbacks(HandlerCallbacks):
         self._requests: dict[int, Request] = {}
         # What goes on after its turn, by the caller's id. The turn's.
         self._under_way: dict[messages.Id, Stream | ThreadedCall] = {}
+        # How many threads its calls have, also those that are not answered.
+        self._thread_count = 0
         self.answers = Answers(handler, self._timer, self._warn, self._is_in_turn, self._run_later)
         self._hub.use_answers(self.answers)
 
@@ -287,6 +292,10 @@ class HubCallbacks(HandlerCallbacks):
     # In threads of their own.
 
     def _start_thread(self, request: Request, text: str) -> None:
+        if self._thread_count >= _MOST_THREADS_OF_A_CLIENT:
+            reason = f"{_MOST_THREADS_OF_A_CLIENT} threads run for this client"
+            request.fail(call_error(CallErrorCode.TOO_MANY_CALLS, reason))
+            return
         seat = take_seat()
         if seat is None:
             error = call_error(CallErrorCode.TOO_MANY_CALLS, "the server has no thread for it")
@@ -304,6 +313,7 @@ class HubCallbacks(HandlerCallbacks):
         thread = threads.BackgroundThread(
             "call", run_apart, logger, may_wait_for_logs=True, is_repeated=False
         )
+        self._thread_count += 1
         if request.has_answer:
             self._under_way[request.id] = threaded
         if not thread.start():
@@ -314,6 +324,7 @@ class HubCallbacks(HandlerCallbacks):
             request.fail(error)
 
     def _forget(self, threaded: ThreadedCall) -> None:
+        self._thread_count -= 1
         if self._under_way.get(threaded.request.id) is threaded:
             del self._under_way[threaded.request.id]
 

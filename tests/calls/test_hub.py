@@ -244,6 +244,25 @@ def test_streams_at_a_time(client):
         assert peer.receive()["result"] == 2
 
 
+def test_threads_of_one_client(client):
+    """Are some of those there are, whether it wants answers or not."""
+    Board.is_waiting.clear()
+    try:
+        with (
+            websocket_connect(client, "/board") as ws,
+            websocket_connect(client, "/board") as other,
+        ):
+            peer = Peer(ws)
+            for _ in range(40):
+                peer.send(method="wait")
+            error = peer.error("wait")
+            assert (error["code"], error["data"]) == (-32000, "8 threads run for this client")
+            Peer(other).send(id=1, method="slow_replay", params=[1])
+            assert Peer(other).items()[0] == [0]
+    finally:
+        Board.is_waiting.set()
+
+
 def test_a_client_that_leaves_amid_its_streams(client):
     """They are closed, before `on_close`."""
     Board.ends.clear()

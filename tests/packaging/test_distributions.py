@@ -71,7 +71,11 @@ def test_the_version_is_the_changelogs(metadata):
 def test_the_example_site_can_have_any_bus(metadata):
     """What the README lets it be started with is installed by `example_site/run`."""
     needed = [each for each in metadata.get_all("Requires-Dist") if 'extra == "example"' in each]
-    assert sorted(re.match(r"[\w-]+", each)[0] for each in needed) == ["gunicorn", "msgspec", "redis"]
+    assert sorted(re.match(r"[\w-]+", each)[0] for each in needed) == [
+        "gunicorn",
+        "msgspec",
+        "redis",
+    ]
 
 
 @pytest.mark.parametrize(
