@@ -30,6 +30,7 @@ WALKED = {
     "docs/howto/from-aspnet.md": "test_howto.py",
     "docs/howto/from-flask-sock.md": "test_howto.py",
     "docs/howto/from-flask-socketio.md": "test_howto.py",
+    "docs/howto/from-signalr.md": "test_howto.py",
     "docs/howto/history.md": "test_howto.py",
     "docs/howto/json-messages.md": "test_howto.py",
     "docs/howto/resume.md": "test_howto.py",

@@ -109,6 +109,7 @@ def redis_server(tmp_path):
         "from-flask-sock.md",
         "history.md",
         "json-messages.md",
+        "from-signalr.md",
         "resume.md",
         "rooms.md",
         "tcp-gateway.md",
