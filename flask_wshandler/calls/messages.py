@@ -25,6 +25,8 @@ _LONGEST_ID = 128
 _LARGEST_ID = 2**53
 
 _NO_RAW = msgspec.Raw()
+NO_ID = msgspec.UNSET
+"""Of a notification."""
 
 
 class _Error(msgspec.Struct):
@@ -58,7 +60,7 @@ class Invalid(msgspec.Struct):
 Batch = list[tuple[Incoming | Invalid, str]]
 """The entries, each with its own text."""
 
-_decoder = msgspec.json.Decoder(Incoming)
+_decode = msgspec.json.Decoder(Incoming).decode
 _batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _params_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
@@ -66,18 +68,31 @@ _encoder = msgspec.json.Encoder()
 
 def parse(text: str) -> Incoming | Invalid | Batch:
     """What is in a message: a list for a batch, which is not empty."""
-    if text[:1] == "[" or text.lstrip()[:1] == "[":
-        return _parse_batch(text)
-    return _parse_one(text)
+    try:
+        found = _decode(text)
+    except Exception:
+        return _parse_batch(text) if text.lstrip()[:1] == "[" else _parse_one(text)
+    # As most are; all else is looked at more closely.
+    if (
+        type(found.id) is int
+        and type(found.method) is str
+        and -_LARGEST_ID < found.id < _LARGEST_ID
+    ):
+        return found
+    return _checked(found)
 
 
 def _parse_one(text: str | msgspec.Raw) -> Incoming | Invalid:
     try:
-        found = _decoder.decode(text)
+        found = _decode(text)
     except msgspec.ValidationError as error:
         return _invalid(text, str(error))
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return Invalid(call_error(CallErrorCode.PARSE_ERROR))
+    return _checked(found)
+
+
+def _checked(found: Incoming) -> Incoming | Invalid:
     reason = _what_is_wrong(found)
     if reason is not None:
         return Invalid(call_error(CallErrorCode.INVALID_REQUEST, reason))
@@ -108,8 +123,6 @@ def _what_is_wrong(found: Incoming) -> str | None:
     if found.method is msgspec.UNSET:
         is_response = found.result is not _NO_RAW or found.error is not msgspec.UNSET
         return None if is_response else "there is neither a method nor a result"
-    if found.params is not _NO_RAW and memoryview(found.params)[0] not in b"[{":
-        return "params is an array or an object"
     return None
 
 

@@ -29,8 +29,7 @@ _SECONDS_PER_TURN = 0.002
 class Request:
     """One call of a client. In its turn, or in the thread that runs it."""
 
-    is_left = False
-    """Whether it goes on after the turn, by itself."""
+    __slots__ = ("_handler", "_incoming", "_send", "_text", "_token", "callee")
 
     def __init__(
         self,
@@ -46,9 +45,8 @@ class Request:
         self._incoming = incoming
         self._text = text
         self._send = send
-        self._lock = threading.Lock()
-        # Guarded by _lock.
-        self._is_answered = False
+        #: Who pops it answers, be it a thread or who has cancelled: once.
+        self._token = [None]
 
     @property
     def id(self) -> messages.Id:
@@ -63,7 +61,7 @@ class Request:
     @property
     def is_answered(self) -> bool:
         """Whether it has had its response."""
-        return self._is_answered
+        return not self._token
 
     @property
     def name(self) -> str:
@@ -72,7 +70,11 @@ class Request:
 
     def callback(self, run: Callable[..., None]) -> NamedCallback:
         """`run`, called like the call."""
-        return NamedCallback(self._handler, self.name, run)
+        return NamedCallback(self._handler, self.callee.signature.name, run)
+
+    def run(self, text: str | None = None) -> None:
+        """Call the method, and answer. What it raises is let out."""
+        self.answer(self.invoke(text))
 
     def invoke(self, text: str | None = None) -> Any:
         """Call the method; what it returns. Raises `CallError` for wrong arguments.
@@ -80,34 +82,38 @@ class Request:
         A middleware may have made another message of it.
         """
         incoming = self._incoming
-        if text is not None and text is not self._text:
+        if text is not self._text and text is not None:
             found = messages.parse(text)
             if isinstance(found, messages.Incoming):
                 incoming = found
-        args, kwargs = self.callee.arguments.decode(incoming.params)
-        return getattr(self._handler, self.callee.signature.attribute)(*args, **kwargs)
+        callee = self.callee
+        args, kwargs = callee.arguments.decode(incoming.params)
+        return getattr(self._handler, callee.signature.attribute)(*args, **kwargs)
 
     def answer(self, value: Any) -> None:
         """Send the result. Raises TypeError for one that is not of its type."""
         encoded = self.callee.result.encode(value)
-        self._answer(lambda: messages.result(self.id, encoded))
+        if self._takes_turn():
+            self._send(messages.result(self.id, encoded))
 
     def answer_end(self, value: Any) -> None:
         """Send the result of a stream, which has no type."""
         encoded = messages.encoded(value)
-        self._answer(lambda: messages.result(self.id, encoded))
+        if self._takes_turn():
+            self._send(messages.result(self.id, encoded))
 
     def fail(self, error: BaseException) -> None:
         """Send the error."""
-        self._answer(lambda: messages.error(self.id, error_of(error)))
+        if self._takes_turn():
+            self._send(messages.error(self.id, error_of(error)))
 
-    def _answer(self, text: Callable[[], str]) -> None:
-        with self._lock:
-            if self._is_answered:
-                return
-            self._is_answered = True
-        if self.has_answer:
-            self._send(text())
+    def _takes_turn(self) -> bool:
+        """Whether there is something to be sent, which then is."""
+        try:
+            self._token.pop()
+        except IndexError:
+            return False
+        return self._incoming.id is not messages.NO_ID
 
 
 def error_of(error: BaseException) -> CallError:

@@ -100,15 +100,17 @@ def _is_call(incoming: messages.Incoming) -> bool:
 class HubCallbacks(HandlerCallbacks):
     """Calls one hub. In the connection's turn, except where noted."""
 
-    __slots__ = ("_callees", "_requests", "_thread_count", "_under_way", "answers")
+    __slots__ = ("_apart", "_callees", "_request", "_thread_count", "_under_way", "answers")
 
     def __init__(
         self, handler: WebSocketHandler, snapshot: RequestSnapshot, running: Running
     ) -> None:
         super().__init__(handler, snapshot, running)
         self._callees = callees_of(type(handler))
-        #: What is called at this moment, by the thread that does.
-        self._requests: dict[int, Request] = {}
+        #: What is called in the turn at this moment; None for a callback.
+        self._request: Request | None = None
+        #: The same beside the turn, by the thread that does. Its operations are atomic.
+        self._apart: dict[int, Request] = {}
         # What goes on after its turn, by the caller's id. The turn's.
         self._under_way: dict[messages.Id, Stream | ThreadedCall] = {}
         # How many threads its calls have, also those that are not answered.
@@ -221,28 +223,25 @@ class HubCallbacks(HandlerCallbacks):
     # Calls.
 
     def _serve(self, request: Request, text: str) -> None:
-        if request.callee.signature.is_stream:
-            stream = Stream(self._handler, request, self._run_stream)
-
-            def begin(text: str | None = None) -> None:
-                items = request.invoke(text)
-                if request.has_answer:
-                    self._under_way[request.id] = stream
-                    stream.begin(iter(items))
-
-            call = begin
-        else:
-
-            def call(text: str | None = None) -> None:
-                request.answer(request.invoke(text))
-
-        callback: Any = request.callback(call)
+        is_stream = request.callee.signature.is_stream
+        callback: Any = request.callback(self._beginning(request) if is_stream else request.run)
         if message_received.receivers:
             callback = with_message_signal(callback, self._handler, self._snapshot.app)
         self._call_for(request, callback, text)
         if not request.is_answered and request.id not in self._under_way:
             # A middleware has kept it from the call, and has raised nothing.
             request.fail(call_error(CallErrorCode.INTERNAL_ERROR, "it was not let through"))
+
+    def _beginning(self, request: Request) -> Callable[..., None]:
+        stream = Stream(self._handler, request, self._run_stream)
+
+        def begin(text: str | None = None) -> None:
+            items = request.invoke(text)
+            if request.has_answer:
+                self._under_way[request.id] = stream
+                stream.begin(iter(items))
+
+        return begin
 
     def _run_stream(self, stream: Stream) -> None:
         self._call_for(stream.request, stream.request.callback(stream.take_items))
@@ -252,16 +251,23 @@ class HubCallbacks(HandlerCallbacks):
     def _call_for(
         self, request: Request, callback: Callable[..., object], text: str | None = None
     ) -> None:
-        ident = threading.get_ident()
-        self._requests[ident] = request
+        self._request = request
         try:
             self.call(callback, text)
         finally:
-            del self._requests[ident]
+            self._request = None
+
+    def _call_apart(self, request: Request, callback: Callable[..., object], text: str) -> None:
+        ident = threading.get_ident()
+        self._apart[ident] = request
+        try:
+            self.call(callback, text)
+        finally:
+            del self._apart[ident]
 
     def call(self, callback: Callable[..., object], message: Message | None = None) -> int | None:
         """Call `callback` in Flask's contexts; what a call raises is answered."""
-        request = self._current
+        request = self._current if self._apart else self._request
         if request is None:
             return super().call(callback, message)
         variables = self._snapshot.variables or Context()
@@ -276,7 +282,7 @@ class HubCallbacks(HandlerCallbacks):
     @property
     def _current(self) -> Request | None:
         """What this thread calls; None in a callback."""
-        return self._requests.get(threading.get_ident()) if self._requests else None
+        return self._apart.get(threading.get_ident()) or self._request
 
     def is_fault(self, error: BaseException) -> bool:
         """Whether it is no answer to a client."""
@@ -305,7 +311,7 @@ class HubCallbacks(HandlerCallbacks):
 
         def run_apart() -> None:
             try:
-                self._call_for(request, request.callback(threaded.run), text)
+                self._call_apart(request, request.callback(threaded.run), text)
             finally:
                 seat.release()
                 self._in_turn(lambda: self._forget(threaded))

@@ -14,6 +14,9 @@ from .errors import CallErrorCode, call_error
 from .signatures import REQUIRED, Parameter, Signature, Unreadable, is_notification
 
 _PLACE = re.compile(r"`\$\[(\d+)\]")
+_NO_NAMES: dict[str, Any] = {}
+_astuple = msgspec.structs.astuple
+_encode = msgspec.json.Encoder().encode
 _NO_PARAMS = (b"", b"[]", b"{}")
 
 
@@ -39,6 +42,9 @@ class ArgumentsDecoder:
         self._by_name: msgspec.json.Decoder[Any]
         self._by_place = msgspec.json.Decoder(self._struct(placed, is_array=True))
         self._by_name = msgspec.json.Decoder(self._struct(named, is_array=False))
+        self._decode_placed = self._by_place.decode
+        #: Whether nothing has to be done with what is given by places.
+        self._is_plain = not rest and not self._has_defaults and self._can_be_placed
 
     def _struct(self, parameters: Sequence[Parameter], *, is_array: bool) -> type:
         # In other names: a parameter may be called like something that a struct has.
@@ -64,7 +70,15 @@ class ArgumentsDecoder:
 
     def decode(self, params: msgspec.Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments. Raises `CallError` (-32602), whose data says what is wrong where."""
+        if self._is_plain:
+            try:
+                return _astuple(self._decode_placed(params)), _NO_NAMES
+            except Exception:
+                pass  # by their names, or wrong
         raw = bytes(params)
+        if raw[:1] not in (b"", b"[", b"{"):
+            reason = "params is an array or an object"
+            raise call_error(CallErrorCode.INVALID_REQUEST, reason)
         try:
             if raw in _NO_PARAMS and self._needs_none:
                 return (), {}
@@ -118,6 +132,8 @@ class ResultChecker:
         self._signature = signature
         self._type = None if is_notification(signature) else signature.returns
         self._is_checked = self._type is not Any
+        #: What is of this very class is of the type.
+        self._class = self._type if isinstance(self._type, type) else type(None)
         self.decoder: msgspec.json.Decoder[Any]
         try:
             self.decoder = msgspec.json.Decoder(self._type)
@@ -129,6 +145,8 @@ class ResultChecker:
 
     def encode(self, value: Any) -> bytes:
         """`value` as JSON. Raises TypeError for what is not of the type that was promised."""
+        if type(value) is self._class:
+            return _encode(value)
         if self._is_checked:
             try:
                 value = msgspec.convert(value, self._type, from_attributes=True)
@@ -138,7 +156,7 @@ class ResultChecker:
                     f"{self._signature.shown_name} {what} {type(value).__name__}, which its "
                     f"annotation does not allow: {error}"
                 ) from None
-        return msgspec.json.encode(value)
+        return _encode(value)
 
 
 def check_arguments(signature: Signature, arguments: tuple[Any, ...]) -> None:

@@ -311,7 +311,17 @@ class TestUsage:
         TestWithoutABus.write(tmp_path)
         done = commands.run("--help")
         listed = [line.split()[0] for line in done.stdout.split("Commands:\n")[1].splitlines()]
-        assert listed == ["routes", "list", "stats", "send", "history", "close", "doctor"]
+        assert listed == [
+            "routes",
+            "list",
+            "stats",
+            "send",
+            "history",
+            "close",
+            "types",
+            "asyncapi",
+            "doctor",
+        ]
 
     def test_json_is_json_with_nothing_else_on_the_output(self, tmp_path, commands):
         """Whatever there is to say is said on standard error."""

@@ -63,9 +63,11 @@ def test_the_order(site):
         site.noted.clear()
         ws.send("x")
         assert ws.receive() == "x"
-        names = ["app", "app 2", "base", "first", "second"]
-        expected = [(name, "on_message", "x") for name in names]
-        assert site.noted == expected + [(name, "end") for name in reversed(names)]
+    # What is behind the answer was done before the client had left.
+    names = ["app", "app 2", "base", "first", "second"]
+    expected = [(name, "on_message", "x") for name in names]
+    expected += [(name, "end") for name in reversed(names)]
+    assert site.noted[: len(expected)] == expected
 
 
 @pytest.mark.parametrize("options", [{}, {"resumable": True}, {"transport": "stream"}])
