@@ -248,11 +248,21 @@ class TestOverALostNetwork:
             peer.restart()
             peer.say(id=2, method="f")
             wait_for(lambda: peer.connection.gaps)
-            caller = Caller(board.move)
-            heard = peer.hear()
-            assert heard["method"] == "move"
-            peer.say(id=heard["id"], result=None)
-            caller.result()
+
+            def is_answered():
+                # One that is made before the gap is come to ends with it.
+                caller = Caller(board.move)
+                heard = peer.hear()
+                assert heard["method"] == "move"
+                peer.say(id=heard["id"], result=None)
+                try:
+                    caller.result()
+                except CallError as error:
+                    assert error.code == CallErrorCode.CONNECTION_LOST
+                    return False
+                return True
+
+            wait_for(is_answered)
             may_end.set()
             assert peer.hear() == {"jsonrpc": "2.0", "id": 2, "result": 0}
 
