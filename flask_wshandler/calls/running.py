@@ -184,7 +184,10 @@ class HubCallbacks(HandlerCallbacks):
 
     def _refuses(self, request: Request, send: Send) -> bool:
         """Whether what is under way leaves no place for another call; then that is answered."""
-        if request.has_answer and request.id in self._under_way:
+        found = self._under_way.get(request.id) if request.has_answer else None
+        if found is not None and found.request.is_answered:
+            del self._under_way[request.id]  # whose thread has not come to it yet
+        elif found is not None:
             # Not with this id: that would be the first one's answer.
             error = call_error(CallErrorCode.INVALID_REQUEST, f"{request.id!r} is under way")
             send(messages.error(None, error))

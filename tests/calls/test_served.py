@@ -86,6 +86,13 @@ def test_a_thread_of_its_own_waits_for_the_client(client):
     assert client.receive() == {"jsonrpc": "2.0", "id": 1, "result": True}
 
 
+def test_an_id_is_free_when_it_is_answered(client):
+    """Also that of a call with a thread of its own, which may not have ended yet."""
+    for _ in range(200):
+        client.send(request_of("slow_replay", 0))
+        assert client.receive() == {"jsonrpc": "2.0", "id": 1, "result": None}
+
+
 def test_a_client_that_never_reads(server):
     """Its stream waits; others are served, and the process needs no more threads."""
     slow = server.connect("/board")
