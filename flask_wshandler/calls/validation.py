@@ -15,6 +15,7 @@ from .signatures import REQUIRED, Parameter, Signature, Unreadable, is_notificat
 
 _PLACE = re.compile(r"`\$\[(\d+)\]")
 _NO_NAMES: dict[str, Any] = {}
+_UNSET = msgspec.UNSET
 _astuple = msgspec.structs.astuple
 _encode = msgspec.json.Encoder().encode
 _NO_PARAMS = (b"", b"[]", b"{}")
@@ -32,7 +33,6 @@ class ArgumentsDecoder:
         self._placed_names = [each.name for each in placed]
         rest = [each.type for each in signature.parameters if each.kind is Kinds.VAR_POSITIONAL]
         self._rest_type: Any = types.GenericAlias(list, rest[0]) if rest else None
-        self._has_defaults = any(each.default is not REQUIRED for each in placed)
         #: Whether it can be called without any, and by places at all.
         self._needs_none = all(each.default is not REQUIRED for each in named)
         self._can_be_placed = all(
@@ -44,7 +44,7 @@ class ArgumentsDecoder:
         self._by_name = msgspec.json.Decoder(self._struct(named, is_array=False))
         self._decode_placed = self._by_place.decode
         #: Whether nothing has to be done with what is given by places.
-        self._is_plain = not rest and not self._has_defaults and self._can_be_placed
+        self._is_plain = not rest and self._can_be_placed
 
     def _struct(self, parameters: Sequence[Parameter], *, is_array: bool) -> type:
         # In other names: a parameter may be called like something that a struct has.
@@ -72,9 +72,13 @@ class ArgumentsDecoder:
         """The arguments. Raises `CallError` (-32602), whose data says what is wrong where."""
         if self._is_plain:
             try:
-                return _astuple(self._decode_placed(params)), _NO_NAMES
+                found = _astuple(self._decode_placed(params))
             except Exception:
                 pass  # by their names, or wrong
+            else:
+                while found and found[-1] is _UNSET:
+                    found = found[:-1]
+                return found, _NO_NAMES
         raw = bytes(params)
         if raw[:1] not in (b"", b"[", b"{"):
             reason = "params is an array or an object"
@@ -94,10 +98,9 @@ class ArgumentsDecoder:
     def _placed(self, raw: bytes) -> tuple[Any, ...]:
         if self._rest_type is not None:
             return self._placed_with_rest(raw)
-        found = msgspec.structs.astuple(self._by_place.decode(raw))
-        if self._has_defaults:
-            while found and found[-1] is msgspec.UNSET:
-                found = found[:-1]
+        found = _astuple(self._decode_placed(raw))
+        while found and found[-1] is _UNSET:
+            found = found[:-1]
         return found
 
     def _placed_with_rest(self, raw: bytes) -> tuple[Any, ...]:
