@@ -53,6 +53,9 @@ def _run_apart(
 ) -> BaseException | None:
     """Call `callback` in Flask's contexts, beside the client's callbacks.
 
+    Not `run`, whose every instruction is paid for each message: this one may be current beside it,
+    keeps no variables for the next callback, and is not watched for being slow.
+
     Returns what it or a teardown function raises.
     """
     error: BaseException | None = None
